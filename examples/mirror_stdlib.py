@@ -1,0 +1,1 @@
+../src/nurselog/demo/mirror_stdlib.py

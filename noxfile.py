@@ -1,0 +1,111 @@
+"""The project's checks, by name: `nox -l` lists them, `nox -s NAME` runs one.
+
+`gates` is what every change must pass, and runs in the environment that nox itself is in: one environment, set up
+once. All other sessions make environments of their own, because they ask what happens with another Python, another
+Trio or without a package.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+TRIOS = ["0.31", "0.32", "0.33", "0.34", "0.35"]
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+
+# pyright asks the first Python in PATH where packages are (`--verifytypes` heeds no other setting), and would ask the
+# network whether there is a newer pyright.
+GATE = {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+}
+
+nox.options.sessions = ["gates"]
+nox.options.error_on_missing_interpreters = False
+
+
+def runs_here(version: str) -> bool:
+    """Whether `pythonX.Y` is here and starts: version managers leave names in PATH that only print an error."""
+    program = shutil.which(f"python{version}")
+    if program is None:
+        return False
+    return subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603 - a fixed call
+
+
+def lowest() -> list[str]:
+    """Pin everything that nurselog and its tests admit a range of to the range's lower end."""
+    extras = PROJECT["optional-dependencies"]
+    requirements = [Requirement(text) for text in [*PROJECT["dependencies"], *extras["demo"], *extras["test"]]]
+    ours = {"anyio", "msgspec", "outcome", "trio"}
+    return [
+        f"{requirement.name}=={bound.version}"
+        for requirement in requirements
+        for bound in requirement.specifier
+        if requirement.name in ours and bound.operator == ">="
+    ]
+
+
+def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Run the tests on all processors; what stands after `--` on the command line goes to pytest."""
+    session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs, env=environment)
+
+
+@nox.session(python=False)
+def gates(session: nox.Session) -> None:
+    """Format, lint, types and tests with every branch covered: what a change must pass."""
+
+    def gate(*command: str) -> None:
+        session.run(sys.executable, "-m", *command, env=GATE)
+
+    gate("ruff", "format", "--check")
+    gate("ruff", "check")
+    gate("mypy")
+    gate("pyright")
+    gate("pyright", "--verifytypes", "nurselog", "--ignoreexternal")
+    gate("coverage", "erase")
+    gate("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
+    gate("coverage", "combine", "--quiet")
+    gate("coverage", "report")
+
+
+@nox.session(python=[version for version in PYTHONS if runs_here(version)])
+def tests(session: nox.Session) -> None:
+    """Run the tests on each Python that is installed here."""
+    session.install("-e", ".[test]")
+    pytest(session)
+
+
+@nox.session(name="lowest")
+def lowest_versions(session: nox.Session) -> None:
+    """Run the tests with the lowest versions of Trio, AnyIO and msgspec that are admitted."""
+    session.install("-e", ".[test]", *lowest())
+    pytest(session, "--ignore=tests/house")
+
+
+@nox.session
+@nox.parametrize("version", TRIOS)
+def trio(session: nox.Session, version: str) -> None:
+    """Run the tests on one minor version of Trio: nurselog leans on how Trio runs its tasks."""
+    session.install("-e", ".[test]", f"trio=={version}.*")
+    pytest(session, "--ignore=tests/house")
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Run the generated programs and the kills a hundred times as often as `gates` does."""
+    session.install("-e", ".[test]")
+    pytest(session, NURSELOG_TEST_SCALE="100")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure nurselog beside raw SQLite and DBOS; arguments after `--` go to the program."""
+    session.install(".", "dbos==3.4.0")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)

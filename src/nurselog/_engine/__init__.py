@@ -1,0 +1,1 @@
+"""Many workflows: the engine, its journal, ownership and recovery."""

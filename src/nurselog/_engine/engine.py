@@ -1,0 +1,462 @@
+"""The engine: the process-side object that runs workflows, and `open_engine`, which opens one.
+
+Its tasks live in two nurseries, shielded from the host's cancellation: the inner one has the workflows and the bodies
+of their steps, the outer one what serves them (journal, timers, lease, claims). So the host may be cancelled as it
+likes: workflows never see it. When the engine closes they are suspended first, then everything that they had appended
+is made durable, and only then does the rest stop.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+
+import trio
+
+from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
+from .._flow.workflow import Workflow
+from .._log.codec import JsonCodec, digest
+from .._log.events import Ended, Forked, Row, Started, encode_event
+from .._log.identity import check_id
+from .._log.lifecycle import Status
+from .._stores import open_store
+from ..abc import Clock, Codec, Creation, Filter, Lease, Store
+from ..abc import Workflow as WorkflowRow
+from .clock import SystemClock
+from .handle import WorkflowHandle, end_of, refuse_unfinished
+from .info import WorkflowInfo
+from .journal import Journal
+from .messages import Kind, body_of
+from .ownership import Ownership
+from .run import Leaving
+from .runner import Runner
+from .statistics import EngineStatistics
+from .table import Table, unwrap_workflow
+from .unwrap import unwrapped
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `open_engine` was told; it says what each means."""
+
+    max_running: int
+    max_threads: int
+    max_payload: int
+    evict_after: float
+    lease: float
+    grace: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UsageError(f"{name} must be more than 0, not {value}")
+
+
+@final
+class Engine:
+    """Runs workflows on a store.
+
+    Not constructed directly: `async with open_engine(url) as engine`.
+    """
+
+    def __init__(self, store: Store, table: Table, clock: Clock, codec: Codec, options: Options) -> None:
+        self._store, self._table, self._clock, self._codec = store, table, clock, codec
+        self._options = options
+        self._worker = uuid.uuid4().hex
+        self._journal = Journal(store)
+        self._runner = Runner(
+            clock=clock,
+            codec=codec,
+            journal=self._journal,
+            limiter=trio.CapacityLimiter(options.max_threads),
+            max_payload=options.max_payload,
+            crash=self._crash,
+        )
+        lease = Lease(worker=self._worker, duration=int(options.lease * 1e6))
+        self._ownership = Ownership(
+            store, self._runner, table, lease, options.max_running, options.grace
+        )
+        self._closing = trio.Event()
+        self._fatal: BaseException | None = None
+
+    # -- running workflows -----------------------------------------------------------------------
+
+    async def run(
+        self, workflow: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], id: str | None = None
+    ) -> T:
+        """Run a workflow and return its result: `submit` and `result` in one.
+
+        Args:
+            workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
+            args: its arguments; they must be encodable.
+            id: 1 to 200 characters without "/"; the same id with the same input is the same run. None: a new one.
+
+        A checkpoint. Cancelling the wait never cancels the workflow.
+
+        Raises:
+            What `submit` and `WorkflowHandle.result` raise.
+        """
+        return await (await self.submit(workflow, *args, id=id)).result()
+
+    async def submit(
+        self, workflow: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], id: str | None = None
+    ) -> WorkflowHandle[T]:
+        """Start a workflow; return when it is durable that it will run.
+
+        Args:
+            workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
+            args: its arguments; they must be encodable.
+            id: 1 to 200 characters without "/"; the same id with the same input is the same run. None: a new one.
+
+        A checkpoint. If it is cancelled the workflow may have been started.
+
+        Raises:
+            WorkflowConflict: if the id belongs to another workflow or another input.
+            RegistrationError: if `workflow` is none, or another function has its name.
+            EncodingError: if an argument cannot be encoded.
+            PayloadTooLargeError: if the input is larger than the limit.
+            EngineClosed: if the engine is closed.
+        """
+        target, args_, kwargs = unwrap_workflow(workflow, args)
+        self._table.add(target)
+        self._check_open()
+        id = uuid.uuid4().hex if id is None else _checked(id)
+        data = self._limited(id, target.signature.encode_call(self._codec.encode, args_, kwargs))
+        at = self._clock.utc()
+        event = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
+        row = Row(1, at, 0, _new_writer(), encode_event(event), data)
+        return await self._create(id, target, digest(data), (row,))
+
+    async def _create(
+        self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]
+    ) -> WorkflowHandle[T]:
+        here = self._ownership.room > 0
+        self._ownership.arriving += here
+        self._ownership.full |= not here
+        creation = Creation(
+            id=id,
+            name=target.name,
+            version=target.version,
+            digest=digest_,
+            status=Status.RUNNING if here else Status.PENDING,
+            owner=self._worker if here else None,
+            at=rows[-1].at,
+            rows=rows,
+        )
+        try:
+            with trio.CancelScope(shield=True):  # what is made for this engine must be run by it
+                created = await self._journal.create(creation)
+                if created.new and here and not self._closing.is_set():
+                    self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
+        finally:
+            self._ownership.arriving -= here
+        found = created.workflow
+        if not created.new and (found.name, found.digest) != (target.name, digest_):
+            same = found.name == target.name
+            raise WorkflowConflict(
+                id, f"workflow {found.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
+            )
+        return WorkflowHandle(self, found, target.returns)
+
+    async def get(self, id: str) -> WorkflowHandle[Any]:
+        """Return the handle of a workflow that exists.
+
+        A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+        """
+        row = await self._find(id)
+        known = self._table.find(row.name)
+        return WorkflowHandle(self, row, known.returns if known else Any)
+
+    async def list(
+        self,
+        *,
+        status: Iterable[Status] | None = None,
+        name: str | None = None,
+        prefix: str | None = None,
+        limit: int = 100,
+        before: WorkflowInfo | None = None,
+    ) -> Sequence[WorkflowInfo]:
+        """Return workflows, the newest first.
+
+        Args:
+            status: only those in one of these states.
+            name: only those of this function.
+            prefix: only those whose id begins like this.
+            limit: how many at most.
+            before: only those made before this one: the last of the page before.
+
+        A checkpoint.
+        """
+        self._check_open()
+        where = Filter(
+            status=None if status is None else frozenset(status),
+            name=name,
+            prefix=prefix,
+            limit=limit,
+            before=None if before is None else before.key,
+        )
+        return [WorkflowInfo.of(row, self._table.names) for row in await self._store.list(where)]
+
+    # -- from outside ----------------------------------------------------------------------------
+
+    async def cancel(self, id: str, reason: str | None = None) -> None:
+        """Cancel a workflow, wherever it runs; return when it is durable that it will be.
+
+        Its code sees `trio.Cancelled` and may clean up; `result()` tells what became of it.
+
+        Args:
+            id: the workflow's id.
+            reason: a text for people, kept in the log.
+
+        A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended already.
+        """
+        await self._tell(id, Kind.CANCEL, reason)
+
+    async def kill(self, id: str) -> None:
+        """End a workflow without running its code, wherever it runs; return when it is durable that it will be.
+
+        A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended already.
+        """
+        await self._tell(id, Kind.KILL)
+
+    async def resume(self, id: str) -> None:
+        """Let a stuck workflow go on, after its code was mended; do nothing if it is not stuck.
+
+        A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended already.
+        """
+        if (await self._find(id)).status is Status.STUCK:
+            await self._tell(id, Kind.RESUME)
+
+    async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
+        row = await self._find(id)
+        if row.status.final:
+            raise WorkflowEnded(id, row.status.value)
+        with trio.CancelScope(shield=True):
+            await self._store.post(row.key, kind.value, body_of(reason))
+            await self._ownership.enter_messages()
+            if row.key not in self._runner.runs:
+                await self._ownership.claim(row.key)
+
+    async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
+        """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
+
+        Args:
+            id: the workflow to fork.
+            at: the last seq of its log that the fork has.
+            new_id: the fork's id; None: a new one.
+
+        Step keys after the cut are the fork's own; random values are the original's.
+
+        A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowConflict: if the new id is taken.
+            UsageError: if the log has no such row, or the workflow ends there, or its function is not in this engine.
+        """
+        row = await self._find(id)
+        target = self._table.find(row.name)
+        if target is None:
+            raise UsageError(f"workflow {id!r} is a {row.name!r}, which this engine does not have")
+        log = await self._store.read(row.key)
+        if not 1 <= at <= len(log) - (row.status.final):
+            raise UsageError(f"workflow {id!r} can be forked at seq 1 to {len(log) - row.status.final}, not {at}")
+        prefix = list(log[:at])
+        now = max(self._clock.utc(), prefix[-1].at)
+        prefix.append(Row(at + 1, now, 0, _new_writer(), encode_event(Forked(source=id, at=at))))
+        fork_id = uuid.uuid4().hex if new_id is None else _checked(new_id)
+        return await self._create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
+
+    def statistics(self) -> EngineStatistics:
+        """Return how the engine stands. Not a checkpoint."""
+        runs = self._runner.runs.values()
+        waiting = sum(run.sequencer.idle_until is not None for run in runs)
+        return EngineStatistics(
+            running=len(runs) - waiting,
+            waiting=waiting,
+            evicted=self._runner.evicted,
+            stuck=self._runner.stuck,
+            commit_lag=self._journal.lag,
+            lease_left=self._ownership.lease_left,
+        )
+
+    # -- for handles -----------------------------------------------------------------------------
+
+    async def _find(self, id: str) -> WorkflowRow:
+        self._check_open()
+        found = await self._store.find([id])
+        if not found:
+            raise WorkflowNotFound(id)
+        return found[0]
+
+    async def _read(self, row: WorkflowRow) -> Sequence[Row]:
+        self._check_open()
+        return await self._store.read(row.key)
+
+    async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
+        """Wait for the end of a workflow, wherever it runs."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            run = self._runner.runs.get(row.key)
+            if run is not None:
+                await run.gone.wait()
+                if run.end is not None:
+                    return run.end
+            changed = self._runner.changed
+            self._check_open()
+            found = refuse_unfinished(row.id, await self._find(row.id))
+            if found.status.final:
+                return end_of(found, await self._read(found))
+            if row.key not in self._runner.runs:
+                await changed.wait()
+
+    def _limited(self, id: str, data: bytes) -> bytes:
+        if len(data) > self._options.max_payload:
+            raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._options.max_payload)
+        return data
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def _crash(self, fatal: BaseException) -> None:
+        """Something happened that neither the workflows nor the engine can handle: close, and raise it."""
+        if self._fatal is None:
+            self._fatal = fatal
+        self._closing.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await service()
+        except Exception as exc:
+            self._crash(exc)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        """Run the engine until it is told to close."""
+        with trio.CancelScope(shield=True):
+            await self._ownership.open()
+            trio.lowlevel.add_instrument(self._runner.watch)
+            try:
+                async with trio.open_nursery() as services:
+                    await self._serve_workflows(services, task_status)
+                    with trio.move_on_after(self._options.grace):
+                        await self._journal.drained()
+                    services.cancel_scope.cancel()
+            finally:
+                trio.lowlevel.remove_instrument(self._runner.watch)
+                self._runner.forget_all()
+                await self._store.close()
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _serve_workflows(self, services: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        runner, ownership = self._runner, self._ownership
+        async with trio.open_nursery() as runner.nursery:
+            for service in (self._journal.run, runner.alarms.run, runner.beginnings.run, ownership.keep):
+                services.start_soon(self._guard, service)
+            async with trio.open_nursery() as intake:
+                for service in (ownership.take_up, ownership.listen, ownership.make_room, self._evict):
+                    intake.start_soon(self._guard, service)
+                task_status.started()
+                await self._closing.wait()
+                intake.cancel_scope.cancel()
+            await runner.suspend_all(Leaving.CLOSING, self._options.grace)
+
+    async def _evict(self) -> None:
+        while True:
+            await trio.sleep(self._options.evict_after / 2)
+            self._runner.evict(self._options.evict_after)
+
+
+@asynccontextmanager
+async def open_engine(
+    store: str | Store,
+    workflows: Iterable[Workflow[..., Any]] | None = None,
+    *,
+    max_running: int = 1000,
+    max_threads: int = 40,
+    max_payload: int = 1 << 20,
+    evict_after: float = 60.0,
+    lease: float = 15.0,
+    grace: float = 5.0,
+    codec: Codec | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Engine]:
+    """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
+
+    Args:
+        store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests), or a
+            store of your own.
+        workflows: the workflow functions that it runs; None: all that have been decorated.
+        max_running: how many workflows it has in memory at most; others wait in the store.
+        max_threads: how many sync steps run at once.
+        max_payload: bytes that one input or result may have, encoded.
+        evict_after: seconds after which a workflow that only waits for a time leaves memory until it is due.
+        lease: seconds after which others may take over when this process is stuck; a process that has died is
+            recognised at once where the system allows it.
+        grace: seconds that code gets to let go when the engine closes.
+        codec: turns values into bytes; by default JSON.
+        clock: tells the time of day; by default the system's.
+
+    Leaving the block suspends all workflows: nothing of that is recorded, and they go on when an engine is opened on
+    the same store. Cancelling the block from outside does the same. Entering and leaving are checkpoints.
+
+    Raises:
+        RegistrationError: if two workflows have one name.
+        StoreError: if the store cannot be opened, or breaks later.
+    """
+    clock = clock or SystemClock()
+    table = Table(workflows)
+    opened = open_store(store, clock=clock) if isinstance(store, str) else store
+    options = Options(
+        max_running=max_running,
+        max_threads=max_threads,
+        max_payload=max_payload,
+        evict_after=evict_after,
+        lease=lease,
+        grace=grace,
+    )
+    engine = Engine(opened, table, clock, codec or JsonCodec(), options)
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine._serve)
+            try:
+                yield engine
+            finally:
+                engine._closing.set()
+
+
+def _checked(id: str) -> str:
+    check_id(id)
+    return id
+
+
+def _new_writer() -> int:
+    """Return a number that no other claim has: positive, 63 bits."""
+    return secrets.randbits(62) + 1

@@ -1,0 +1,187 @@
+"""The journal: the engine's writer. It commits everything that all workflows have appended meanwhile, in one go.
+
+Nothing lingers: a batch is whatever came while the one before was being made durable. One row is then a batch of its
+own, and under load a batch grows to hundreds of rows, without a knob.
+
+A store that is unavailable (locked, full, unreachable) makes everybody wait, and nothing else: the same batch is tried
+again. That is safe when an answer was lost, since rows say who wrote them. Any other store error ends the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from .._errors import EngineClosed, StoreUnavailable
+from .._log.events import Event, Row
+from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, WorkflowKey
+
+logger = logging.getLogger("nurselog")
+
+_BACKOFF = (0.05, 2.0)
+"""Seconds: the first and the longest wait before a batch is tried again."""
+
+
+class Writer(Protocol):
+    """Whose rows these are: told when they are durable, or when somebody else owns the workflow."""
+
+    key: WorkflowKey
+
+    def committed(self, row: Row, event: Event) -> None:
+        """A row is durable."""
+        ...
+
+    def standing_committed(self, standing: Standing) -> None:
+        """A change of standing is durable."""
+        ...
+
+    def refused(self) -> None:
+        """Somebody else has taken the workflow over: nothing was written."""
+        ...
+
+
+class _Part:
+    """What one workflow has to write in the next batch."""
+
+    __slots__ = ("rows", "standing", "taken")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Row, Event]] = []
+        self.standing: Standing | None = None
+        self.taken: list[int] = []
+
+
+class _Asked:
+    """A workflow to be made, and who waits for it."""
+
+    __slots__ = ("created", "creation", "done")
+
+    def __init__(self, creation: Creation) -> None:
+        self.creation = creation
+        self.created: Created | None = None
+        self.done = trio.Event()
+
+
+class Journal:
+    """Collects what is to be written, and commits it in groups."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parts: dict[Writer, _Part] = {}
+        self._asked: list[_Asked] = []
+        self._some = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._since: float | None = None
+        """When the oldest thing that is not durable came, by Trio's clock."""
+
+    @property
+    def lag(self) -> float:
+        """How long the oldest row has been waiting to become durable, seconds."""
+        return 0.0 if self._since is None else trio.current_time() - self._since
+
+    # -- collecting ------------------------------------------------------------------------------
+
+    def _part(self, writer: Writer) -> _Part:
+        part = self._parts.get(writer)
+        if part is None:
+            part = self._parts[writer] = _Part()
+            self._wake()
+        return part
+
+    def _wake(self) -> None:
+        if self._since is None:
+            self._since = trio.current_time()
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._some.set()
+
+    def append(self, writer: Writer, row: Row, event: Event) -> None:
+        """Queue a row."""
+        self._part(writer).rows.append((row, event))
+
+    def stand(self, writer: Writer, standing: Standing) -> None:
+        """Queue a change of standing; the last one counts."""
+        self._part(writer).standing = standing
+
+    def take(self, writer: Writer, message: int) -> None:
+        """Queue the removal of a message, together with the rows that enter it."""
+        self._part(writer).taken.append(message)
+
+    async def create(self, creation: Creation) -> Created:
+        """Make a workflow; return when it is durable, or when its id turns out to be taken.
+
+        A checkpoint. Cancelling the wait does not undo the creation.
+        """
+        asked = _Asked(creation)
+        self._asked.append(asked)
+        self._wake()
+        await asked.done.wait()
+        if asked.created is None:
+            raise EngineClosed("the engine was closed before the workflow was made")
+        return asked.created
+
+    # -- committing ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Commit for ever.
+
+        Raises:
+            StoreError: if the store is broken in a way that waiting does not mend.
+        """
+        asked: list[_Asked] = []
+        try:
+            while True:
+                await self._some.wait()
+                self._some = trio.Event()
+                parts, self._parts = self._parts, {}
+                asked, self._asked = self._asked, []
+                self._since = trio.current_time()
+                receipt = await self._commit(_batch(parts, asked))
+                self._since = trio.current_time() if self._parts or self._asked else None
+                self._answer(parts, asked, receipt)
+                if self._since is None:
+                    self._idle.set()
+        finally:
+            for one in (*asked, *self._asked):
+                one.done.set()
+
+    async def _commit(self, batch: Batch) -> Receipt:
+        pause, longest = _BACKOFF
+        while True:
+            try:
+                return await self._store.commit(batch)
+            except StoreUnavailable as exc:
+                logger.warning("the store is unavailable, workflows wait: %s", exc)
+                await trio.sleep(pause)
+                pause = min(2 * pause, longest)
+
+    def _answer(self, parts: dict[Writer, _Part], asked: Sequence[_Asked], receipt: Receipt) -> None:
+        for one, created in zip(asked, receipt.created, strict=True):
+            one.created = created
+            one.done.set()
+        for writer, part in parts.items():
+            if writer.key in receipt.refused:
+                writer.refused()
+                continue
+            for row, event in part.rows:
+                writer.committed(row, event)
+            if part.standing is not None:
+                writer.standing_committed(part.standing)
+
+    async def drained(self) -> None:
+        """Wait until everything that was queued is durable. A checkpoint."""
+        while self._parts or self._asked or not self._idle.is_set():
+            await self._idle.wait()
+            await trio.lowlevel.checkpoint()
+
+
+def _batch(parts: dict[Writer, _Part], asked: Sequence[_Asked]) -> Batch:
+    """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
+    appends = [
+        Append(key=writer.key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
+        for writer, part in sorted(parts.items(), key=lambda item: item[0].key)
+    ]
+    return Batch(creations=[one.creation for one in asked], appends=appends)

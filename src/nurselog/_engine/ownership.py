@@ -1,0 +1,189 @@
+"""Which workflows this engine owns: it takes up what is due, keeps its lease, and lets go of what it may have lost.
+
+A lease only saves work: it tells others when they may take over. What makes a takeover safe is the log itself, where
+an old owner's next row collides with the new owner's `claimed`. So nothing here need be exact, only prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from .._errors import StoreUnavailable
+from ..abc import Claim, Lease, Store, Wanted, WorkflowKey
+from .messages import Kind
+from .run import Leaving
+from .runner import Runner
+from .table import Table
+
+T = TypeVar("T")
+logger = logging.getLogger("nurselog")
+
+_BATCH = 1000
+"""How many workflows are taken up in one transaction at most."""
+
+_POLL = 0.05
+"""Seconds between two looks at whether another process has written; each costs one pragma."""
+
+_BEATS = 3
+"""Heartbeats for each lease."""
+
+
+class Ownership:
+    """Takes workflows up, and keeps the right to run them."""
+
+    def __init__(self, store: Store, runner: Runner, table: Table, lease: Lease, max_running: int, grace: float) -> None:
+        self._store, self._runner, self._table = store, runner, table
+        self._lease = lease
+        self._max_running = max_running
+        self._grace = grace
+        self._expires = math.inf
+        self._look = trio.Event()
+        self.full = False
+        """Whether something may be waiting in the store for want of room."""
+        self.arriving = 0
+        """Workflows that are being made, to be run here."""
+
+    @property
+    def room(self) -> int:
+        """How many more workflows this engine may take into memory."""
+        return self._max_running - len(self._runner.runs) - self.arriving
+
+    @property
+    def lease_left(self) -> float:
+        """Seconds until others may take over."""
+        return self._expires - trio.current_time()
+
+    def look(self) -> None:
+        """Have a look for workflows that are due, soon."""
+        self._look.set()
+
+    async def open(self) -> None:
+        """Enter this engine as a worker."""
+        asked = trio.current_time()
+        await self._store.open(self._lease)
+        self._renewed(asked)
+
+    def _renewed(self, asked: float) -> None:
+        """The lease runs from the moment at which it was asked for, at the latest."""
+        self._expires = asked + self._lease.duration / 1e6 if self._store.shared else math.inf
+
+    # -- taking up -------------------------------------------------------------------------------
+
+    async def take_up(self) -> None:
+        """Take up what is due, for ever."""
+        while True:
+            self._look = trio.Event()
+            until = await patiently(self._claim_due)
+            with trio.CancelScope() as scope:
+                if self._store.shared:  # a worker may die without a sign in the store
+                    scope.deadline = trio.current_time() + self._beat
+                async with trio.open_nursery() as nursery:
+                    if until is not None:
+                        nursery.start_soon(self._wake_at, until)
+                    await self._look.wait()
+                    nursery.cancel_scope.cancel()
+
+    async def _wake_at(self, due: int) -> None:
+        await self._runner.clock.sleep_until(due)
+        self._look.set()
+
+    async def _claim_due(self) -> int | None:
+        """Claim what there is room for; return when the next one is due."""
+        while (limit := min(self.room, _BATCH)) > 0:
+            claims = await self._store.claim(
+                Wanted(worker=self._lease.worker, names=self._table.names, limit=limit)
+            )
+            for claim in claims:
+                self._start(claim)
+            if len(claims) < limit:
+                return await self._store.next_due(self._table.names)
+        self.full = True
+        return None
+
+    async def make_room(self) -> None:
+        """Look for more when a workflow leaves and others may be waiting for its place, for ever."""
+        while True:
+            await self._runner.changed.wait()
+            if self.full:
+                self.full = False
+                self.look()
+
+    async def claim(self, key: WorkflowKey) -> None:
+        """Take one workflow up now, if nobody owns it: a message waits for it."""
+        wanted = Wanted(worker=self._lease.worker, names=self._table.names, limit=1, keys=frozenset({key}))
+        for claim in await self._store.claim(wanted):
+            self._start(claim)
+
+    def _start(self, claim: Claim) -> None:
+        row = claim.workflow
+        workflow = self._table.find(row.name)
+        killed = any(message.kind == Kind.KILL.value for message in claim.messages)
+        run = self._runner.start(
+            workflow or self._table.unknown(row.name), row, claim.writer, claim.rows, claim.messages
+        )
+        if workflow is None and not killed:
+            run.leave(Leaving.CLOSING)
+
+    async def enter_messages(self) -> None:
+        """Enter what has come for workflows in memory."""
+        for message in await self._store.messages():
+            run = self._runner.runs.get(message.key)
+            if run is not None:
+                self._runner.enter(run, message)
+
+    async def listen(self) -> None:
+        """Look after what other processes write, for ever."""
+        while self._store.shared:
+            await trio.sleep(_POLL)
+            if await patiently(self._store.changed):
+                await patiently(self.enter_messages)
+                self._runner.tell()
+                self.look()
+
+    # -- the lease -------------------------------------------------------------------------------
+
+    @property
+    def _beat(self) -> float:
+        return self._lease.duration / 1e6 / _BEATS
+
+    async def keep(self) -> None:
+        """Renew the lease for ever; when it may have run out, suspend everything before others can take over."""
+        if not self._store.shared:
+            return
+        while True:
+            await trio.sleep(self._beat)
+            if not await self._renew():
+                logger.warning("the lease was lost: everything in memory is suspended, and taken up again where possible")
+                await self._runner.suspend_all(Leaving.LOST, self._grace)
+                self._renewed(trio.current_time())
+                self.look()
+
+    async def _renew(self) -> bool:
+        """Renew in time; False if that cannot be done."""
+        while self.lease_left > self._beat / 2:
+            asked = trio.current_time()
+            try:
+                if not await self._store.renew():
+                    return False
+            except StoreUnavailable as exc:
+                logger.warning("the lease cannot be renewed yet: %s", exc)
+                await trio.sleep(self._beat / 10)
+            else:
+                self._renewed(asked)
+                return True
+        return False
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call to the store; while the store is unavailable, try again."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as exc:
+            logger.warning("the store is unavailable: %s", exc)
+            await trio.sleep(0.5)

@@ -1,0 +1,183 @@
+"""One workflow in an engine's memory: what its sequencer and the journal tell each other."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._errors import NurselogError
+from .._flow.body import Body
+from .._flow.run import run_workflow
+from .._flow.sequencer import Sequencer
+from .._flow.timers import Timer
+from .._flow.workflow import Workflow
+from .._log.events import Cause, Ended, Event, Result, Row, ScopeCancelled, Started, decode_event
+from .._log.lifecycle import Status
+from ..abc import Standing
+from ..abc import Workflow as WorkflowRow
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+END_STATUS = {
+    Result.VALUE: Status.COMPLETED,
+    Result.ERROR: Status.FAILED,
+    Result.CANCELLED: Status.CANCELLED,
+    Result.KILLED: Status.KILLED,
+}
+"""The status that an end leads to."""
+
+
+def standing_after(event: Event) -> Standing | None:
+    """Return what an event changes in the workflow's row."""
+    match event:
+        case Ended(result=result):
+            return Standing(status=END_STATUS[result], due_at=None, release=True)
+        case ScopeCancelled(by=Cause.EXTERNAL):
+            return Standing(status=Status.CANCELLING, due_at=0)
+        case _:
+            return None
+
+
+class Leaving(enum.Enum):
+    """Why a workflow leaves memory before its end."""
+
+    CLOSING = enum.auto()
+    """The engine closes: anybody may go on with it at once."""
+    EVICTED = enum.auto()
+    """It only waits for a time."""
+    LOST = enum.auto()
+    """Somebody else owns it: nothing more may be said about it."""
+    KILLED = enum.auto()
+    """Its end is in the log already."""
+
+
+class Run:
+    """A workflow that this engine has in memory: its `Host`, and its `Writer`."""
+
+    def __init__(self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row]) -> None:
+        self._runner = runner
+        self.clock, self.codec, self.limiter = runner.clock, runner.codec, runner.limiter
+        self.max_payload = runner.max_payload
+        self.key, self.id, self.workflow = row.key, row.id, workflow
+        self.status = Status.CANCELLING if row.status is Status.CANCELLING else Status.RUNNING
+        """RUNNING or CANCELLING, until it has ended."""
+        self.input = rows[0].value or b""
+        started = decode_event(rows[0].event)
+        assert isinstance(started, Started)
+        self.sequencer = Sequencer(
+            host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=tuple(rows)
+        )
+        self.leaving: Leaving | None = None
+        self.wake_at: int | None = None
+        self.end: tuple[Ended, bytes | None] | None = None
+        """How it ended, once that is durable."""
+        self.out = trio.Event()
+        """Set when it has left memory."""
+        self.gone = trio.Event()
+        """Set when everything about it is durable as well."""
+        self.idle_since: float | None = None
+
+    async def go(self) -> None:
+        """Run it in the current task until it leaves memory."""
+        try:
+            args, kwargs = self.workflow.signature.decode_call(self.codec.decode, self.input)
+        except NurselogError as exc:
+            self.sequencer.stuck(exc)
+            self.over()
+        else:
+            await run_workflow(self.sequencer, self.workflow, args, kwargs)
+
+    # -- what the workflow asks for --------------------------------------------------------------
+
+    def append(self, row: Row, event: Event) -> None:
+        """Queue a row, and what it changes in the workflow's standing."""
+        journal = self._runner.journal
+        journal.append(self, row, event)
+        standing = standing_after(event)
+        if standing is not None:
+            journal.stand(self, standing)
+
+    def spawn(self, context: Context, fn: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a step's body."""
+        context.run(partial(self._runner.nursery.start_soon, fn, name=name))
+
+    def arm(self, timer: Timer) -> None:
+        """Have a timer rung when it is due."""
+        self._runner.alarms.arm(self.sequencer, timer)
+
+    def began(self, body: Body) -> None:
+        """Have a body noted as begun if it lasts."""
+        self._runner.beginnings.add(body)
+
+    def check_name(self, name: str, function: object) -> None:
+        """See that one step name means one function."""
+        self._runner.steps.check(name, function)
+
+    def over(self) -> None:
+        """The workflow has left memory."""
+        sequencer = self.sequencer
+        self.out.set()
+        if sequencer.fatal is not None:
+            self._runner.crash(sequencer.fatal)
+        if sequencer.ended is not None:
+            return  # its last row brings its standing
+        standing = self._standing_at_exit()
+        if standing is None:
+            self._runner.left(self)
+        else:
+            self._runner.journal.stand(self, standing)
+
+    # -- what the journal says -------------------------------------------------------------------
+
+    def committed(self, row: Row, event: Event) -> None:
+        """A row is durable."""
+        if isinstance(event, Ended):
+            self.end = (event, row.value)
+        self.sequencer.committed(row, event)
+
+    def standing_committed(self, standing: Standing) -> None:
+        """A change of standing is durable."""
+        self.status = standing.status
+        if standing.release:
+            self._runner.left(self)
+
+    def refused(self) -> None:
+        """Somebody else has taken the workflow over."""
+        self.leave(Leaving.LOST)
+        if self.leaving is not Leaving.LOST:  # its last words were refused
+            self.leaving = Leaving.LOST
+            self._runner.left(self)
+
+    def _standing_at_exit(self) -> Standing | None:
+        """Return what is to be said when it has left memory without an end."""
+        problem = self.sequencer.problem
+        if self.leaving is Leaving.LOST:
+            return None
+        if problem is not None:
+            return Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
+        if self.leaving is Leaving.EVICTED:
+            status = Status.WAITING if self.status is Status.RUNNING else self.status
+            return Standing(status=status, due_at=self.wake_at, release=True)
+        return Standing(status=self.status, due_at=0, release=True)
+
+    # -- leaving ---------------------------------------------------------------------------------
+
+    def leave(self, why: Leaving) -> None:
+        """Take the workflow out of memory."""
+        if self.leaving is None and not self.sequencer.suspending:
+            self.leaving = why
+            self.wake_at = self.sequencer.idle_until
+            self.sequencer.suspend()
+
+    def kill(self) -> None:
+        """End it without running its code: the end is in the log first."""
+        if not self.sequencer.suspending and self.sequencer.ended is None:
+            self.sequencer.ended = Ended(result=Result.KILLED)
+            self.sequencer.append(self.sequencer.ended)
+            self.leave(Leaving.KILLED)

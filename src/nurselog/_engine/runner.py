@@ -1,0 +1,143 @@
+"""The workflows in an engine's memory, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from .._errors import RegistrationError
+from .._flow.watch import Watch
+from .._flow.workflow import Workflow
+from .._log.events import Resumed, Row
+from ..abc import Clock, Codec, Message, WorkflowKey
+from ..abc import Workflow as WorkflowRow
+from .alarms import Alarms, Beginnings
+from .journal import Journal
+from .messages import Kind, reason_of
+from .run import Leaving, Run
+
+
+class Steps:
+    """Which function has which step name in this engine."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, object] = {}
+
+    def check(self, name: str, function: object) -> None:
+        """See that one name means one function.
+
+        Raises:
+            RegistrationError: if another function has this name.
+        """
+        known = self._functions.setdefault(name, function)
+        if known is not function and known != function:
+            raise RegistrationError(
+                f"two functions are recorded as step {name!r}: {known!r} and {function!r}. Give one another name: "
+                "@step(name=...)"
+            )
+
+
+class Runner:
+    """Runs workflows side by side."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        codec: Codec,
+        journal: Journal,
+        limiter: trio.CapacityLimiter,
+        max_payload: int,
+        crash: Callable[[BaseException], None],
+    ) -> None:
+        self.clock, self.codec, self.journal = clock, codec, journal
+        self.limiter, self.max_payload = limiter, max_payload
+        self.crash = crash
+        """Called with what no workflow may handle."""
+        self.nursery: trio.Nursery
+        self.watch = Watch()
+        self.alarms = Alarms(clock)
+        self.beginnings = Beginnings()
+        self.steps = Steps()
+        self.runs: dict[WorkflowKey, Run] = {}
+        self.changed = trio.Event()
+        """Set, and replaced, whenever a workflow has left memory."""
+        self.evicted = 0
+        self.stuck = 0
+        self._entered: set[int] = set()
+        """Messages that are on their way into a log."""
+
+    def start(
+        self, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row], messages: Sequence[Message]
+    ) -> Run:
+        """Take a workflow into memory and run it."""
+        run = Run(self, workflow, row, writer, rows)
+        self.runs[row.key] = run
+        self.nursery.start_soon(run.go, name=f"workflow {row.id}")
+        for message in messages:
+            self.enter(run, message)
+        return run
+
+    def left(self, run: Run) -> None:
+        """A workflow is out of memory, and all about it is durable."""
+        if self.runs.get(run.key) is run:
+            del self.runs[run.key]
+            self.evicted += run.leaving is Leaving.EVICTED
+            self.stuck += run.sequencer.problem is not None
+            run.gone.set()
+            self.tell()
+
+    def tell(self) -> None:
+        """Wake those who wait for a change in any workflow."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def enter(self, run: Run, message: Message) -> None:
+        """Enter a message from outside into a workflow's log; it is removed in the same commit."""
+        if message.number in self._entered or run.sequencer.suspending:
+            return
+        self._entered.add(message.number)
+        self.journal.take(run, message.number)
+        match Kind(message.kind):
+            case Kind.CANCEL:
+                if run.sequencer.ended is None:
+                    run.sequencer.cancel(reason_of(message))
+            case Kind.KILL:
+                run.kill()
+            case Kind.RESUME:
+                run.sequencer.append(Resumed())
+
+    def evict(self, after: float) -> None:
+        """Put out of memory what has only waited for some seconds, and will for some more."""
+        now = trio.current_time()
+        soon = self.clock.utc() + int(after * 1e6)
+        for run in list(self.runs.values()):
+            until = run.sequencer.idle_until
+            if until is None or until <= soon:
+                run.idle_since = None
+            elif run.idle_since is None:
+                run.idle_since = now
+            elif now - run.idle_since >= after:
+                run.leave(Leaving.EVICTED)
+
+    async def suspend_all(self, why: Leaving, grace: float) -> None:
+        """Take everything out of memory, and wait until it is; what does not go within the grace is closed."""
+        for run in list(self.runs.values()):
+            run.leave(why)
+        with trio.move_on_after(grace):
+            await self._all_out()
+        for run in list(self.runs.values()):
+            run.sequencer.close()
+        await self._all_out()
+
+    async def _all_out(self) -> None:
+        for run in list(self.runs.values()):
+            await run.out.wait()
+
+    def forget_all(self) -> None:
+        """The engine is closed: whoever waits for a workflow that could not be entered as released need not."""
+        for run in list(self.runs.values()):
+            self.left(run)
+        self.tell()

@@ -1,0 +1,70 @@
+"""Which workflow functions an engine has, by the names in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NoReturn
+
+from .._errors import RegistrationError
+from .._flow.workflow import Workflow, registry
+
+
+class Table:
+    """The workflow functions of one engine."""
+
+    def __init__(self, workflows: Iterable[Workflow[..., Any]] | None) -> None:
+        self._found: dict[str, Workflow[..., Any]] = {}
+        for workflow in registry.values() if workflows is None else workflows:
+            self.add(workflow)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that this engine can run."""
+        return frozenset(self._found)
+
+    def find(self, name: str) -> Workflow[..., Any] | None:
+        """Return the workflow of a name, if there is one."""
+        return self._found.get(name)
+
+    def add(self, workflow: Workflow[..., Any]) -> None:
+        """Enter a workflow.
+
+        Raises:
+            RegistrationError: if it is no workflow, its annotations cannot be read, or another one has its name.
+        """
+        if not isinstance(workflow, Workflow):
+            raise RegistrationError(f"{workflow!r} is no workflow: decorate the function with @workflow")
+        known = self._found.setdefault(workflow.name, workflow)
+        if known.fn is not workflow.fn:
+            raise RegistrationError(
+                f"two functions are recorded as workflow {workflow.name!r}: {known.fn!r} and {workflow.fn!r}. Give one "
+                "another name: @workflow(name=...)"
+            )
+        _ = workflow.signature  # now, not in the middle of a run
+
+    def unknown(self, name: str) -> Workflow[..., Any]:
+        """Return a stand-in for a workflow that this engine does not have: it can be killed, not run."""
+
+        async def missing(*args: object, **kwargs: object) -> NoReturn:
+            raise RegistrationError(f"this engine has no workflow {name!r}")  # pragma: no cover - never run
+
+        return Workflow(missing, name, None)
+
+
+def unwrap_workflow(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Workflow[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return a workflow and its arguments, those of partials included.
+
+    Raises:
+        RegistrationError: if it is no workflow.
+    """
+    kwargs: dict[str, Any] = {}
+    while isinstance(fn, partial):
+        args = (*fn.args, *args)
+        kwargs = {**fn.keywords, **kwargs}
+        fn = fn.func
+    if not isinstance(fn, Workflow):
+        raise RegistrationError(f"{fn!r} is no workflow: decorate the function with @workflow")
+    return fn, args, kwargs

@@ -1,0 +1,308 @@
+"""Every error that nurselog raises, ordered by whose fault it is.
+
+Errors are built from facts and write their own sentence: what happened, whose fault it is, what to do.
+Nothing in the library recognises an error by its text.
+"""
+
+from __future__ import annotations
+
+
+class NurselogError(Exception):
+    """The base of all errors that nurselog raises on purpose."""
+
+
+class Suspended(BaseException):
+    """The workflow leaves memory; nothing is recorded, and it goes on later, here or elsewhere.
+
+    A `BaseException`, and no relative of `trio.Cancelled`: code that cleans up after a cancellation must not run
+    when a process merely stops. Do not catch it; whatever is awaited after it raises it again.
+    """
+
+
+# -- the application's code: how nurselog is used ------------------------------------------------
+
+
+class UsageError(NurselogError):
+    """nurselog was called in a way that cannot work; the code must change."""
+
+
+class RegistrationError(UsageError):
+    """A function cannot be a workflow or a step, or its name is taken."""
+
+
+class OutsideWorkflowError(UsageError):
+    """A durable operation was called where no workflow runs."""
+
+
+class MisplacedCallError(UsageError):
+    """A durable operation was called inside a step, or in a task that does not belong to the workflow."""
+
+
+class UnsupportedError(UsageError):
+    """The operation has a place in the design, but this version cannot do it yet."""
+
+
+# -- the application's data ----------------------------------------------------------------------
+
+
+class DataError(NurselogError):
+    """A value cannot go into the log, or cannot be read back from it."""
+
+
+class EncodingError(DataError):
+    """A value has no JSON form, or would not come back as its annotation says."""
+
+
+class DecodingError(DataError):
+    """Recorded data does not fit the annotation that the code has now."""
+
+
+class PayloadTooLargeError(DataError):
+    """A value is larger than the engine's limit for one log entry."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(what, size, limit)
+        self.what, self.size, self.limit = what, size, limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} is {self.size:,} bytes, and the limit is {self.limit:,}. Keep the data elsewhere (a file, an "
+            "object store) and record where it is, or raise max_payload= of open_engine."
+        )
+
+
+# -- a workflow's own course ---------------------------------------------------------------------
+
+
+class StuckError(NurselogError):
+    """A workflow cannot go on with the code as it is. It waits, nothing is lost, and `resume` goes on after a fix."""
+
+
+class NonDeterminismError(StuckError):
+    """The workflow's code did something that its log cannot explain.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        path: where in the workflow's tree it happened.
+        recorded: what the log has.
+        called: what the code did.
+        where: file and line, if known.
+        remedy: what to do.
+    """
+
+    def __init__(
+        self, *, workflow_id: str, path: str, recorded: str, called: str, where: str | None, remedy: str
+    ) -> None:
+        super().__init__(workflow_id, path, recorded, called, where, remedy)
+        self.workflow_id, self.path = workflow_id, path
+        self.recorded, self.called = recorded, called
+        self.where, self.remedy = where, remedy
+
+    def __str__(self) -> str:
+        place = f" at {self.where}" if self.where else ""
+        return (
+            f"workflow {self.workflow_id!r}, path {self.path or 'root'}{place}: the log has {self.recorded}; "
+            f"the code did {self.called}. {self.remedy}"
+        )
+
+
+class DeadlockError(StuckError):
+    """All strands of a workflow wait for each other, and for nothing that the log could bring.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        waiting: one line for each strand: its path, and the file and line where it waits.
+    """
+
+    def __init__(self, workflow_id: str, waiting: tuple[str, ...]) -> None:
+        super().__init__(workflow_id, waiting)
+        self.workflow_id, self.waiting = workflow_id, waiting
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow_id!r}: everybody waits, and nobody can move:\n  " + "\n  ".join(self.waiting)
+
+
+class StepFailed(NurselogError):
+    """A step raised an error of a type that the log cannot rebuild.
+
+    Attributes:
+        type_name: the type's module and name.
+        message: its text.
+        traceback: its traceback as text.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name, self.message, self.traceback = type_name, message, traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}"
+
+
+class StepInterrupted(NurselogError):
+    """An `at_most_once` step had begun when its process died; whether it took effect is not known.
+
+    Attributes:
+        step: the step's name.
+        path: its place in the workflow.
+    """
+
+    def __init__(self, step: str, path: str) -> None:
+        super().__init__(step, path)
+        self.step, self.path = step, path
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step!r} at path {self.path} had begun when its process died, and it must not run twice. "
+            "Find out from the outside whether it took effect."
+        )
+
+
+class ChildCancelled(NurselogError):
+    """The child whose result was asked for was cancelled.
+
+    Attributes:
+        path: the child's place in the workflow.
+        reason: the text given to the cancellation, if any.
+    """
+
+    def __init__(self, path: str, reason: str | None) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"the child at path {self.path} was cancelled" + (f": {self.reason}" if self.reason else "")
+
+
+# -- what an engine answers ----------------------------------------------------------------------
+
+
+class WorkflowCancelled(NurselogError):
+    """The workflow whose result was asked for was cancelled.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        reason: the text given to the cancellation, if any.
+    """
+
+    def __init__(self, workflow_id: str, reason: str | None) -> None:
+        super().__init__(workflow_id, reason)
+        self.workflow_id, self.reason = workflow_id, reason
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow_id!r} was cancelled" + (f": {self.reason}" if self.reason else "")
+
+
+class WorkflowKilled(NurselogError):
+    """The workflow whose result was asked for was killed."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(workflow_id)
+        self.workflow_id = workflow_id
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow_id!r} was killed"
+
+
+class WorkflowStuck(NurselogError):
+    """The workflow whose result was asked for cannot go on with the code as it is.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        problem: what stopped it.
+    """
+
+    def __init__(self, workflow_id: str, problem: str) -> None:
+        super().__init__(workflow_id, problem)
+        self.workflow_id, self.problem = workflow_id, problem
+
+    def __str__(self) -> str:
+        return (
+            f"workflow {self.workflow_id!r} is stuck: {self.problem}\nNothing is lost: mend the code, "
+            f"then engine.resume({self.workflow_id!r}); or cancel or kill it."
+        )
+
+
+class WorkflowNotFound(NurselogError):
+    """There is no workflow of this id in the store."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(workflow_id)
+        self.workflow_id = workflow_id
+
+    def __str__(self) -> str:
+        return f"there is no workflow {self.workflow_id!r} in this store"
+
+
+class WorkflowConflict(NurselogError):
+    """The id belongs to a workflow of another function or with another input.
+
+    Attributes:
+        workflow_id: the id.
+        existing: what the store has under it.
+        asked: what was asked for.
+    """
+
+    def __init__(self, workflow_id: str, existing: str, asked: str) -> None:
+        super().__init__(workflow_id, existing, asked)
+        self.workflow_id, self.existing, self.asked = workflow_id, existing, asked
+
+    def __str__(self) -> str:
+        return (
+            f"id {self.workflow_id!r} belongs to {self.existing}, and {self.asked} was asked for. Use another id, "
+            "or the same function and input to get the same run."
+        )
+
+
+class WorkflowEnded(NurselogError):
+    """The workflow has ended, and what was asked for needs one that has not."""
+
+    def __init__(self, workflow_id: str, status: str) -> None:
+        super().__init__(workflow_id, status)
+        self.workflow_id, self.status = workflow_id, status
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow_id!r} has ended: it is {self.status}"
+
+
+class EngineClosed(NurselogError):
+    """The engine is closed, or was closed while the caller waited; the workflow goes on when one is opened again."""
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+class StoreError(NurselogError):
+    """The store cannot do what it is there for."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is locked by another process, full or unreachable; the same call may succeed later."""
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be written to: the file, its folder or the disk is read-only."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is no nurselog database, or it is damaged."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer nurselog than this one.
+
+    Attributes:
+        url: the store.
+        found: its schema version.
+        known: the newest schema version that this release knows.
+    """
+
+    def __init__(self, url: str, found: int, known: int) -> None:
+        super().__init__(url, found, known)
+        self.url, self.found, self.known = url, found, known
+
+    def __str__(self) -> str:
+        return (
+            f"{self.url} has schema version {self.found}, and this release knows versions up to {self.known}. "
+            "Install a newer nurselog; nothing was changed."
+        )

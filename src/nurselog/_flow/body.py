@@ -1,0 +1,240 @@
+"""The run of one step's body, in a task of its own in the engine's nursery.
+
+The body is no strand: it may wait for whatever it likes, and what it does to scopes, tasks and deadlines stays in its
+own task. Cancellation reaches it only through the scope here, which the waiting strand's abort function cancels.
+
+Two things end a body early, and they must not be mixed up. *Cancelled* is the workflow's wish, and its outcome is
+recorded, whatever it is. *Abandoned* means that the workflow leaves memory: nothing is recorded, and the step runs
+again elsewhere. A sync function in a thread cannot be stopped at all: a cancellation waits for it unless the step says
+`abandon_on_cancel`, and an abandonment never waits.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._errors import StepInterrupted, UsageError
+from .._log.cursor import History
+from .._log.events import Result, StepBegan, StepEnded, StepRetried
+from .._log.failures import encode_error
+from .._log.identity import seeded_random, step_key
+from .outcomes import split_error
+from .strand import find_fatal, place
+from .times import to_microseconds
+
+if TYPE_CHECKING:
+    from .call import Call
+
+logger = logging.getLogger("nurselog")
+
+
+class StepTimedOut(trio.TooSlowError):
+    """A step or one of its attempts took longer than its timeout.
+
+    Attributes:
+        step: the step's name.
+        seconds: the timeout.
+    """
+
+    def __init__(self, step: str, seconds: float) -> None:
+        super().__init__(step, seconds)
+        self.step, self.seconds = step, seconds
+
+    def __str__(self) -> str:
+        return f"step {self.step!r} took longer than {self.seconds:g} s"
+
+
+class Body:
+    """One step's body on its way to an outcome."""
+
+    __slots__ = (
+        "_abandoned",
+        "_history",
+        "_noted",
+        "_scope",
+        "_thread",
+        "attempt",
+        "began_at",
+        "begun",
+        "call",
+        "ended",
+    )
+
+    def __init__(self, call: Call, history: History) -> None:
+        self.call = call
+        self._history = history
+        self._scope = trio.CancelScope()
+        self._thread: trio.CancelScope | None = None
+        """Around a thread that is waited for even if the step is cancelled."""
+        self._abandoned = False
+        self._noted = False
+        self.attempt = history.attempts + 1
+        self.began_at = call.sequencer.host.clock.utc()
+        self.begun = history.began_at is not None
+        """Whether the function has been entered, in this life or one before."""
+        self.ended = False
+
+    # -- what the workflow does to it ------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """The step's scope was cancelled."""
+        self._scope.cancel()
+
+    def abandon(self) -> None:
+        """The workflow leaves memory."""
+        self._abandoned = True
+        self._scope.cancel()
+        if self._thread is not None:
+            self._thread.cancel()
+        if not self.ended and not self.call.step.is_async:
+            logger.warning(
+                "workflow %r leaves memory while step %r (path %s) runs in a thread: the thread goes on, and its "
+                "outcome will not be recorded", self.call.sequencer.id, self.call.step.name, self.call.path
+            )  # fmt: skip
+
+    def note_began(self) -> None:
+        """Log that the step has begun, if it is still running."""
+        if not self.ended and not self._noted:
+            self._noted = True
+            self.call.sequencer.append(StepBegan(path=self.call.path, name=self.call.step.name, attempt=self.attempt))
+
+    # -- its course ------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run the function until it has an outcome, and log that."""
+        place.set(self)
+        call, sequencer = self.call, self.call.sequencer
+        try:
+            result, value = await self._outcome()
+        except BaseException as exc:
+            sequencer.crash(find_fatal(exc) or exc)
+            return
+        finally:
+            self.ended = True
+        if self._abandoned:
+            return
+        sequencer.append(
+            StepEnded(
+                path=call.path,
+                name=call.step.name,
+                result=result,
+                attempts=self.attempt,
+                began_at=self.began_at,
+                begun=self.begun,
+                digest=call.digest,
+                scope=call.why.scope if result is Result.CANCELLED else None,
+                reason=call.why.reason if result is Result.CANCELLED else None,
+            ),
+            value,
+        )
+
+    async def _outcome(self) -> tuple[Result, bytes | None]:
+        """Classify through groups: only `Cancelled` inside is a cancellation; any other error inside is the error."""
+        try:
+            with self._scope:
+                value = await self._timed()
+                return Result.VALUE, self._encode(value)
+        except BaseException as exc:
+            if find_fatal(exc):
+                raise
+            error, _ = split_error(exc)
+            if error is None:
+                error = UsageError(f"step {self.call.step.name!r} raised Cancelled, but nobody has cancelled it")
+            return Result.ERROR, self._limited("error", encode_error(error))
+        return Result.CANCELLED, None
+
+    def _encode(self, value: object) -> bytes:
+        return self._limited("result", self.call.sequencer.host.codec.encode(value, self.call.step.returns))
+
+    def _limited(self, what: str, data: bytes) -> bytes:
+        return self.call.sequencer.limited(f"the {what} of step {self.call.step.name!r}", data)
+
+    async def _timed(self) -> Any:
+        step = self.call.step
+        if step.at_most_once:
+            await self._begin_once()
+        if step.timeout is None:
+            return await self._attempts()
+        began = self._history.began_at
+        spent = 0.0 if began is None else max(0, self.began_at - began) / 1e6
+        with trio.move_on_after(max(0.0, step.timeout - spent)):
+            return await self._attempts()
+        raise StepTimedOut(step.name, step.timeout)
+
+    async def _begin_once(self) -> None:
+        """Make sure that a later life will know that the body had begun."""
+        sequencer = self.call.sequencer
+        if self._history.began_at is not None:
+            raise StepInterrupted(self.call.step.name, self.call.path)
+        self._noted = True
+        row = sequencer.append(StepBegan(path=self.call.path, name=self.call.step.name))
+        if row is not None:
+            await sequencer.written(row)
+
+    async def _attempts(self) -> Any:
+        step, sequencer = self.call.step, self.call.sequencer
+        clock = sequencer.host.clock
+        if self._history.due:
+            await clock.sleep_until(self._history.due)
+        while True:
+            try:
+                return await self._one_attempt()
+            except Exception as exc:
+                if self._scope.cancel_called or self.attempt >= step.retry.attempts or not step.retry.wants(exc):
+                    raise
+                due = clock.utc() + self._delay()
+                sequencer.append(
+                    StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due), encode_error(exc)
+                )
+            await clock.sleep_until(due)
+            self.attempt += 1
+
+    def _delay(self) -> int:
+        """How long to wait after this attempt, microseconds; the same in every life."""
+        random = seeded_random(self.call.sequencer.seed, self.call.operation.path)
+        draws = [random.random() for _ in range(self.attempt)]
+        return to_microseconds(self.call.step.retry.delay_after(self.attempt, draws[-1]))
+
+    async def _one_attempt(self) -> Any:
+        step = self.call.step
+        self.begun = True
+        if step.attempt_timeout is None:
+            return await self._call()
+        with trio.move_on_after(step.attempt_timeout):
+            return await self._call()
+        raise StepTimedOut(step.name, step.attempt_timeout)
+
+    async def _call(self) -> Any:
+        call = self.call
+        if call.step.is_async:
+            return await _unprotected(call.step.fn, call.args, call.kwargs)
+        value: Any = None
+        with trio.CancelScope(shield=not call.step.abandon_on_cancel) as self._thread:
+            value = await trio.to_thread.run_sync(
+                partial(call.step.fn, *call.args, **call.kwargs),
+                abandon_on_cancel=True,
+                limiter=call.sequencer.host.limiter,
+            )
+        if inspect.isawaitable(value):
+            raise UsageError(f"step {call.step.name!r} is no async function, but it returned something to be awaited")
+        return value
+
+    # -- where am I ------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """The step's idempotency key."""
+        return step_key(self.call.sequencer.id, self.call.operation.path)
+
+
+@trio.lowlevel.disable_ki_protection
+async def _unprotected(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a body such that Control-C interrupts it: around it is the engine's code, which must not be."""
+    return await fn(*args, **kwargs)

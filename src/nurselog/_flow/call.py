@@ -1,0 +1,169 @@
+"""A step that workflow code has called, until its outcome is delivered."""
+
+from __future__ import annotations
+
+import contextvars
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import outcome
+from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+
+from .._log.cursor import History, describe
+from .._log.events import Result, StepEnded
+from .._log.failures import decode_error
+from .body import Body
+from .outcomes import Failed, Outcome, Succeeded, WasCancelled
+from .scope import CancelScope, culprit
+from .strand import Operation, Strand
+
+if TYPE_CHECKING:
+    from .sequencer import Sequencer
+    from .step import Step
+
+REMEDY_ARGUMENTS = (
+    "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
+    "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
+)
+
+
+class Why(NamedTuple):
+    """Which durable scope cancelled a step, and the reason given."""
+
+    scope: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, scope: CancelScope | None) -> Why:
+        """Find the scope that cancels the code inside `scope`."""
+        found = culprit(scope)
+        return cls() if found is None else cls(found.path, found.reason)
+
+
+class Call(ABC):
+    """One call of a step: it waits until the workflow is quiet, its body runs, and its outcome is delivered."""
+
+    __slots__ = ("args", "body", "context", "digest", "kwargs", "operation", "sequencer", "step", "told", "why")
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        operation: Operation,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.sequencer, self.operation, self.step = sequencer, operation, step
+        self.args, self.kwargs = args, kwargs
+        self.digest = step.digest(args, kwargs)
+        self.context = contextvars.copy_context()
+        self.body: Body | None = None
+        self.told = False
+        """Whether its scope was cancelled."""
+        self.why = Why()
+
+    @property
+    def path(self) -> str:
+        """Its place in the workflow."""
+        return self.operation.text
+
+    def start(self, history: History | None) -> None:
+        """The workflow is quiet: run the body, unless the scope is cancelled already."""
+        history = history or History()
+        if self.told:
+            begun = history.began_at is not None or history.attempts > 0
+            self.sequencer.append(
+                StepEnded(
+                    path=self.path,
+                    name=self.step.name,
+                    result=Result.CANCELLED,
+                    attempts=history.attempts,
+                    begun=begun,
+                    digest=self.digest,
+                    scope=self.why.scope,
+                    reason=self.why.reason,
+                )
+            )
+            return
+        host = self.sequencer.host
+        self.body = Body(self, history)
+        host.spawn(self.context, self.body.run, f"{self.step.name} {self.path}")
+        host.began(self.body)
+
+    def cancel(self, why: Why) -> None:
+        """Its scope is cancelled."""
+        if not self.told:
+            self.told, self.why = True, why
+            if self.body is not None:
+                self.body.cancel()
+
+    def abandon(self) -> None:
+        """The workflow leaves memory."""
+        if self.body is not None:
+            self.body.abandon()
+
+    def ended(self, event: StepEnded, value: bytes | None) -> None:
+        """The outcome is in the log."""
+        check_step(self.sequencer, self.step, self.path, self.digest, event)
+        if event.result is Result.CANCELLED and not self.told:
+            raise self.sequencer.mismatch(describe(event), "a call whose scope is not cancelled", self.path)
+        self.settle(outcome_of(self.sequencer, self.step, event, value))
+
+    @abstractmethod
+    def settle(self, outcome: Outcome[Any]) -> None:
+        """Hand the outcome to whoever called."""
+
+
+class AwaitedCall(Call):
+    """A step that a strand awaits.
+
+    Cancelling the wait does not end it: the body is told, and what becomes of it decides, once it is in the log.
+    """
+
+    __slots__ = ("_raise_cancel", "_strand")
+
+    async def wait(self, strand: Strand) -> Any:
+        """Park the strand until the outcome is delivered."""
+        self._strand = strand
+        self._raise_cancel: RaiseCancelT | None = None
+        self.sequencer.check_deadline(strand)
+        self.sequencer.add_call(self)
+        return await wait_task_rescheduled(self._abort)
+
+    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
+        if self.sequencer.suspending:
+            return Abort.SUCCEEDED
+        if not self.sequencer.refuses_abort(self._strand):
+            self._raise_cancel = raise_cancel
+            self.cancel(Why.of(self._strand.scope))
+        return Abort.FAILED
+
+    def settle(self, outcome_: Outcome[Any]) -> None:
+        match outcome_:
+            case Succeeded(value=value):
+                answer: outcome.Outcome[Any] = outcome.Value(value)
+            case Failed(error=error):
+                answer = outcome.Error(error)
+            case WasCancelled():
+                assert self._raise_cancel is not None
+                answer = outcome.capture(self._raise_cancel)
+        reschedule(self._strand.task, answer)
+
+
+def check_step(sequencer: Sequencer, step: Step[..., Any], path: str, digest: str | None, event: StepEnded) -> None:
+    """See that a recorded outcome belongs to the call that the code has made."""
+    if event.name != step.name:
+        raise sequencer.mismatch(describe(event), f"a call of step {step.name!r}", path)
+    if step.check_arguments and digest != event.digest and digest is not None and event.digest is not None:
+        raise sequencer.mismatch(describe(event), "the same call with other arguments", path, REMEDY_ARGUMENTS)
+
+
+def outcome_of(sequencer: Sequencer, step: Step[..., Any], event: StepEnded, value: bytes | None) -> Outcome[Any]:
+    """Return what a recorded outcome is to the code: decoded from what was encoded, live as on replay."""
+    match event.result:
+        case Result.VALUE:
+            return Succeeded(sequencer.host.codec.decode(value or b"", step.returns))
+        case Result.ERROR:
+            return Failed(decode_error(value or b""))
+        case _:
+            return WasCancelled(event.reason, event.path)

@@ -1,0 +1,156 @@
+"""Short helpers on top of nurseries and handles."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
+
+from .._log.lifecycle import Status
+from .cases import Case, Waiter, wait_for_first
+from .current import current_strand
+from .handle import Handle
+from .nursery import open_nursery
+from .outcomes import Failed, Outcome, Succeeded
+from .strand import Strand
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+async def gather(*handles: Handle[T]) -> list[T]:
+    """Wait for all children, and return their values in the order of the arguments.
+
+    Raises:
+        ChildCancelled: if one was cancelled.
+        Exception: the error of the first that failed, in the order of the arguments; the others go on.
+
+    A checkpoint, unless there are no handles.
+    """
+    return [await handle.result() for handle in handles]
+
+
+class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
+    """Handles in the order in which their children end: told by each, instead of asking all of them each time."""
+
+    claims = False  # whoever takes a handle from here claims its failure
+
+    def __init__(self, strand: Strand) -> None:
+        Waiter.__init__(self, strand, ())
+        self._expected: dict[int, Handle[T]] = {}
+        self._arrived: deque[tuple[Handle[T], int]] = deque()
+        self._parked: dict[Waiter, int] = {}
+
+    def expect(self, handle: Handle[T]) -> None:
+        """Take a handle on."""
+        index = len(self._expected)
+        self._expected[index] = handle
+        if handle._ready_since() is None:
+            handle._watch(self, index)
+        else:
+            self._arrive(handle)
+
+    def wake(self, index: int, result: Outcome[T]) -> None:
+        """A child has ended."""
+        handle = self._expected[index]
+        handle._forget(self)
+        self._arrive(handle)
+
+    def _arrive(self, handle: Handle[T]) -> None:
+        if self._parked:
+            waiter, index = next(iter(self._parked.items()))
+            waiter.wake(index, Succeeded(handle))
+        else:
+            self._arrived.append((handle, self.strand.sequencer.cursor.delivered))
+
+    async def next(self) -> Handle[T]:
+        """Wait for the next child that ends, and return its handle. A checkpoint."""
+        _, outcome = await wait_for_first(current_strand("as_completed"), (self,))
+        return outcome.unwrap()
+
+    def _ready_since(self) -> int | None:
+        return self._arrived[0][1] if self._arrived else None
+
+    def _take(self) -> Outcome[Handle[T]]:
+        return Succeeded(self._arrived.popleft()[0])
+
+    def _watch(self, waiter: Waiter, index: int) -> None:
+        self._parked.setdefault(waiter, index)
+
+    def _forget(self, waiter: Waiter) -> None:
+        self._parked.pop(waiter, None)
+
+
+async def as_completed(*handles: Handle[T]) -> AsyncIterator[Handle[T]]:
+    """Give the handles one after the other, as their children end: those that ended first come first.
+
+    Each turn is a checkpoint. A handle that was given is claimed: its failure is yours.
+    """
+    arrivals: _Arrivals[T] = _Arrivals(current_strand("as_completed"))
+    for handle in handles:
+        arrivals.expect(handle)
+    for _ in handles:
+        handle = await arrivals.next()
+        handle._claim()
+        yield handle
+
+
+async def race(*fns: Callable[[], Awaitable[T]]) -> T:
+    """Run functions or steps side by side, return the first value, and cancel the rest.
+
+    Args:
+        fns: called without arguments; use `functools.partial` to give them some.
+
+    Raises:
+        ExceptionGroup: with all their errors, if none succeeds.
+        ValueError: if there are none.
+
+    A checkpoint.
+    """
+    if not fns:
+        raise ValueError("race needs at least one function")
+    errors: list[Exception] = []
+    async with open_nursery() as nursery:
+        handles = [nursery.go(fn) for fn in fns]
+        async for handle in as_completed(*handles):
+            match handle.outcome:
+                case Succeeded(value=value):
+                    for loser in handles:
+                        loser._claim()  # whatever becomes of it now: the race is over
+                    nursery.cancel_scope.cancel("another one was first")
+                    return value
+                case Failed(error=error):
+                    errors.append(error)
+                case _:
+                    pass
+    raise ExceptionGroup("nobody won the race", errors)
+
+
+async def map_concurrently(
+    fn: Callable[[T], Awaitable[U]], items: Iterable[T], *, limit: int | None = None
+) -> list[U]:
+    """Call a function or step on each item, some at a time, and return the results in the order of the items.
+
+    Args:
+        fn: a step or an async function of one argument.
+        items: iterated once, as room becomes free.
+        limit: how many run at a time; None: all.
+
+    Raises:
+        ExceptionGroup: with the error of the call that failed; the others are cancelled.
+        ValueError: if the limit is less than 1.
+
+    A checkpoint.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError("limit must be 1 or more")
+    handles: list[Handle[U]] = []
+    arrivals: _Arrivals[U] = _Arrivals(current_strand("map_concurrently"))
+    async with open_nursery() as nursery:
+        for item in items:
+            if limit is not None and len(handles) >= limit and (await arrivals.next()).status is Status.FAILED:
+                break  # nobody claims the failure: the nursery cancels the others, and raises it
+            handle = nursery.go(fn, item)
+            handles.append(handle)
+            arrivals.expect(handle)
+    return [await handle.result() for handle in handles]

@@ -1,0 +1,51 @@
+"""What a workflow needs from whoever runs it: an engine implements this for each, and `_flow` knows no more of engines."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from .._log.events import Event, Row
+from ..abc import Clock, Codec
+
+if TYPE_CHECKING:
+    from .body import Body
+    from .timers import Timer
+
+
+class Host(Protocol):
+    """The side of an engine that one of its workflows sees."""
+
+    clock: Clock
+    codec: Codec
+    limiter: trio.CapacityLimiter
+    """How many sync steps run in threads at once."""
+    max_payload: int
+    """Bytes that one value may have."""
+
+    def append(self, row: Row, event: Event) -> None:
+        """Queue a row for the next commit; `Sequencer.committed` is called when it is durable."""
+        ...
+
+    def spawn(self, context: contextvars.Context, fn: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a task that is no strand: a step's body."""
+        ...
+
+    def arm(self, timer: Timer) -> None:
+        """Call `Sequencer.due(timer)` when the timer is due."""
+        ...
+
+    def began(self, body: Body) -> None:
+        """A body has started; `Body.note_began` is called if it still runs after a moment."""
+        ...
+
+    def check_name(self, name: str, function: object) -> None:
+        """Raise RegistrationError if another function of this engine has this step name."""
+        ...
+
+    def over(self) -> None:
+        """The workflow has left memory: it has ended, is stuck, or is suspended."""
+        ...

@@ -1,0 +1,372 @@
+"""The durable nursery: a Trio nursery whose children have places in the log, and handles.
+
+A branch is a Trio task, as always. A step that is a child of a nursery needs none: it is a call whose outcome settles
+a handle. All such steps of one nursery share one task, the *steward*: it keeps the nursery open until the last of them
+has an outcome, and its abort function is where Trio says that the nursery's scope is cancelled. So a thousand
+concurrent steps are a thousand bodies, and not two thousand tasks.
+
+Whose is an error? While the nursery's body runs, a child's failure belongs to its handle: the body may be about to ask
+for it. Once the body has ended, to the nursery: a failure that nobody has claimed cancels the scope and is raised, as
+Trio would have done at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+
+from .._errors import UnsupportedError
+from .._log.events import Cause, ScopeCancelled
+from .call import Call, Why
+from .current import current_strand
+from .handle import Handle, unclaimed_error
+from .outcomes import Failed, Outcome, Succeeded, WasCancelled, split_error
+from .scope import CancelScope, culprit
+from .sequencer import Sequencer
+from .step import Step
+from .strand import Operation, Strand, place
+from .workflow import Workflow
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+_MESSAGE = "Exceptions from nurselog nursery"
+
+
+@final
+class Nursery:
+    """Runs children that are bound to its scope, each with a place in the log.
+
+    Not constructed directly: `async with open_nursery() as nursery`.
+    """
+
+    def __init__(self, strand: Strand, operation: Operation, inner: trio.Nursery) -> None:
+        self._sequencer: Sequencer = strand.sequencer
+        self._operation = operation
+        self._inner = inner
+        self._steward: Steward | None = None
+        self._over = False
+        """Whether the body has ended."""
+        self._failed: list[Handle[Any]] = []
+        self.cancel_scope = CancelScope._around(strand, operation, inner.cancel_scope)
+        """The nursery's durable scope: `cancel_scope.cancel(reason)` is in the log."""
+
+    def go(
+        self, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], name: str | None = None
+    ) -> Handle[T]:
+        """Start a child and return its handle.
+
+        Args:
+            fn: a step, or an async function, which then is a branch: workflow code of its own.
+            args: its positional arguments; for keywords use `functools.partial`.
+            name: a name for people, in the handle and in Trio's task.
+
+        Not a checkpoint.
+
+        Raises:
+            UnsupportedError: if `fn` is a workflow: child workflows are not built yet.
+        """
+        strand = current_strand("Nursery.go")
+        target, args_, kwargs = _unwrap(fn, args)
+        _refuse_workflow(target)
+        operation = strand.operation()
+        if isinstance(target, Step):
+            return self._go_step(operation, target, args_, kwargs, name or target.name)
+        return self._go_branch(strand, operation, fn, args, name or getattr(target, "__qualname__", repr(target)))
+
+    def start_soon(
+        self, async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object = None
+    ) -> None:
+        """Start a child without a handle, as `trio.Nursery.start_soon`: its failure fails the nursery at once.
+
+        Args:
+            async_fn: an async function or a step.
+            args: its positional arguments.
+            name: a name for people.
+
+        Not a checkpoint.
+        """
+        strand = current_strand("Nursery.start_soon")
+        _refuse_workflow(async_fn)
+        self._spawn(strand.operation(), partial(self._run_plain, async_fn, *args), name or async_fn)
+
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
+        """Start a child and wait until it calls `task_status.started()`, as `trio.Nursery.start`.
+
+        Args:
+            async_fn: an async function that takes `task_status`.
+            args: its positional arguments.
+            name: a name for people.
+
+        A checkpoint. A cancellation before `started()` cancels the child.
+        """
+        strand = current_strand("Nursery.start")
+        _refuse_workflow(async_fn)
+        self._sequencer.adopting = strand.operation().path
+        try:
+            return await self._inner.start(partial(self._run_plain, async_fn), *args, name=name or async_fn)
+        finally:
+            self._sequencer.adopting = None
+
+    # -- children --------------------------------------------------------------------------------
+
+    def _spawn(self, operation: Operation, fn: Callable[[], Awaitable[object]], name: object) -> None:
+        self._sequencer.adopting = operation.path
+        try:
+            self._inner.start_soon(fn, name=name)
+        finally:
+            self._sequencer.adopting = None
+
+    async def _run_plain(self, async_fn: Callable[..., Awaitable[object]], *args: object, **kwargs: object) -> None:
+        self._enter_scope()
+        try:
+            await async_fn(*args, **kwargs)
+        except BaseException as exc:
+            error, _ = split_error(exc)
+            if error is not None:
+                self._fail(error)
+            raise
+
+    def _enter_scope(self) -> None:
+        strand = place.get()
+        assert isinstance(strand, Strand)
+        strand.scope = self.cancel_scope
+
+    def _go_branch(
+        self, strand: Strand, operation: Operation, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], name: str
+    ) -> Handle[T]:
+        scope = CancelScope._around(strand, operation)
+        handle: Handle[T] = Handle(self._sequencer, operation, name, partial(scope.cancel_by, Cause.EXPLICIT))
+        self._spawn(operation, partial(self._run_branch, handle, scope, fn, args), name)
+        return handle
+
+    async def _run_branch(
+        self, handle: Handle[T], scope: CancelScope, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
+    ) -> None:
+        self._enter_scope()
+        outcome: Outcome[T]
+        cancelled: BaseException | None = None
+        try:
+            with scope:
+                outcome = Succeeded(await fn(*args))
+            if scope.cancelled_caught:
+                outcome = WasCancelled(scope.reason, handle.path)
+        except BaseException as exc:
+            error, cancelled = split_error(exc)
+            if error is None and not isinstance(exc, (trio.Cancelled, BaseExceptionGroup)):
+                raise  # a suspension, or something that no workflow may handle
+            found = culprit(self.cancel_scope)
+            outcome = Failed(error) if error else WasCancelled(found.reason if found else None, handle.path)
+        self._settle(handle, outcome)
+        if cancelled is not None:
+            raise cancelled
+
+    def _go_step(
+        self, operation: Operation, step: Step[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+    ) -> Handle[T]:
+        self._sequencer.host.check_name(step.name, step.function)
+        call = ChildCall(self, operation, step, args, kwargs)
+        handle: Handle[T] = Handle(self._sequencer, operation, name, partial(_cancel_call, call))
+        call.handle = handle
+        if self._steward is None:
+            steward = Steward(self)
+            self._spawn(self._operation, steward.run, f"steward of {self._operation.text}")
+            self._steward = steward
+        self._steward.add(call)
+        self._sequencer.add_call(call)
+        return handle
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def _settle(self, handle: Handle[T], outcome: Outcome[T]) -> None:
+        handle._settle(outcome)
+        if isinstance(outcome, Failed):
+            self._failed.append(handle)
+            if self._over and unclaimed_error(handle) is not None:
+                self._fail(outcome.error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Cancel the scope, as Trio does when a child fails; ours says so in the log."""
+        if not self._sequencer.suspending:
+            self.cancel_scope.cancel_by(Cause.FAILURE, type(error).__qualname__)
+
+    def _end_body(self, exc: BaseException | None) -> None:
+        """The body has ended: what it has not claimed belongs to the nursery from now on."""
+        self._over = True
+        error = split_error(exc)[0] if exc is not None else None
+        if error is not None:
+            self._fail(error)
+        for handle in self._failed:
+            if (unclaimed := unclaimed_error(handle)) is not None:
+                self._fail(unclaimed)
+
+    def _unclaimed(self) -> list[Exception]:
+        return [error for handle in self._failed if (error := unclaimed_error(handle)) is not None]
+
+
+class open_nursery:  # noqa: N801 - Trio's name
+    """Open a durable nursery.
+
+    Leaving the block waits for all children. It is a checkpoint, and cancellable only through the children, as in Trio.
+
+    Raises (on leaving):
+        BaseExceptionGroup: with what the body raised, what children started with `start_soon` raised, and the failures
+            of `go` that nobody has claimed.
+    """
+
+    _nursery: Nursery
+
+    async def __aenter__(self) -> Nursery:
+        strand = self._strand = current_strand("open_nursery")
+        strand.sequencer.check_deadline(strand)
+        operation = strand.operation()
+        self._manager = trio.open_nursery()
+        inner = await self._manager.__aenter__()
+        nursery = self._nursery = Nursery(strand, operation, inner)
+        nursery.cancel_scope._enter()
+        return nursery
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        nursery = self._nursery
+        try:
+            if not nursery._sequencer.suspending:
+                nursery._end_body(exc)
+        finally:
+            swallow = await self._leave(exc_type, exc, traceback)
+        return swallow
+
+    async def _leave(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        nursery = self._nursery
+        try:
+            swallow = bool(await self._manager.__aexit__(exc_type, exc, traceback))
+        except BaseException as raised:
+            errors = nursery._unclaimed()
+            if not errors or nursery._sequencer.suspending:
+                raise
+            members = raised.exceptions if isinstance(raised, BaseExceptionGroup) else (raised,)
+            raise BaseExceptionGroup(_MESSAGE, [*members, *errors]) from None
+        finally:
+            nursery.cancel_scope._leave()
+        errors = nursery._unclaimed()
+        if errors:
+            raise ExceptionGroup(_MESSAGE, errors)
+        return swallow
+
+
+class ChildCall(Call):
+    """A step that is a child of a nursery: its outcome settles a handle."""
+
+    __slots__ = ("handle", "nursery")
+
+    handle: Handle[Any]
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        operation: Operation,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        super().__init__(nursery._sequencer, operation, step, args, kwargs)
+        self.nursery = nursery
+
+    def settle(self, outcome_: Outcome[Any]) -> None:
+        self.nursery._settle(self.handle, outcome_)
+        steward = self.nursery._steward
+        assert steward is not None
+        steward.settled(self, outcome_)
+
+
+def _cancel_call(call: ChildCall, reason: str | None) -> None:
+    if not call.told:
+        call.sequencer.note(ScopeCancelled(path=call.path, by=Cause.EXPLICIT, reason=reason))
+        call.cancel(Why(call.path, reason))
+
+
+class Steward:
+    """The one task in a nursery that stands for all its steps."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+        self._calls: dict[str, ChildCall] = {}
+        self._strand: Strand | None = None
+        self._parked = False
+        self._told: RaiseCancelT | None = None
+        """Trio's word that the nursery is cancelled, for what it has been given so far."""
+        self._caught = False
+        """Whether a step ended as cancelled because of it."""
+
+    def add(self, call: ChildCall) -> None:
+        """Take a step on. If the nursery was cancelled, Trio must be asked again: a shield may have come since."""
+        self._calls[call.path] = call
+        if self._told is not None:
+            self._told = None
+            self._wake()
+
+    def settled(self, call: ChildCall, outcome: Outcome[Any]) -> None:
+        """A step has its outcome: let go of it, and of the nursery after the last one."""
+        del self._calls[call.path]
+        if isinstance(outcome, WasCancelled) and call.why.scope != call.path:
+            self._caught = True
+        if not self._calls:
+            self._nursery._steward = None
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._parked:
+            assert self._strand is not None
+            self._parked = False
+            reschedule(self._strand.task)
+
+    async def run(self) -> None:
+        """Wait until all steps are settled; end as cancelled if one of them was."""
+        self._strand = current_strand("steward")
+        self._nursery._enter_scope()
+        raise_cancel: RaiseCancelT | None = None
+        while self._calls:
+            self._parked = True
+            await wait_task_rescheduled(self._abort)
+            raise_cancel = self._told or raise_cancel
+        if self._caught and raise_cancel is not None:
+            raise_cancel()
+
+    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
+        sequencer = self._nursery._sequencer
+        if sequencer.suspending:
+            return Abort.SUCCEEDED
+        assert self._strand is not None
+        if not sequencer.refuses_abort(self._strand):
+            self._told = raise_cancel
+            why = Why.of(self._nursery.cancel_scope)
+            for call in self._calls.values():
+                call.cancel(why)
+        return Abort.FAILED
+
+
+def _unwrap(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Take partials apart: a step inside is still a step."""
+    kwargs: dict[str, Any] = {}
+    while isinstance(fn, partial):
+        args = (*fn.args, *args)
+        kwargs = {**fn.keywords, **kwargs}
+        fn = fn.func
+    return fn, args, kwargs
+
+
+def _refuse_workflow(fn: object) -> None:
+    if isinstance(fn, Workflow):
+        raise UnsupportedError(
+            f"workflow {fn.name!r} was started inside a workflow: child workflows are not built yet. Call its plain "
+            "function (.fn) as a branch, or submit it to an engine from outside"
+        )

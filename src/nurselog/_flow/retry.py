@@ -1,0 +1,55 @@
+"""When a failed step is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+Wants = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a step is tried, and how long it waits in between.
+
+    Attempts and due times are in the log: a crash neither forgets an attempt that failed nor starts the waiting anew.
+    An attempt that a crash has cut short does not count.
+    """
+
+    attempts: int = 3
+    """How often it is tried at most, the first time included."""
+    delay: float = 0.1
+    """Seconds before the second attempt."""
+    factor: float = 2.0
+    """By which each further delay is longer."""
+    max_delay: float = 60.0
+    """Seconds that no delay exceeds."""
+    jitter: float = 0.1
+    """The part of a delay, 0 to 1, that is random, so that many that failed together do not come back together."""
+    when: Wants = Exception
+    """Which errors are worth another attempt: a type, several, or a function of the error."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError("attempts must be 1 or more")
+        if min(self.delay, self.max_delay) < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
+            raise ValueError("delays must not be negative, factor not below 1, and jitter from 0 to 1")
+
+    def wants(self, error: Exception) -> bool:
+        """Whether this error is worth another attempt."""
+        if isinstance(self.when, (type, tuple)):
+            return isinstance(error, self.when)
+        return self.when(error)
+
+    def delay_after(self, attempt: int, draw: float) -> float:
+        """Return the seconds to wait after an attempt, counted from 1; `draw` is a random number from 0 to 1."""
+        full = self.delay
+        for _ in range(attempt - 1):  # not a power: it would overflow where max_delay has long been reached
+            if full >= self.max_delay:
+                break
+            full *= self.factor
+        return min(full, self.max_delay) * (1 - self.jitter * draw)
+
+
+ONCE = Retry(attempts=1)
+"""What a step does unless told otherwise: one attempt."""

@@ -1,0 +1,58 @@
+"""One workflow from its first turn to its last: the task that the engine starts for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trio.lowlevel import current_task
+
+from .._log.events import Cause, Ended, Result
+from .._log.failures import encode_error
+from .call import Why
+from .outcomes import split_error
+from .scope import CancelScope
+from .sequencer import Phase, Sequencer
+from .strand import Operation, Strand
+from .workflow import Workflow
+
+ROOT = Operation((), "")
+
+
+async def run_workflow(
+    sequencer: Sequencer, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Run a workflow in the current task until it has ended or left memory; never raises."""
+    strand = Strand(sequencer, (), None)
+    sequencer.root = CancelScope._around(strand, ROOT)
+    task = current_task()
+    sequencer.watch.strands[task] = strand
+    sequencer.runnable += 1  # this very step of the task
+    strand.scheduled += 1
+    try:
+        await strand.run(_main(sequencer, workflow, args, kwargs))
+    except BaseException as exc:
+        if not sequencer.suspending:
+            sequencer.crash(exc)
+    finally:
+        sequencer.phase = Phase.OVER
+        sequencer.host.over()
+
+
+async def _main(
+    sequencer: Sequencer, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    root = sequencer.root
+    event, value = Ended(result=Result.CANCELLED), None
+    try:
+        with root:
+            result = await workflow.fn(*args, **kwargs)
+            encoded = sequencer.host.codec.encode(result, workflow.returns)
+            value = sequencer.limited(f"the result of workflow {sequencer.id!r}", encoded)
+            event = Ended(result=Result.VALUE)
+        if root.cancelled_caught:
+            event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
+    except Exception as exc:
+        event, value = Ended(result=Result.ERROR), encode_error(exc)
+    if not sequencer.suspending:
+        sequencer.ended = event
+        sequencer.note(event, value)

@@ -1,0 +1,440 @@
+"""The sequencer: one workflow's scheduler on top of Trio. It hands out the turn, and delivers the log's events.
+
+The rule that everything rests on: workflow code moves only on its turn, and the log decides the turns. A strand runs
+until it parks. As long as any strand can move, strands move, one at a time, in the order of their paths. Only when
+none can is the workflow *quiet*, and only then does the next thing happen, in this order:
+
+1. the next event of the recorded log, while there is one (replay);
+2. what was due while nobody was there: overdue timers;
+3. the bodies of steps that were called and have no outcome: they start;
+4. the next event that the journal has committed (live).
+
+So what the code sees depends on the log alone. Live and replay go the same way: an event reaches the code only when it
+is durable, and the code cannot tell whether it was committed a moment or a year ago.
+
+`_quiet` looks for the next thing after every step of a strand and after every commit; there is no task of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+from .._errors import DeadlockError, NonDeterminismError, NurselogError, PayloadTooLargeError, Suspended
+from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
+from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
+from .._log.identity import Path
+from .strand import Strand
+from .where import caller, parked
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .host import Host
+    from .scope import CancelScope
+    from .timers import Timer
+    from .watch import Watch
+
+_BREATH = 512
+"""How many events are replayed without a pause before the host's other tasks get a chance."""
+
+CHANGED = "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with patched()."
+FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
+DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
+
+
+class Phase(enum.Enum):
+    """Where a workflow in memory stands."""
+
+    RUNNING = enum.auto()
+    SUSPENDING = enum.auto()
+    OVER = enum.auto()
+
+
+class Sequencer:
+    """One workflow in memory."""
+
+    def __init__(
+        self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: list[Row] | tuple[Row, ...]
+    ) -> None:
+        self.host, self.watch = host, watch
+        self.id, self.seed, self.writer = id, seed, writer
+        self.cursor = Cursor(rows)
+        self.seq = rows[-1].seq
+        """The last row's, committed or not."""
+        self.durable = self.seq
+        """The last committed row's."""
+        self.at = rows[-1].at
+        self.now = rows[0].at
+        """The time of the last delivered event, UTC microseconds."""
+        self.phase = Phase.RUNNING
+        self.suspending = False
+        self.problem: NurselogError | None = None
+        """Why it is stuck."""
+        self.fatal: BaseException | None = None
+        self.turn: Strand | None = None
+        self.runnable = 0
+        """How many of its tasks Trio has scheduled."""
+        self.granting = False
+        """While the sequencer itself wakes strands."""
+        self.adopting: Path | None = None
+        """The path of the durable child that is being spawned just now."""
+        self.calls: dict[str, Call] = {}
+        """Steps whose outcome has not been delivered."""
+        self.timers: dict[str, Timer] = {}
+        self.root: CancelScope
+        self.answers: dict[str, bool] = {}
+        """What `patched` said."""
+        self.ended: Event | None = None
+        self._woken: list[tuple[Path, Strand]] = []
+        self._waiting: list[Call] = []
+        """Calls whose body has not started."""
+        self._committed: deque[Entry] = deque()
+        self._watchers: dict[int, trio.Event] = {}
+        self._live = False
+        self._given = 0
+        """The seq of the last event delivered."""
+        self._first = 0
+        """Events up to this seq were due while nobody was there: no body starts before they are delivered."""
+        self._breath = 0
+
+    # -- the turn --------------------------------------------------------------------------------
+
+    @property
+    def alone(self) -> bool:
+        """Whether no strand but the running one can move."""
+        return self.runnable == 1 and not self._woken
+
+    def take_turn(self, strand: Strand) -> bool:
+        """Give the turn to a strand that Trio has woken, if nobody else could have it."""
+        if self.runnable == 1 and not self._woken and self.turn is None:
+            self.turn = strand
+            return True
+        return False
+
+    async def queue(self, strand: Strand) -> None:
+        """Park a strand that Trio has woken until it gets the turn."""
+        heapq.heappush(self._woken, (strand.path, strand))
+        await wait_task_rescheduled(lambda _: Abort.SUCCEEDED if self.suspending else Abort.FAILED)
+
+    def parked(self) -> None:
+        """A strand's step is over: go on if the workflow has become quiet."""
+        if self.runnable == 0:
+            self._move()
+
+    def _move(self) -> None:
+        try:
+            while self.runnable == 0 and self.turn is None and self.phase is Phase.RUNNING:
+                if self._woken:
+                    strand = heapq.heappop(self._woken)[1]
+                    self.turn = strand
+                    with self.waking():
+                        reschedule(strand.task)
+                elif not self._next():
+                    break
+        except NurselogError as exc:
+            self.stuck(exc)
+        except BaseException as exc:  # whatever left an instrument's hook would vanish, and the workflow with it
+            self.crash(exc)
+
+    def _next(self) -> bool:
+        """Make the next thing happen; False if there is nothing to do but wait."""
+        if self.cursor.left:
+            try:
+                self._deliver(self.cursor.take())
+            except Mismatch as exc:
+                raise self._mismatch(exc, self.root.path, None) from None
+        elif not self._live:
+            self._go_live()
+        elif self._waiting and self._given >= self._first:
+            self._start_bodies()
+        elif self._committed:
+            self.cursor.delivered += 1
+            self._deliver(self._committed.popleft())
+        else:
+            self._check_deadlock()
+            return False
+        return True
+
+    @contextmanager
+    def waking(self) -> Iterator[None]:
+        """Mark wake-ups that come from the log."""
+        before, self.granting = self.granting, True
+        try:
+            yield
+        finally:
+            self.granting = before
+
+    def inside(self) -> bool:
+        """Whether the running code is the workflow's own, or the sequencer's."""
+        if self.granting or self.suspending:
+            return True
+        try:
+            strand = self.watch.strands.get(current_task())
+        except RuntimeError:
+            return False
+        return strand is not None and strand.sequencer is self
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    def append(self, event: Event, value: bytes | None = None) -> Row | None:
+        """Queue an event for the log; None (and nothing happens) once the workflow leaves memory."""
+        if self.suspending:
+            return None
+        self.seq += 1
+        self.at = max(self.at, self.host.clock.utc())
+        row = Row(self.seq, self.at, self.cursor.delivered, self.writer, encode_event(event), value)
+        self.host.append(row, event)
+        return row
+
+    def note(self, event: Event, value: bytes | None = None) -> Event:
+        """Log what the code itself decides, or match it with what is logged already, which is then returned."""
+        try:
+            recorded = self.cursor.note(event)
+        except Mismatch as exc:
+            self.stuck(self._mismatch(exc, event.path, caller()))
+            raise Suspended from None
+        if recorded is None:
+            self.append(event, value)
+            return event
+        return recorded
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Make the workflow stuck where its code runs and does not fit what is recorded."""
+        try:
+            yield
+        except NurselogError as exc:
+            self.stuck(exc)
+            raise Suspended from None
+
+    def limited(self, what: str, data: bytes) -> bytes:
+        """Return `data` if it is not too large for one log entry.
+
+        Raises:
+            PayloadTooLargeError: if it is.
+        """
+        if len(data) > self.host.max_payload:
+            raise PayloadTooLargeError(what, len(data), self.host.max_payload)
+        return data
+
+    def committed(self, row: Row, event: Event) -> None:
+        """A row is durable."""
+        self.durable = row.seq
+        if is_delivered(event):
+            self._committed.append(Entry(row, event))
+        if self._watchers and (watcher := self._watchers.pop(row.seq, None)):
+            watcher.set()
+        if self.runnable == 0:
+            self._move()
+
+    async def written(self, row: Row) -> None:
+        """Wait until a row is durable."""
+        if row.seq > self.durable:
+            await self._watchers.setdefault(row.seq, trio.Event()).wait()
+
+    def head(self, path: str) -> Entry | None:
+        """Return the next recorded event if it is the outcome of the step at `path`, and nobody else can move.
+
+        The fast path of replay: such a step needs no task, no turn and no trip through Trio's scheduler.
+        """
+        left = self.cursor.left
+        if not left or self.runnable != 1 or self._woken or self._breath >= _BREATH:
+            return None
+        entry = left[0]
+        event = entry.event
+        if event.path != path or type(event) is not StepEnded or event.result is Result.CANCELLED:
+            return None
+        self._breath += 1
+        try:
+            self.cursor.advance()
+        except Mismatch as exc:
+            self.stuck(self._mismatch(exc, path, caller()))
+            raise Suspended from None
+        left.popleft()
+        self.now = entry.row.at
+        return entry
+
+    def _deliver(self, entry: Entry) -> None:
+        row, event = entry
+        self.now = row.at
+        self._given = row.seq
+        self._breath = 0
+        with self.waking():
+            match event:
+                case StepEnded(path=path):
+                    call = self.calls.pop(path, None)
+                    if call is None:
+                        raise self.mismatch(describe(event), "no such call", path)
+                    call.ended(event, row.value)
+                case TimerFired(path=path, due=due):
+                    self._fire(path, due)
+                case ScopeCancelled(reason=reason):
+                    self.root.cancel_by(Cause.EXTERNAL, reason)
+                case _:  # pragma: no cover - is_delivered() admits no others
+                    raise AssertionError(event)
+
+    def _fire(self, path: str, due: int) -> None:
+        timer = self.timers.get(path)
+        if timer is not None and timer.due == due:
+            del self.timers[path]
+            timer.fire()
+
+    # -- going live ------------------------------------------------------------------------------
+
+    def _go_live(self) -> None:
+        """The recorded log is used up: from here on things happen for the first time."""
+        now = self.host.clock.utc()
+        for timer in sorted(self.timers.values(), key=lambda timer: (timer.due, timer.path)):
+            if timer.due <= now:
+                self.due(timer)
+            else:
+                self.host.arm(timer)
+        self._live = True
+
+    def arm(self, timer: Timer) -> None:
+        """Set a timer; while the log is being replayed, it may have fired already."""
+        self.timers[timer.path] = timer
+        if self._live:
+            self.host.arm(timer)
+
+    def disarm(self, timer: Timer) -> None:
+        """Forget a timer whose operation is over."""
+        if self.timers.get(timer.path) is timer:
+            del self.timers[timer.path]
+
+    def due(self, timer: Timer) -> None:
+        """A timer is due: log it, unless it is over or logged already."""
+        if not timer.wanted:
+            self.disarm(timer)
+        elif self.timers.get(timer.path) is timer and not timer.logged:
+            timer.logged = True
+            self._append_first(TimerFired(path=timer.path, due=timer.due))
+
+    def cancel(self, reason: str | None) -> None:
+        """Somebody outside cancels the workflow."""
+        self._append_first(ScopeCancelled(by=Cause.EXTERNAL, reason=reason))
+
+    def _append_first(self, event: Event) -> None:
+        row = self.append(event)
+        if row is not None and not self._live:
+            self._first = row.seq
+
+    def add_call(self, call: Call) -> None:
+        """Enter a step that waits for its outcome; its body starts when the workflow is quiet."""
+        self.calls[call.path] = call
+        self._waiting.append(call)
+
+    def _start_bodies(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) > 1:
+            waiting.sort(key=lambda call: call.operation.path)
+        with self.waking():
+            for call in waiting:
+                if call.path in self.calls:
+                    call.start(self.cursor.histories.pop(call.path, None))
+
+    @property
+    def idle_until(self) -> int | None:
+        """When the next timer is due, if timers are all that it waits for; None if it is busy.
+
+        UTC microseconds. Everything it has written must be durable too: only then may it leave memory.
+        """
+        busy = self.runnable or self.calls or self._committed or self.durable != self.seq or not self._live
+        return None if busy or not self.timers else min(timer.due for timer in self.timers.values())
+
+    # -- what must not happen --------------------------------------------------------------------
+
+    def _check_deadlock(self) -> None:
+        if self.calls or self.timers or self.durable != self.seq or self.ended is not None:
+            return
+        raise DeadlockError(self.id, tuple(self.waiting()))
+
+    def waiting(self) -> Iterator[str]:
+        """Say for each strand where it waits."""
+        for strand in sorted(self.strands(), key=lambda strand: strand.path):
+            yield f"path {strand.text or 'root'} waits at {parked(strand.coroutine) or 'an unknown place'}"
+
+    def foreign(self, strand: Strand) -> None:
+        """A strand was woken by something that is neither in the log nor another strand of this workflow."""
+        self.stuck(
+            self._error(
+                "nothing that wakes it", "a wait that ended from the outside", strand.text, _place(strand), FOREIGN
+            )
+        )
+
+    def refuses_abort(self, strand: Strand) -> bool:
+        """Whether a wait is being cancelled by something that is not the workflow's own doing.
+
+        Then the workflow is stuck, the strand has been woken with Suspended already, and the wait's abort function
+        must answer FAILED.
+        """
+        if self.inside():
+            return False
+        self.stuck(self._error("no cancellation", "a plain Trio deadline", strand.text, _place(strand), DEADLINE))
+        return True
+
+    def check_deadline(self, strand: Strand) -> None:
+        """Refuse a durable operation inside a plain Trio timeout, whose end the log does not know."""
+        deadline = trio.current_effective_deadline()
+        if deadline != float("inf") and deadline != -float("inf"):
+            self.stuck(self._error("no deadline", "a plain Trio deadline", strand.text, caller(), DEADLINE))
+            raise Suspended
+
+    def mismatch(self, recorded: str, called: str, path: str, remedy: str = CHANGED) -> NonDeterminismError:
+        """Return the error for code that does not follow its log."""
+        return self._error(recorded, called, path, None, remedy)
+
+    def _mismatch(self, exc: Mismatch, path: str, where: str | None) -> NonDeterminismError:
+        return self._error(exc.recorded, exc.called, path, where, CHANGED)
+
+    def _error(self, recorded: str, called: str, path: str, where: str | None, remedy: str) -> NonDeterminismError:
+        if where is None:
+            strand = min(self.strands(), key=lambda strand: not path.startswith(strand.text), default=None)
+            where = None if strand is None else _place(strand)
+        return NonDeterminismError(
+            workflow_id=self.id, path=path, recorded=recorded, called=called, where=where, remedy=remedy
+        )
+
+    # -- leaving memory --------------------------------------------------------------------------
+
+    def strands(self) -> list[Strand]:
+        """Return the strands that are alive."""
+        return [strand for strand in self.watch.strands.values() if strand.sequencer is self]
+
+    def stuck(self, problem: NurselogError) -> None:
+        """The workflow cannot go on with the code as it is."""
+        if not self.suspending:
+            self.problem = problem
+        self.suspend()
+
+    def crash(self, fatal: BaseException) -> None:
+        """Something like a KeyboardInterrupt has reached the workflow: it is not the workflow's to handle."""
+        if self.fatal is None and not self.suspending:
+            self.fatal = fatal
+        self.suspend()
+
+    def suspend(self) -> None:
+        """Take the workflow out of memory; from here on nothing of it is recorded."""
+        if self.suspending or self.phase is Phase.OVER:
+            return
+        self.phase, self.suspending = Phase.SUSPENDING, True
+        for call in self.calls.values():
+            call.abandon()
+        for strand in self.strands():
+            strand.interrupt()
+
+    def close(self) -> None:
+        """Close what has not gone by itself after a suspension."""
+        for strand in self.strands():
+            strand.closing = True
+
+
+def _place(strand: Strand) -> str | None:
+    return parked(strand.coroutine)

@@ -1,0 +1,252 @@
+"""`@step`: one effect on the outside world, recorded once."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import cached_property, partial, update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
+
+import msgspec
+import trio
+
+from .._errors import RegistrationError, Suspended, UsageError
+from .._log.codec import digest_arguments
+from .._log.signature import returns_of
+from .call import AwaitedCall, check_step, outcome_of
+from .current import current_strand
+from .names import is_async, recorded_name
+from .retry import ONCE, Retry
+from .strand import Operation, Strand, place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+S = TypeVar("S")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step was decorated with."""
+
+    name: str
+    retry: Retry = ONCE
+    timeout: float | None = None
+    attempt_timeout: float | None = None
+    at_most_once: bool = False
+    abandon_on_cancel: bool = False
+    check_arguments: bool = True
+
+    def __post_init__(self) -> None:
+        for seconds in (self.timeout, self.attempt_timeout):
+            if seconds is not None and not seconds > 0:
+                raise RegistrationError(f"step {self.name!r}: a timeout must be more than 0 seconds, not {seconds}")
+        if self.at_most_once and self.retry.attempts != 1:
+            raise RegistrationError(f"step {self.name!r}: at_most_once and several attempts exclude each other")
+
+
+@final
+class Step(Generic[P, T_co]):
+    """A function whose outcome is recorded when a workflow calls it.
+
+    Not constructed directly: `@step` makes it. Calling it in a workflow runs it durably; outside of workflows an async
+    one runs its function and a sync one runs it in a worker thread, unrecorded; inside a step it is part of that step.
+    """
+
+    def __init__(self, fn: Callable[..., Any], options: Options) -> None:
+        self._fn = fn
+        self._options = options
+        self.is_async = is_async(_function(fn))
+        """Whether the function is an async one; others run in a worker thread."""
+        self.name = options.name
+        """The name in the log."""
+        self.retry = options.retry
+        self.timeout = options.timeout
+        self.attempt_timeout = options.attempt_timeout
+        self.at_most_once = options.at_most_once
+        self.abandon_on_cancel = options.abandon_on_cancel
+        self.check_arguments = options.check_arguments
+        if not isinstance(fn, partial):
+            update_wrapper(self, fn)
+
+    @property
+    def fn(self) -> Callable[P, Any]:
+        """The plain function."""
+        return self._fn
+
+    @property
+    def function(self) -> object:
+        """What identifies the step: the function itself, without what is bound to it."""
+        return getattr(_function(self._fn), "__func__", _function(self._fn))
+
+    @cached_property
+    def returns(self) -> Any:
+        """The annotation of what it returns; Any if there is none."""
+        return returns_of(self._fn)
+
+    def digest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Return the digest of arguments; None where they are not checked or cannot be encoded."""
+        return digest_arguments(args, kwargs) if self.check_arguments else None
+
+    def using(
+        self, *, retry: Retry | None = None, timeout: float | None = None, name: str | None = None
+    ) -> Step[P, T_co]:
+        """Return a variant of this step for one call site.
+
+        Args:
+            retry: another retry policy.
+            timeout: another timeout for the whole step, seconds.
+            name: another name in the log.
+        """
+        changes = {"retry": retry, "timeout": timeout, "name": name}
+        given = {key: value for key, value in changes.items() if value is not None}
+        return Step(self._fn, msgspec.structs.replace(self._options, **given))
+
+    # -- calling ---------------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
+        """Run the step. Its place in the workflow is taken here, when it is called, not when it is awaited."""
+        if not isinstance(place.get(), Strand):
+            return self._plain(args, kwargs)
+        strand = current_strand(f"step {self.name!r}")
+        if isinstance(sys.exception(), (KeyboardInterrupt, SystemExit)):
+            # a dying process runs its cleanup: not part of the workflow's history
+            strand.sequencer.crash(sys.exception())  # type: ignore[arg-type]
+            raise Suspended
+        operation = strand.operation()
+        strand.unawaited[operation.text] = self.name
+        return self._durable(strand, operation, args, kwargs)
+
+    async def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T_co:
+        value: T_co
+        if self.is_async:
+            value = await self._fn(*args, **kwargs)
+        else:
+            value = await trio.to_thread.run_sync(
+                partial(self._fn, *args, **kwargs), abandon_on_cancel=self.abandon_on_cancel
+            )
+        return value
+
+    async def _durable(
+        self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T_co:
+        caller.unawaited.pop(operation.text, None)
+        strand = current_strand(f"step {self.name!r}")
+        sequencer = strand.sequencer
+        sequencer.host.check_name(self.name, self.function)
+        entry = sequencer.head(operation.text)
+        if entry is None:
+            call = AwaitedCall(sequencer, operation, self, args, kwargs)
+            answer: T_co = await call.wait(strand)
+            return answer
+        event, value = entry.event, entry.row.value
+        with sequencer.checking():
+            check_step(sequencer, self, operation.text, self.digest(args, kwargs), event)
+            result = outcome_of(sequencer, self, event, value)
+        recorded: T_co = result.unwrap()
+        return recorded
+
+    # -- methods ---------------------------------------------------------------------------------
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Step[P, T_co]: ...
+    @overload
+    def __get__(
+        self: Step[Concatenate[S, P_bound], T_co], instance: S, owner: type | None = None
+    ) -> Step[P_bound, T_co]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Step[..., Any]:
+        """Bind a step that is a method; the object it is bound to is not recorded."""
+        if instance is None:
+            return self
+        return Step(self._fn.__get__(instance, owner), self._options)
+
+    def __repr__(self) -> str:
+        return f"<nurselog.Step {self.name}>"
+
+
+P_bound = ParamSpec("P_bound")
+
+
+def _function(fn: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn
+
+
+class StepDecorator(Protocol):
+    """What `step(...)` with options returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[T]], /) -> Step[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Step[P, T]: ...
+
+
+@overload
+def step(fn: Callable[P, Awaitable[T]], /) -> Step[P, T]: ...
+@overload
+def step(fn: Callable[P, T], /) -> Step[P, T]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retry: Retry = ONCE,
+    timeout: float | None = None,
+    attempt_timeout: float | None = None,
+    at_most_once: bool = False,
+    abandon_on_cancel: bool = False,
+    check_arguments: bool = True,
+) -> StepDecorator: ...
+def step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry = ONCE,
+    timeout: float | None = None,
+    attempt_timeout: float | None = None,
+    at_most_once: bool = False,
+    abandon_on_cancel: bool = False,
+    check_arguments: bool = True,
+) -> Any:
+    """Make a function a step: one effect on the outside world, whose outcome is recorded once.
+
+    Works as a decorator, with options or without, and on functions of others: `step(fetch)`.
+
+    Args:
+        fn: an async function, or a sync one, which runs in a worker thread.
+        name: its name in the log; by default the function's qualified name.
+        retry: when a failed attempt is repeated; by default never.
+        timeout: seconds for the whole step, all attempts and waits included.
+        attempt_timeout: seconds for each attempt.
+        at_most_once: never run it twice: if its process dies in the middle, StepInterrupted is raised instead.
+        abandon_on_cancel: for a sync function: whether a cancellation or a timeout leaves the thread behind, as in
+            `trio.to_thread.run_sync`, or waits for it.
+        check_arguments: whether a replay checks that it is called with the arguments that the log has.
+
+    Raises:
+        RegistrationError: if the function has no name to be recorded by (a lambda, a partial or a nested function
+            without `name=`), or the options contradict each other.
+
+    When called in a workflow, the step raises the function's own error, `StepTimedOut`, `StepInterrupted`, or
+    `StepFailed` for an error that the log cannot rebuild. It is a checkpoint; when it is cancelled the function is
+    cancelled at its own next checkpoint, and what it does then (return, raise, be cancelled) is the outcome.
+    """
+
+    def decorate(fn: Callable[..., Any]) -> Step[..., Any]:
+        if isinstance(fn, Step):
+            raise RegistrationError(f"{fn!r} is a step already; use .using() for a variant")
+        if not callable(fn):
+            raise RegistrationError(f"@step needs a function, not {fn!r}")
+        options = Options(
+            name=recorded_name(fn, name, "step"),
+            retry=retry,
+            timeout=timeout,
+            attempt_timeout=attempt_timeout,
+            at_most_once=at_most_once,
+            abandon_on_cancel=abandon_on_cancel,
+            check_arguments=check_arguments,
+        )
+        return Step(fn, options)
+
+    return decorate if fn is None else decorate(fn)

@@ -1,0 +1,228 @@
+"""A strand: one Trio task that runs workflow code, and moves only on its turn.
+
+The problem: Trio's scheduler shuffles runnable tasks on purpose, and wakes them for reasons of its own. Recording its
+every choice would need a row for each lock and each list that workflow code touches. Forbidding such code (what
+other engines do: a special event loop, special locks) throws away the very libraries that one wants to use.
+
+What does not work: ordering the wake-ups themselves (`reschedule`), since whoever owns a lock or a channel wakes tasks
+without asking anybody; and a scheduler of our own that steps coroutines, since Trio's cancel scopes, nurseries and
+current_task() belong to tasks.
+
+The choice: let Trio schedule as it likes, and put a gate into the task itself. The coroutine of each strand is driven
+by the generator below. Whatever wakes the task, the generator wakes first, and hands the wake-up on to the coroutine
+only when the strand has the turn; if it has not, it parks the task once more, and the sequencer lets it go on, in an
+order that depends on nothing but the workflow. What Trio sent (a value, a `Cancelled`) waits in the generator.
+
+When the workflow is suspended the same gate turns every wait into `Suspended`. The wait's own abort function is asked
+first, as Trio's cancellation does: a nursery that waits for its children says no, and really must wait for them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import types
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import outcome
+import trio
+from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule
+
+from .._errors import Suspended
+from .._log.identity import TASK, Path, format_path
+
+if TYPE_CHECKING:
+    from .body import Body
+    from .scope import CancelScope
+    from .sequencer import Sequencer
+
+logger = logging.getLogger("nurselog")
+
+place: contextvars.ContextVar[Strand | Body | None] = contextvars.ContextVar("nurselog_place", default=None)
+"""Where the running code is: in a strand, in a step's body, or (None) outside of any workflow."""
+
+_abandoned: list[object] = []
+"""Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
+
+
+def find_fatal(exc: BaseException) -> BaseException | None:
+    """Return what no workflow may handle, such as a KeyboardInterrupt, if `exc` is or holds any."""
+    if isinstance(exc, BaseExceptionGroup):
+        return next((found for one in exc.exceptions if (found := find_fatal(one))), None)
+    return None if isinstance(exc, (Exception, trio.Cancelled, Suspended)) else exc
+
+
+class Operation(NamedTuple):
+    """The identity of one durable operation: its path, for ordering and for the log."""
+
+    path: Path
+    text: str
+
+
+def raise_suspended() -> NoReturn:
+    """What `raise_cancel` is to a cancellation, for a suspension."""
+    raise Suspended
+
+
+class Strand:
+    """One task of workflow code: its place in the tree, its own operation counters, and its gate."""
+
+    __slots__ = (
+        "children",
+        "closing",
+        "coroutine",
+        "count",
+        "done",
+        "generators",
+        "path",
+        "scheduled",
+        "scope",
+        "sequencer",
+        "task",
+        "text",
+        "trap",
+        "unawaited",
+    )
+
+    def __init__(self, sequencer: Sequencer, path: Path, scope: CancelScope | None) -> None:
+        self.sequencer = sequencer
+        self.path = path
+        self.text = format_path(path)
+        self.scope = scope
+        """The innermost durable scope around the code that runs."""
+        self.task: Task
+        self.count = 0
+        self.children = 0
+        self.scheduled = 0
+        """How often Trio has scheduled the task without having run it: 0 means parked."""
+        self.trap: Any = None
+        """What the task waits in, as it was handed to Trio."""
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.generators: list[AsyncGenerator[Any, Any]] = []
+        self.unawaited: dict[str, str] = {}
+        """Steps that were called and not awaited yet: path to name."""
+        self.done = False
+        self.closing = False
+
+    def operation(self) -> Operation:
+        """Take the identity of the next durable operation."""
+        self.count += 1
+        count = self.count
+        return Operation((*self.path, count), f"{self.text}.{count}" if self.path else str(count))
+
+    def plain_child(self) -> Path:
+        """Take the path of the next plain task: counted apart, so that it shifts no durable operation."""
+        self.children += 1
+        return (*self.path, TASK + self.children)
+
+    # -- the gate --------------------------------------------------------------------------------
+
+    def adopt(self, task: Task) -> None:
+        """Make a task that has not started yet this strand.
+
+        The one thing beyond Trio's documented extension points: `Task.coro` is replaced before the first step.
+        """
+        self.task = task
+        task.coro = self._run(task.coro)
+        task.context.run(place.set, self)
+
+    async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine as this strand in the current task."""
+        self.task = current_task()
+        place.set(self)
+        return await self._run(coroutine)
+
+    async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await self._drive(self._whole(coroutine))
+        except BaseException as exc:
+            if fatal := find_fatal(exc):
+                self.sequencer.crash(fatal)
+            raise
+        finally:
+            self.done = True
+
+    async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
+        try:
+            return await coroutine
+        finally:
+            while self.generators:
+                generator = self.generators.pop()
+                with trio.CancelScope() as scope:  # as Trio itself does it: no checkpoint passes
+                    scope.cancel()
+                    await generator.aclose()
+
+    def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Keep an async generator that this strand iterates first, so that only the strand closes it."""
+        if len(self.generators) >= 8:
+            self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]
+        self.generators.append(generator)
+
+    @types.coroutine
+    @enable_ki_protection
+    def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Step the coroutine whenever Trio steps the task and the strand has the turn."""
+        self.coroutine = coroutine
+        sequencer = self.sequencer
+        hold = self._hold
+        value: Any = None
+        started = False
+        while True:
+            if sequencer.turn is not self and not sequencer.suspending and not sequencer.take_turn(self):
+                yield from sequencer.queue(self).__await__()
+            if sequencer.suspending:
+                return (yield from self._unwind(coroutine, started))
+            started = True
+            hooks = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(hold, None)
+            try:
+                self.trap = coroutine.send(value)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                sys.set_asyncgen_hooks(*hooks)
+                sequencer.turn = None
+            value = yield self.trap
+
+    def _unwind(self, coroutine: Coroutine[Any, Any, Any], started: bool) -> Generator[Any, Any, Any]:
+        """Step the coroutine to its end; every wait raises Suspended."""
+        value = outcome.Error(Suspended())
+        while started and not self.closing:
+            try:
+                self.trap = coroutine.send(value)
+            except StopIteration:
+                break
+            if _abort(self.trap) is Abort.FAILED:
+                value = yield self.trap
+            else:  # give Trio a chance, lest code that swallows Suspended in a loop hang the process
+                yield from cancel_shielded_checkpoint().__await__()
+                value = outcome.Error(Suspended())
+        self._close(coroutine)
+        raise Suspended
+
+    def _close(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            coroutine.close()
+        except RuntimeError:
+            _abandoned.append(coroutine)
+            logger.error(
+                "workflow %r, path %s: the code swallows every exception at its waits and was left behind; let "
+                "BaseException pass", self.sequencer.id, self.text or "root"
+            )  # fmt: skip
+
+    def interrupt(self) -> None:
+        """Raise Suspended at the current wait, shielded or not, unless the task is about to run anyway."""
+        if self.scheduled == 0 and _abort(self.trap) is Abort.SUCCEEDED:
+            reschedule(self.task, outcome.Error(Suspended()))
+
+
+def _abort(trap: Any) -> Abort:
+    """Ask a wait's own abort function whether it may be left."""
+    abort_func = getattr(trap, "abort_func", None)
+    if abort_func is None:
+        return Abort.SUCCEEDED
+    verdict: Abort = abort_func(raise_suspended)
+    return verdict

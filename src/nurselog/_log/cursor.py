@@ -1,0 +1,224 @@
+"""Replay matching: what a recorded log says to the code that runs again, as plain functions on a prefix.
+
+Two readers go through a log side by side. The sequencer takes the *delivered* events, one after the other; the code
+itself makes *notes* on its way, and each note must be the one that the log has next. The two sequences are matched
+apart, never by position in the log: a step's body may append its outcome while a strand is still on its way to its
+next note, so the order of the two in the log is an accident of timing. What ties them together is `after`, the number
+of events that had been delivered when a row was appended: it tells a note that the code no longer makes from one that
+a crash has lost.
+
+- The log has a note with this very `after`: it must be the same, or the code has changed.
+- The log has any row with a higher `after`: the code had gone past this place, so the note is new: changed.
+- Else the note was lost in a crash, or is being made for the first time: it is appended.
+- A delivered event is due while the next note's `after` has been passed: the code left the note out: changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from .events import (
+    Cause,
+    Claimed,
+    Ended,
+    Event,
+    Forked,
+    Patched,
+    Result,
+    Resumed,
+    Row,
+    ScopeCancelled,
+    Selected,
+    Started,
+    StepBegan,
+    StepEnded,
+    StepRetried,
+    TimerFired,
+    TimerSet,
+    decode_event,
+)
+
+
+class Entry(NamedTuple):
+    """A row with its event decoded."""
+
+    row: Row
+    event: Event
+
+
+class Mismatch(Exception):
+    """The code and the log disagree; the sequencer adds where it happened."""
+
+    def __init__(self, recorded: str, called: str) -> None:
+        super().__init__(recorded, called)
+        self.recorded, self.called = recorded, called
+
+
+class History(msgspec.Struct):
+    """What the log knows of a step that has no outcome yet."""
+
+    began_at: int | None = None
+    """UTC microseconds of the first `began`."""
+    attempts: int = 0
+    """Attempts that failed."""
+    due: int = 0
+    """When the next attempt is due, UTC microseconds."""
+
+
+def is_delivered(event: Event) -> bool:
+    """Whether the sequencer hands this event to the workflow."""
+    match event:
+        case StepEnded() | TimerFired():
+            return True
+        case ScopeCancelled(by=Cause.EXTERNAL):
+            return True
+        case _:
+            return False
+
+
+def is_note(event: Event) -> bool:
+    """Whether the workflow's code itself makes this event."""
+    return isinstance(event, (Selected, TimerSet, ScopeCancelled, Patched, Ended)) and not is_delivered(event)
+
+
+def _essence(event: Event) -> tuple[object, ...]:
+    """What two notes must share: texts for people and due times may differ, since the recorded ones stand."""
+    match event:
+        case Selected(path=path, index=index):
+            return ("selected", path, index)
+        case TimerSet(path=path, name=name):
+            return ("timer", path, name)
+        case ScopeCancelled(path=path, by=by):
+            return ("cancelled", path, by)
+        case Patched(name=name):
+            return ("patched", name)
+        case Ended(result=result):
+            return ("ended", result)
+        case _:
+            raise TypeError(f"{event} is no note")
+
+
+def describe(event: Event) -> str:
+    """Return one line about an event, for errors and for people."""
+    at = f" at path {event.path}" if event.path else ""
+    match event:
+        case Started(name=name) | Patched(name=name):
+            return f"{type(event).__name__.lower()} {name!r}"
+        case StepEnded(name=name, result=result):
+            return f"step {name!r}{at}, which ended with {_RESULTS[result]}"
+        case StepBegan(name=name):
+            return f"step {name!r}{at}, which had begun"
+        case StepRetried(name=name, attempt=attempt):
+            return f"step {name!r}{at}, whose attempt {attempt} failed"
+        case Selected(index=index):
+            return f"a select{at} that took case {index}"
+        case TimerSet(name=name):
+            return f"a timer of {name}{at}"
+        case TimerFired():
+            return f"a timer{at} that fired"
+        case ScopeCancelled(by=by):
+            return f"the {by.value} cancellation of {'the scope' + at if at else 'the workflow'}"
+        case Ended(result=result):
+            return f"the workflow's end with {_RESULTS[result]}"
+        case Claimed() | Resumed() | Forked():
+            return type(event).__name__.lower()
+
+
+_RESULTS = {
+    Result.VALUE: "a value",
+    Result.ERROR: "an error",
+    Result.CANCELLED: "a cancellation",
+    Result.KILLED: "a kill",
+}
+
+
+class Cursor:
+    """One workflow's recorded log on its way to the code."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.delivered = 0
+        """How many events the workflow has been given."""
+        self.left: deque[Entry] = deque()
+        """Delivered events that are still to be given."""
+        self.histories: dict[str, History] = {}
+        self._notes: deque[Entry] = deque()
+        self._bound = 0
+        for row in rows:
+            self._load(Entry(row, decode_event(row.event)))
+
+    def _load(self, entry: Entry) -> None:
+        row, event = entry
+        self._bound = max(self._bound, row.after)
+        if is_delivered(event):
+            self.left.append(entry)
+            self.histories.pop(event.path, None)
+        elif is_note(event):
+            self._notes.append(entry)
+        elif isinstance(event, StepBegan):
+            history = self.histories.setdefault(event.path, History())
+            if history.began_at is None:
+                history.began_at = row.at
+        elif isinstance(event, StepRetried):
+            history = self.histories.setdefault(event.path, History())
+            history.attempts, history.due = event.attempt, event.due
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the log has nothing more to say at this place."""
+        return not self.left and not self._notes and self.delivered >= self._bound
+
+    def take(self) -> Entry:
+        """Return the next event to deliver.
+
+        Raises:
+            Mismatch: if the code has left out a note that the log has.
+        """
+        self.advance()
+        return self.left.popleft()
+
+    def advance(self) -> None:
+        """Count one more delivered event: all notes made until now must have been met.
+
+        Raises:
+            Mismatch: if the code has left one out.
+        """
+        if self._notes and self._notes[0].row.after <= self.delivered:
+            raise Mismatch(describe(self._notes[0].event), "go on without it")
+        self.delivered += 1
+
+    def note(self, event: Event) -> Event | None:
+        """Match a note that the code makes now.
+
+        Returns:
+            The recorded note, whose due time stands; None if the note is new and must be appended.
+
+        Raises:
+            Mismatch: if the log has another note here, or none.
+        """
+        if self._notes and self._notes[0].row.after <= self.delivered:
+            recorded = self._notes[0].event
+            if _essence(recorded) != _essence(event):
+                raise Mismatch(describe(recorded), describe(event))
+            self._notes.popleft()
+            return recorded
+        if self._notes or self.delivered < self._bound:
+            raise Mismatch("nothing of the kind at this place", describe(event))
+        return None
+
+    def patched(self, name: str) -> bool | None:
+        """Answer whether the code at this place is the patched one.
+
+        Returns:
+            True if the log has the marker here, False if the log goes on without it, None if the log is exhausted:
+            then the answer is True, and the marker is to be appended.
+        """
+        if self._notes and self._notes[0].row.after <= self.delivered:
+            if _essence(self._notes[0].event) == ("patched", name):
+                self._notes.popleft()
+                return True
+            return False
+        return None if self.exhausted else False

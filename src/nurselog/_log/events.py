@@ -1,0 +1,197 @@
+"""What a log says: one frozen record for each kind of event, and the row that carries it.
+
+An event is written as JSON with its kind in the field `kind`; a value of the application (an input, a result, an
+error) is no part of it: it stands beside it, in the bytes that the codec made. `docs/log-format` has the same table
+for people who read the log with other tools.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+ROW_FORMAT = 1
+"""The version of the row format, in every row."""
+
+SEMANTICS = 1
+"""The version of the engine's rules, in every `started` event: logs of an older one replay by the older rules."""
+
+
+class Result(enum.Enum):
+    """How something ended."""
+
+    VALUE = "value"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    KILLED = "killed"
+
+
+class Cause(enum.Enum):
+    """What cancelled a scope."""
+
+    EXPLICIT = "explicit"
+    DEADLINE = "deadline"
+    FAILURE = "failure"
+    EXTERNAL = "external"
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", omit_defaults=True):
+    path: str = ""
+    """Where in the workflow's tree; empty for the workflow itself."""
+
+
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
+    """The first row: what runs. The row's value is the input."""
+
+    name: str
+    version: str | None = None
+    seed: str
+    semantics: int = SEMANTICS
+
+
+class Claimed(_Event, frozen=True, kw_only=True, tag="claimed"):
+    """A new owner took the workflow over; the fence against the old one."""
+
+    worker: str
+
+
+class Resumed(_Event, frozen=True, kw_only=True, tag="resumed"):
+    """An operator let a stuck workflow go on."""
+
+
+class Forked(_Event, frozen=True, kw_only=True, tag="forked"):
+    """Everything above this row was copied from another workflow's log."""
+
+    source: str
+    at: int
+
+
+class StepEnded(_Event, frozen=True, kw_only=True, tag="step"):
+    """A step's outcome. The row's value is the result or the error."""
+
+    name: str
+    result: Result
+    attempts: int = 1
+    began_at: int | None = None
+    """UTC microseconds; None if no attempt of it ran in the process that recorded it."""
+    begun: bool = True
+    """For a cancelled step: whether its body had ever begun."""
+    digest: str | None = None
+    """Of the arguments, 16 hex digits; None where they cannot be encoded."""
+    scope: str | None = None
+    """For a cancelled step: the path of the scope that cancelled it, if that scope is durable."""
+    reason: str | None = None
+
+
+class StepBegan(_Event, frozen=True, kw_only=True, tag="began"):
+    """A step has begun."""
+
+    name: str
+    attempt: int = 1
+
+
+class StepRetried(_Event, frozen=True, kw_only=True, tag="retried"):
+    """An attempt failed, and the next one is due. The row's value is the error."""
+
+    name: str
+    attempt: int
+    """The attempt that failed, from 1."""
+    due: int
+    """UTC microseconds."""
+
+
+class Selected(_Event, frozen=True, kw_only=True, tag="selected"):
+    """Which case a select took."""
+
+    index: int
+
+
+class TimerSet(_Event, frozen=True, kw_only=True, tag="timer"):
+    """An absolute deadline was set."""
+
+    name: str
+    """The operation it belongs to: sleep, after, scope …"""
+    due: int
+    """UTC microseconds."""
+
+
+class TimerFired(_Event, frozen=True, kw_only=True, tag="fired"):
+    """An absolute deadline is due."""
+
+    due: int
+
+
+class ScopeCancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
+    """A scope was cancelled; an empty path is the whole workflow."""
+
+    by: Cause
+    reason: str | None = None
+
+
+class Patched(_Event, frozen=True, kw_only=True, tag="patched"):
+    """`patched(name)` answered True here."""
+
+    name: str
+
+
+class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
+    """The last row. The row's value is the result or the error."""
+
+    result: Result
+    reason: str | None = None
+
+
+Event: TypeAlias = (
+    Started
+    | Claimed
+    | Resumed
+    | Forked
+    | StepEnded
+    | StepBegan
+    | StepRetried
+    | Selected
+    | TimerSet
+    | TimerFired
+    | ScopeCancelled
+    | Patched
+    | Ended
+)
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One event as the store has it."""
+
+    seq: int
+    """Dense from 1."""
+    at: int
+    """UTC microseconds by the appender's clock, never before the row above."""
+    after: int
+    """The number of events that had been delivered when it was appended."""
+    writer: int
+    """Who wrote it: new at every claim; a positive 63-bit integer."""
+    event: bytes
+    """The event as JSON."""
+    value: bytes | None = None
+    """What the codec made of the application's value."""
+    format: int = ROW_FORMAT
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the event's JSON form."""
+    return _encoder.encode(event)
+
+
+def decode_event(data: bytes) -> Event:
+    """Return the event whose JSON form is `data`.
+
+    Raises:
+        msgspec.DecodeError: if it is none.
+    """
+    event: Event = _decoder.decode(data)
+    return event

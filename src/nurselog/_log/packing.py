@@ -1,0 +1,97 @@
+"""Values that carry their types, for what has no annotation: what an exception holds.
+
+Null, booleans, numbers, text and lists of these stand for themselves. Everything else is `{"type": "module:name",
+"value": …}`: tuples, sets and dicts as lists of their packed items, other errors as records, and what the codec knows
+(bytes, dates, enums, dataclasses …) as the codec's JSON for that class.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import msgspec
+
+from .._errors import DecodingError, EncodingError
+from .codec import JsonCodec
+
+PackError = Callable[[Exception], object]
+
+_PLAIN: Final = frozenset({type(None), bool, int, str})
+_ARRAYS: Final[frozenset[object]] = frozenset({tuple, set, frozenset})
+_CONTAINERS: Final[frozenset[object]] = _ARRAYS | {dict}
+_MOVED = {"pathlib._local": "pathlib"}
+"""Where Python 3.13 alone says that a public class lives, and where every version has it."""
+
+_codec = JsonCodec()
+
+
+def pack(value: Any, pack_error: PackError) -> Any:
+    """Return the JSON data from which `unpack` makes `value` again.
+
+    Raises:
+        EncodingError: if there is none.
+    """
+    kind = cast("type[object]", type(value))
+    if kind in _PLAIN or (kind is float and math.isfinite(value)):
+        return value
+    if kind is list:
+        return [pack(item, pack_error) for item in value]
+    module, qualname = where_is(kind)
+    if find_type(module, qualname) is not kind:
+        raise EncodingError(f"{module}.{qualname} is not the class that has this name now")
+    return {"type": f"{module}:{qualname}", "value": _pack_typed(kind, value, pack_error)}
+
+
+def _pack_typed(kind: type[Any], value: Any, pack_error: PackError) -> Any:
+    if issubclass(kind, Exception):
+        return pack_error(value)
+    if kind is dict:
+        return [[pack(key, pack_error), pack(item, pack_error)] for key, item in value.items()]
+    if kind in _ARRAYS:
+        items = [pack(item, pack_error) for item in value]
+        return items if kind is tuple else sorted(items, key=msgspec.json.encode)
+    return msgspec.json.decode(_codec.encode(value, kind))
+
+
+def unpack(data: Any, unpack_error: Callable[[Any], Exception]) -> Any:
+    """Return the value that `pack` made `data` of.
+
+    Raises:
+        DecodingError: if a class is not there any more, or is another one.
+    """
+    shape = cast("type[object]", type(data))
+    if shape is list:
+        return [unpack(item, unpack_error) for item in data]
+    if shape is not dict:
+        return data
+    module, qualname = data["type"].split(":")
+    kind, value = find_type(module, qualname), data["value"]
+    if issubclass(kind, Exception):
+        return unpack_error(value)
+    if kind in _CONTAINERS:
+        return kind(unpack(item, unpack_error) for item in value)
+    return _codec.decode(msgspec.json.encode(value), kind)
+
+
+def where_is(kind: type[Any]) -> tuple[str, str]:
+    """Return the module and the qualified name under which `kind` is recorded."""
+    return _MOVED.get(kind.__module__, kind.__module__), kind.__qualname__
+
+
+def find_type(module: str, qualname: str) -> type[Any]:
+    """Return the class of this name; its module is imported if need be.
+
+    Raises:
+        DecodingError: if there is none.
+    """
+    try:
+        found: object = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+    except Exception as exc:  # importing a module runs it: anything can be raised
+        raise DecodingError(f"{module}.{qualname} cannot be imported: {exc}") from exc
+    if not isinstance(found, type):
+        raise DecodingError(f"{module}.{qualname} is no class")
+    return cast("type[Any]", found)

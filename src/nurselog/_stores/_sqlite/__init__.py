@@ -1,0 +1,1 @@
+"""The parts of the SQLite store: plain functions on one connection; only `executors` knows Trio."""

@@ -1,0 +1,170 @@
+"""Writing: a batch of creations and appends in one transaction.
+
+In SQLite a transaction has the write lock from its beginning, so nothing moves between a look and a write. That makes
+the fence one condition in the statement that inserts (see `bulk.insert_lines`) instead of a collision that must be
+undone and tried again workflow by workflow; UNIQUE (workflow, seq) stands behind it. The condition is also stronger
+than a collision: a journal that has the next rows of a workflow in its queue when it learns that the ones before were
+refused could otherwise write behind the new owner's `claimed`, where no row is in the way.
+
+How many lines were let through says whether all is well; only if some are missing does a query find out whose. An
+append whose last row is in the log in the same writer's hand is written: now, or before an answer was lost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+
+from ..._log.events import Row
+from ..._log.lifecycle import Status
+from ...abc import Append, Batch, Created, Creation, Receipt, WorkflowKey
+from . import queries
+from .bulk import CHUNK, FINAL, LogLine, Query, as_json, insert_lines, transaction
+from .session import Session
+
+# Only who has a row in `worker` may own: nobody would see that another one is gone.
+_CREATE = """
+    INSERT INTO workflow (shard, id, name, version, digest, status, owner, due_at, created_at, updated_at)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+        (SELECT id FROM worker WHERE id = json_extract(value, '$[6]')), 0,
+        json_extract(value, '$[7]'), json_extract(value, '$[7]')
+    FROM json_each(:creations)"""
+
+# With rows the log is the fence; without, whether the worker owns the workflow.
+_REFUSED = Query(
+    msgspec.json.Decoder(list[WorkflowKey]),
+    "append.key",
+    """
+    (
+        SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS last,
+            json_extract(value, '$[2]') AS writer
+        FROM json_each(:appends)
+    ) AS append
+    LEFT JOIN workflow ON workflow.key = append.key
+    LEFT JOIN log ON log.workflow = append.key AND log.seq = append.last
+    WHERE CASE WHEN append.last IS NULL THEN workflow.owner IS NOT :worker ELSE log.writer IS NOT append.writer END""",
+)
+
+# A message may have come when the owner had already decided to let go: then the workflow is due at once. Without this
+# it would sleep on, and the message with it. Not so a stuck one: it may be unable to take any message, and would be
+# claimed and get stuck again for ever; it waits for the next message, or for `resume`.
+_STAND = """
+    UPDATE workflow SET status = new.status, problem = new.problem, updated_at = :now,
+        owner = CASE WHEN new.release THEN NULL ELSE owner END,
+        due_at = CASE
+            WHEN new.status <> :stuck AND EXISTS (SELECT 1 FROM message WHERE message.workflow = workflow.key) THEN 0
+            ELSE new.due_at
+        END
+    FROM (
+        SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS status,
+            json_extract(value, '$[2]') AS problem, json_extract(value, '$[3]') AS release,
+            json_extract(value, '$[4]') AS due_at
+        FROM json_each(:standings)
+    ) AS new
+    WHERE workflow.key = new.key"""
+
+_DROP = """
+    DELETE FROM message
+    WHERE number IN (SELECT value FROM json_each(:taken)) OR workflow IN (SELECT value FROM json_each(:ended))"""
+
+_POST = """
+    INSERT INTO message (workflow, kind, body)
+    SELECT key, :kind, :body FROM workflow
+    WHERE key = :key AND status NOT IN (SELECT value FROM json_each(:final))"""
+
+_WAKE = """
+    UPDATE workflow SET due_at = 0
+    WHERE key = :key AND status NOT IN (SELECT value FROM json_each(:final))"""
+
+
+class _Part(NamedTuple):
+    """Consecutive rows of one workflow."""
+
+    key: WorkflowKey
+    rows: Sequence[Row]
+
+    def lines(self) -> Iterator[LogLine]:
+        for row in self.rows:
+            event = row.event.decode()
+            yield LogLine(
+                self.key, row.seq, row.at, row.after, row.writer, row.format, event, row.value, self.rows[0].seq
+            )
+
+
+def commit(session: Session, batch: Batch, now: int) -> Receipt:
+    """Write the batch."""
+    appends = sorted(batch.appends, key=attrgetter("key"))
+    if _is_one_statement(batch):
+        return Receipt(refused=_write(session, appends, []))
+    with transaction(session.connection):
+        created, beginnings = _create(session, batch.creations)
+        refused = _write(session, appends, beginnings)
+        accepted = [append for append in appends if append.key not in refused]
+        _drop_messages(session.connection, accepted)
+        _stand(session.connection, accepted, now)
+    return Receipt(created=created, refused=refused)
+
+
+def post(session: Session, key: WorkflowKey, kind: str, body: bytes) -> None:
+    """Leave a message for a workflow that has not ended, and make it due."""
+    with transaction(session.connection):
+        session.connection.execute(_POST, {"key": key, "kind": kind, "body": body, "final": FINAL})
+        session.connection.execute(_WAKE, {"key": key, "final": FINAL})
+
+
+def _is_one_statement(batch: Batch) -> bool:
+    only_rows = all(append.rows and not append.standing and not append.taken for append in batch.appends)
+    return only_rows and not batch.creations and sum(len(append.rows) for append in batch.appends) <= CHUNK
+
+
+def _create(session: Session, creations: Sequence[Creation]) -> tuple[list[Created], list[_Part]]:
+    """Make the workflows whose ids are free; the first of two creations with one id wins."""
+    if not creations:
+        return [], []
+    ids = [creation.id for creation in creations]
+    taken = {workflow.id for workflow in queries.find(session, ids)}
+    fresh: dict[str, Creation] = {}
+    for creation in creations:
+        if creation.id not in taken:
+            fresh.setdefault(creation.id, creation)
+    rows = [(c.shard, c.id, c.name, c.version, c.digest, c.status, c.owner, c.at) for c in fresh.values()]
+    session.connection.execute(_CREATE, {"creations": as_json(rows)})
+    made = {workflow.id: workflow for workflow in queries.find(session, ids)}
+    beginnings = [_Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
+    # `pop`: a second creation of the id is not new, even if it is the same object.
+    return [Created(workflow=made[c.id], new=fresh.pop(c.id, None) is c) for c in creations], beginnings
+
+
+def _write(session: Session, appends: Sequence[Append], beginnings: Sequence[_Part]) -> frozenset[WorkflowKey]:
+    """Insert the rows, those of new workflows last: their keys are the highest. Return who was refused."""
+    parts = [_Part(append.key, append.rows) for append in appends]
+    lines = [line for part in (*parts, *beginnings) for line in part.lines()]
+    written = insert_lines(session.connection, lines)
+    if written == len(lines) and all(append.rows for append in appends):
+        return frozenset()
+    marks = [
+        (append.key, append.rows[-1].seq, append.rows[-1].writer) if append.rows else (append.key, None, None)
+        for append in appends
+    ]
+    return frozenset(_REFUSED.fetch(session.connection, appends=as_json(marks), worker=session.worker))
+
+
+def _drop_messages(connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
+    """Remove the messages that were used up, and those that nobody can receive any more."""
+    taken = [number for append in appends for number in append.taken]
+    ended = [append.key for append in appends if append.standing and append.standing.status.final]
+    if taken or ended:
+        connection.execute(_DROP, {"taken": as_json(taken), "ended": as_json(ended)})
+
+
+def _stand(connection: sqlite3.Connection, appends: Sequence[Append], now: int) -> None:
+    standings = [
+        (append.key, new.status, new.problem, new.release, new.due_at) for append in appends if (new := append.standing)
+    ]
+    if standings:
+        connection.execute(_STAND, {"standings": as_json(standings), "now": now, "stuck": Status.STUCK.value})

@@ -1,0 +1,166 @@
+"""What the store answers without changing anything."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from ..._log.events import Row
+from ...abc import Filter, Message, Workflow, WorkflowKey
+from .bulk import Query, as_json
+from .session import Session
+
+Logs: TypeAlias = dict[WorkflowKey, list[Row]]
+
+_WORKFLOWS = msgspec.json.Decoder(list[Workflow])
+
+_FIELDS = ", ".join(f"'{field}', {field}" for field in Workflow.__struct_fields__)
+
+_RECORD = f"json_object({_FIELDS})"
+
+_BY_ID = Query(_WORKFLOWS, _RECORD, "workflow WHERE id IN (SELECT value FROM json_each(:ids))")
+
+_BY_KEY = Query(_WORKFLOWS, _RECORD, "workflow WHERE key IN (SELECT value FROM json_each(:keys))")
+
+_CONDITIONS = {
+    "status": "status IN (SELECT value FROM json_each(:status))",
+    "name": "name = :name",
+    # A range, so that the index on ids serves; no character is above the last one of Unicode.
+    "prefix": "id >= :prefix AND id < :prefix || char(0x10FFFF)",
+    "before": "key < :before",
+}
+
+
+class _Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row of `log`, as it is read: JSON has no bytes."""
+
+    workflow: WorkflowKey
+    seq: int
+    at: int
+    after: int
+    writer: int
+    event: str
+    value: str | None
+    format: int
+
+    def row(self) -> Row:
+        value = None if self.value is None else bytes.fromhex(self.value)
+        return Row(self.seq, self.at, self.after, self.writer, self.event.encode(), value, self.format)
+
+
+# hex(NULL) is an empty text, and would turn "no value" into a value.
+_LINES = Query(
+    msgspec.json.Decoder(list[_Line]),
+    "json_array(workflow, seq, at, after, writer, event, CASE WHEN value IS NOT NULL THEN hex(value) END, format)",
+    "log WHERE workflow IN (SELECT value FROM json_each(:keys)) AND seq >= :from_seq",
+)
+
+
+class _Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row of `message`, as it is read."""
+
+    number: int
+    workflow: WorkflowKey
+    kind: str
+    body: str
+
+    def message(self) -> Message:
+        return Message(number=self.number, key=self.workflow, kind=self.kind, body=bytes.fromhex(self.body))
+
+
+_LETTERS = msgspec.json.Decoder(list[_Letter])
+
+_LETTER = "json_array(number, workflow, kind, hex(body))"
+
+_LETTERS_OF_OWNER = Query(
+    _LETTERS, _LETTER, "message JOIN workflow AS receiver ON receiver.key = workflow WHERE owner = :worker"
+)
+
+_LETTERS_BY_KEY = Query(_LETTERS, _LETTER, "message WHERE workflow IN (SELECT value FROM json_each(:keys))")
+
+_NEXT_DUE = """
+    SELECT due_at FROM workflow
+    WHERE owner IS NULL AND due_at IS NOT NULL AND name IN (SELECT value FROM json_each(:names))
+    ORDER BY due_at LIMIT 1"""
+
+
+def find(session: Session, ids: Sequence[str]) -> list[Workflow]:
+    """Return the workflows that have one of these ids."""
+    return _BY_ID.fetch(session.connection, ids=as_json(ids))
+
+
+def find_by_key(session: Session, keys: Sequence[WorkflowKey]) -> list[Workflow]:
+    """Return the workflows that have one of these keys."""
+    return _BY_KEY.fetch(session.connection, keys=as_json(keys))
+
+
+def list_workflows(session: Session, where: Filter) -> list[Workflow]:
+    """Return the workflows that `where` asks for, newest first."""
+    asked = tuple(field for field in _CONDITIONS if getattr(where, field) is not None)
+    status = as_json([status.value for status in where.status or ()])
+    found = _listing(asked).fetch(
+        session.connection,
+        status=status,
+        name=where.name,
+        prefix=where.prefix,
+        before=where.before,
+        limit=where.limit,
+    )
+    return sorted(found, key=lambda workflow: workflow.key, reverse=True)
+
+
+def read(session: Session, key: WorkflowKey, from_seq: int) -> Sequence[Row]:
+    """Return a workflow's log from `from_seq` on."""
+    return read_logs(session, [key], from_seq).get(key, [])
+
+
+def read_logs(session: Session, keys: Sequence[WorkflowKey], from_seq: int = 1) -> Logs:
+    """Return the logs of many workflows."""
+    logs: Logs = {}
+    for line in _LINES.fetch(session.connection, keys=as_json(keys), from_seq=from_seq):
+        logs.setdefault(line.workflow, []).append(line.row())
+    for rows in logs.values():
+        rows.sort(key=lambda row: row.seq)
+    return logs
+
+
+def messages(session: Session) -> list[Message]:
+    """Return the messages for workflows that this worker owns, in order."""
+    return _in_order(_LETTERS_OF_OWNER.fetch(session.connection, worker=session.worker))
+
+
+def read_messages(session: Session, keys: Sequence[WorkflowKey]) -> list[Message]:
+    """Return the messages for these workflows, in order."""
+    return _in_order(_LETTERS_BY_KEY.fetch(session.connection, keys=as_json(keys)))
+
+
+def next_due(session: Session, names: frozenset[str]) -> int | None:
+    """Return when the next workflow without an owner is due."""
+    found: tuple[int] | None = session.connection.execute(_NEXT_DUE, {"names": as_json(names)}).fetchone()
+    return found[0] if found else None
+
+
+def changed(session: Session) -> bool:
+    """Return whether another connection has written since the last call."""
+    before, session.seen = session.seen, data_version(session.connection)
+    return session.seen != before
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection commits."""
+    [(version,)] = connection.execute("PRAGMA data_version")
+    return int(version)
+
+
+def _in_order(letters: Iterable[_Letter]) -> list[Message]:
+    return [letter.message() for letter in sorted(letters, key=lambda letter: letter.number)]
+
+
+@functools.cache
+def _listing(asked: tuple[str, ...]) -> Query[Workflow]:
+    conditions = " AND ".join(["TRUE", *(_CONDITIONS[field] for field in asked)])
+    return Query(_WORKFLOWS, _RECORD, f"workflow WHERE {conditions} ORDER BY key DESC LIMIT :limit")

@@ -1,0 +1,56 @@
+-- The first schema. What each column means is written down in docs/log-format.md.
+
+-- One row a workflow. Keys are never used twice (AUTOINCREMENT): a worker that has slept through the end of a
+-- workflow must not find another one under its number.
+CREATE TABLE workflow (
+    key        INTEGER PRIMARY KEY AUTOINCREMENT,
+    shard      INTEGER NOT NULL,
+    id         TEXT    NOT NULL UNIQUE,
+    name       TEXT    NOT NULL,
+    version    TEXT,
+    digest     TEXT    NOT NULL,
+    status     TEXT    NOT NULL,
+    owner      TEXT,
+    due_at     INTEGER,
+    problem    TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+);
+
+-- What can be claimed, by the time it is due. All that a claim asks for is in it, so that workflows whose function
+-- nobody has are passed over without a look at the table.
+CREATE INDEX workflow_due ON workflow (due_at, name, owner) WHERE owner IS NULL AND due_at IS NOT NULL;
+
+-- What a worker owns: read for its messages, and when it is gone.
+CREATE INDEX workflow_owner ON workflow (owner) WHERE owner IS NOT NULL;
+
+-- The logs, append only. UNIQUE is the fence. A rowid table, because rows are then written one behind another, and
+-- only the small index is written all over the place.
+CREATE TABLE log (
+    workflow INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    after    INTEGER NOT NULL,
+    writer   INTEGER NOT NULL,
+    format   INTEGER NOT NULL,
+    event    TEXT    NOT NULL,
+    value    BLOB,
+    UNIQUE (workflow, seq)
+);
+
+CREATE TABLE worker (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    expires_at INTEGER NOT NULL,
+    pid        INTEGER NOT NULL,
+    host       TEXT    NOT NULL,
+    beacon     TEXT
+);
+
+CREATE TABLE message (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    workflow INTEGER NOT NULL,
+    kind     TEXT    NOT NULL,
+    body     BLOB    NOT NULL
+);
+
+CREATE INDEX message_workflow ON message (workflow);

@@ -1,0 +1,204 @@
+"""The SQLite store: the embedded default, one file and no server.
+
+The store proper is a set of plain functions in `_sqlite`, each one job: one or a few statements on one connection. This
+module gives them their place in Trio: a job is handed to an executor, and SQLite's errors become the store's. What a
+job needs to know of Trio's side, the time, is asked before it is handed over: a clock may be Trio's own, which cannot
+be read in another thread. So "now" is when the call was made, not when the lock was got; for leases that errs on the
+safe side.
+
+Where to look: `_sqlite/bulk` has the statements that speed rests on, and says why; `_sqlite/commits` the fence;
+`_sqlite/claims` and `_sqlite/workers` who owns what; `_sqlite/beacon` how the dead are found; `_sqlite/schema` what
+happens to a file that is opened.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, final
+
+import msgspec
+import trio
+
+from .._errors import UsageError
+from .._log.events import Row
+from ..abc import Batch, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
+from ._sqlite import claims, commits, queries, workers
+from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
+from ._sqlite.faults import translate
+from ._sqlite.schema import Location, Synchronous, connect
+from ._sqlite.session import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ADDRESS = re.compile(r"sqlite://(?:/(?P<path>[^?\0]+))?")
+
+
+@final
+class SqliteStore:
+    """A `Store` in a SQLite database. Not constructed directly: use `open_store`."""
+
+    def __init__(self, location: Location, executor: Executor, clock: Clock, synchronous: Synchronous) -> None:
+        self._location, self._synchronous = location, synchronous
+        self._executor, self._clock = executor, clock
+        self._session: Session | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use it: a file may be, a database in memory is nobody else's."""
+        return self._location.path is not None
+
+    # Protected, like the executor: what was opened or closed must be known.
+    @trio.lowlevel.enable_ki_protection
+    async def open(self, lease: Lease) -> None:
+        """Bring the schema up to date, enter the worker, and start its lease.
+
+        Args:
+            lease: the worker's id, which no other living worker may have, and how long it is taken to live.
+
+        Raises:
+            UsageError: if the store is open.
+            StoreError: if the database cannot be used; nothing is open then, and one may try again.
+
+        A checkpoint.
+        """
+        if self._session:
+            raise UsageError("this store is open already: open_store gives each engine one of its own")
+        self._executor.start()
+        job = functools.partial(_open, self._location, lease, self._synchronous, self._clock.utc())
+        try:
+            self._session = await self._execute(job)
+        except BaseException:
+            self._executor.stop()
+            raise
+
+    @trio.lowlevel.enable_ki_protection
+    async def close(self) -> None:
+        """Remove the worker and let everything go; do nothing if the store is not open.
+
+        Raises:
+            StoreError: if the worker could not be removed. The store is closed all the same, and others see by the
+                beacon, or when the lease expires, that the worker is gone.
+
+        A checkpoint; when cancelled, it closes first.
+        """
+        session, self._session = self._session, None
+        with trio.CancelScope(shield=True):
+            if session:
+                try:
+                    await self._execute(functools.partial(_close, session))
+                finally:
+                    self._executor.stop()
+        await trio.lowlevel.checkpoint()
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Write the batch in one transaction; return when it is durable."""
+        return await self._run(commits.commit, batch, self._clock.utc())
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
+
+        A worker whose lease has expired, or who has been removed, gets nothing until `renew` has entered it again.
+        """
+        return await self._run(claims.claim, wanted, self._clock.utc())
+
+    async def renew(self) -> bool:
+        """Extend the lease.
+
+        Returns:
+            False if it had expired, or if the worker had been removed. It is then entered anew, with a new lease, and
+            owns nothing any more; what it was running others may have, and so may itself after a `claim`.
+
+        Raises:
+            StoreTooNew: if a newer nurselog has changed the schema meanwhile.
+        """
+        return await self._run(workers.renew, self._clock.utc())
+
+    async def changed(self) -> bool:
+        """Return whether somebody else has written since the last call, or since the store was opened."""
+        return await self._run(queries.changed)
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        """Leave a message, and make the workflow due at once; do nothing if it has ended."""
+        await self._run(commits.post, key, kind, body)
+
+    async def messages(self) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order."""
+        return await self._run(queries.messages)
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
+        """Return the rows of those that exist, in no order."""
+        return await self._run(queries.find, ids)
+
+    async def list(self, where: Filter) -> Sequence[Workflow]:
+        """Return rows, newest first. The next page begins `before` the last key of this one."""
+        return await self._run(queries.list_workflows, where)
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+        """Return a workflow's log from `from_seq` on."""
+        return await self._run(queries.read, key, from_seq)
+
+    async def next_due(self, names: frozenset[str]) -> int | None:
+        """Return when the next workflow without an owner is due, UTC microseconds; None if none is."""
+        return await self._run(queries.next_due, names)
+
+    async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if not self._session:
+            raise UsageError("this store is not open")
+        return await self._execute(functools.partial(job, self._session, *args, **kwargs))
+
+    async def _execute(self, job: Callable[[], T]) -> T:
+        try:
+            return await self._executor.run(job)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise translate(error, self._location.url) from error
+
+
+def open_sqlite(url: str, *, clock: Clock, synchronous: Synchronous = Synchronous.FULL) -> SqliteStore:
+    """Return the store at a `sqlite:` address; it is not open yet.
+
+    Raises:
+        UsageError: if the address is none.
+    """
+    location = parse_url(url)
+    executor = ThreadExecutor(f"nurselog {url}") if location.path else InlineExecutor()
+    return SqliteStore(location, executor, clock, synchronous)
+
+
+def parse_url(url: str) -> Location:
+    """Return where a `sqlite:` address points to.
+
+    Raises:
+        UsageError: if it points nowhere.
+    """
+    found = _ADDRESS.fullmatch(url)
+    if not found or found["path"] == ":memory:":
+        raise UsageError(
+            f"{url!r} is no address of a SQLite store. Write sqlite:///relative/path.db, sqlite:////absolute/path.db, "
+            "or sqlite:// for a database in memory; there are no options after a question mark."
+        )
+    path = found["path"]
+    # Resolved once: the host may change its folder, and beacons stand where the file itself is, not a link to it.
+    return Location(url, Path(path).resolve() if path else None)
+
+
+def _open(location: Location, lease: Lease, synchronous: Synchronous, now: int) -> Session:
+    session = Session(location, connect(location, synchronous), lease)
+    try:
+        workers.enter(session, now)
+        session.seen = queries.data_version(session.connection)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _close(session: Session) -> None:
+    try:
+        workers.leave(session)
+    finally:
+        session.close()

@@ -1,0 +1,254 @@
+"""The contracts that others may implement: `Store` keeps logs, `Codec` turns values into bytes, `Clock` tells UTC.
+
+The engine calls a store with frozen records and gets frozen records; it knows no SQL, and a store knows no Trio task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NewType, Protocol, runtime_checkable
+
+import msgspec
+
+from ._log.events import Row
+from ._log.lifecycle import Status
+
+WorkflowKey = NewType("WorkflowKey", int)
+"""A workflow's number in its store; given by the store, never shown to users."""
+
+
+class Clock(Protocol):
+    """Tells the time of day."""
+
+    def utc(self) -> int:
+        """Return UTC as microseconds since 1970."""
+        ...
+
+    async def sleep_until(self, due: int) -> None:
+        """Wait until `utc()` is `due` or later, even if the clock is set meanwhile. A checkpoint."""
+        ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Turns the application's values into bytes, and back by the annotation that the code has."""
+
+    def encode(self, value: object, annotation: Any) -> bytes:
+        """Return the bytes for `value`.
+
+        Raises:
+            EncodingError: if it has none, or would not come back as `annotation` says.
+        """
+        ...
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        """Return the value whose bytes are `data`.
+
+        Raises:
+            DecodingError: if they do not fit `annotation`.
+        """
+        ...
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The base of what goes into a store and comes out."""
+
+
+class Workflow(Record, frozen=True, kw_only=True):
+    """One workflow's row."""
+
+    key: WorkflowKey
+    shard: int = 0
+    id: str
+    name: str
+    version: str | None = None
+    digest: str
+    """Of the encoded input: the same id with another digest is a conflict."""
+    status: Status
+    owner: str | None = None
+    """The worker that runs it."""
+    due_at: int | None = None
+    """When it next needs an owner, UTC microseconds; 0: at once; None: when something arrives."""
+    problem: str | None = None
+    """Why it is stuck."""
+    created_at: int
+    updated_at: int
+
+
+class Creation(Record, frozen=True, kw_only=True):
+    """A workflow to be made, with the first rows of its log."""
+
+    shard: int = 0
+    id: str
+    name: str
+    version: str | None = None
+    digest: str
+    status: Status
+    owner: str | None
+    at: int
+    rows: Sequence[Row]
+
+
+class Created(Record, frozen=True, kw_only=True):
+    """What became of a `Creation`."""
+
+    workflow: Workflow
+    new: bool
+    """False if the id was taken: `workflow` is then the one that has it, and nothing was written."""
+
+
+class Standing(Record, frozen=True, kw_only=True):
+    """What changes in a workflow's row."""
+
+    status: Status
+    due_at: int | None
+    """0 while an owner must be found at once if this one dies; None for a final or stuck one."""
+    release: bool = False
+    """Whether the owner lets go of it."""
+    problem: str | None = None
+
+
+class Append(Record, frozen=True, kw_only=True):
+    """Everything that one workflow has to write in a batch: rows, a change of standing, messages used up."""
+
+    key: WorkflowKey
+    rows: Sequence[Row] = ()
+    standing: Standing | None = None
+    taken: Sequence[int] = ()
+    """Ids of messages that are removed in the same transaction."""
+
+
+class Batch(Record, frozen=True, kw_only=True):
+    """What is committed in one transaction."""
+
+    creations: Sequence[Creation] = ()
+    appends: Sequence[Append] = ()
+
+
+class Receipt(Record, frozen=True, kw_only=True):
+    """What became of a batch."""
+
+    created: Sequence[Created] = ()
+    """In the order of the batch's creations."""
+    refused: frozenset[WorkflowKey] = frozenset()
+    """Workflows that somebody else has taken over: nothing of theirs was written."""
+
+
+class Message(Record, frozen=True, kw_only=True):
+    """Something from outside that waits for a workflow's owner to enter it."""
+
+    number: int
+    """First in, first out."""
+    key: WorkflowKey
+    kind: str
+    body: bytes
+
+
+class Lease(Record, frozen=True, kw_only=True):
+    """A worker that wants to own workflows."""
+
+    worker: str
+    duration: int
+    """Microseconds from each heartbeat on."""
+
+
+class Wanted(Record, frozen=True, kw_only=True):
+    """Which workflows a worker would take."""
+
+    worker: str
+    names: frozenset[str]
+    """Workflow functions that it has."""
+    limit: int
+    keys: frozenset[WorkflowKey] | None = None
+    """Only these, whatever their name and due time; None: whatever is due."""
+
+
+class Claim(Record, frozen=True, kw_only=True):
+    """A workflow that changed hands: its row, the writer of its `claimed` event, and its whole log."""
+
+    workflow: Workflow
+    writer: int
+    rows: Sequence[Row]
+    messages: Sequence[Message]
+
+
+class Filter(Record, frozen=True, kw_only=True):
+    """Which workflows to list."""
+
+    status: frozenset[Status] | None = None
+    name: str | None = None
+    prefix: str | None = None
+    """How the id begins."""
+    limit: int = 100
+    before: WorkflowKey | None = None
+    """Only those made before this one: the newest come first."""
+
+
+class Store(Protocol):
+    """Keeps workflows and their logs.
+
+    `shared` says whether other processes may use it at the same time; a store in memory needs no lease and no polling.
+
+    All calls are checkpoints. None may be cancelled half way: a call that has begun ends, and its effect is whole or
+    none. Each raises `StoreUnavailable` if the same call may succeed later, and another `StoreError` if not.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use it."""
+        ...
+
+    async def open(self, lease: Lease) -> None:
+        """Bring the schema up to date, enter the worker, and start its lease."""
+        ...
+
+    async def close(self) -> None:
+        """Remove the worker and let everything go."""
+        ...
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Write the batch in one transaction; return when it is durable.
+
+        A row whose `(workflow, seq)` is taken by a row of the same writer is one's own, written before an answer was
+        lost; one of another writer refuses all of that workflow's part, and nothing else.
+        """
+        ...
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
+
+        A worker is dead when its lease has expired, or when its process is known to be gone.
+        """
+        ...
+
+    async def renew(self) -> bool:
+        """Extend the lease; False if it had expired and somebody may have taken over what this worker ran."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether another process has written since the last call; cheap."""
+        ...
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        """Leave a message, and make the workflow due at once."""
+        ...
+
+    async def messages(self) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order."""
+        ...
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
+        """Return the rows of those that exist."""
+        ...
+
+    async def list(self, where: Filter) -> Sequence[Workflow]:
+        """Return rows, newest first."""
+        ...
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+        """Return a workflow's log from `from_seq` on."""
+        ...
+
+    async def next_due(self, names: frozenset[str]) -> int | None:
+        """Return when the next workflow without an owner is due, UTC microseconds; None if none is."""
+        ...

@@ -1,0 +1,134 @@
+"""Mirror a package of Python's standard library from mirrors that cannot be trusted.
+
+Run it with `nurselog demo`, which starts the mirrors and kills this program's process again and again. The mirrors
+stall, answer 503, cut bodies short and send wrong bytes; the pipeline races them for each file:
+
+- The first mirror starts at once, and each further one a moment later, if nobody has delivered by then.
+- Whoever delivers first wins, and the others are cancelled, in the middle of a download if need be.
+- A race that nobody wins in time is cancelled as a whole, and run again.
+- A download that is cancelled or fails for good leaves a partial file behind, and a shielded step removes it.
+- A file that was delivered is entered in a catalogue, exactly once.
+
+All of this is in the log: the head starts, the time limit, who won, who was cancelled and why, how far the cleanup
+was. So a process that starts after a SIGKILL goes on in the middle of each race. What happens in the world happens in
+steps; a step that was running at the kill runs again, and each is written so that this does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import httpx
+import trio
+
+from nurselog import CancelScope, Retry, map_concurrently, move_on_after, race, rng, sleep, step, step_key, workflow
+from nurselog.demo.job import File, Job, Layout, witness
+
+FILES_AT_ONCE = 16
+HEAD_START = 0.1
+"""Seconds between the starts of two mirrors."""
+TIME_LIMIT = 2.0
+"""Seconds for one race."""
+RACES = 8
+"""Races for one file before it is given up."""
+
+http = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
+
+
+class WrongBytes(Exception):
+    """A mirror sent something else than the manifest promises."""
+
+
+class NobodyDelivered(Exception):
+    """No race for a file was won in time."""
+
+
+@step(retry=Retry(attempts=5, delay=0.02))
+async def download(folder: str, url: str, file: File, partial_file: str) -> None:
+    """Download a file, and make sure that it is what the manifest promises."""
+    witness(folder, "download")
+    digest = hashlib.sha256()
+    await trio.Path(partial_file).parent.mkdir(parents=True, exist_ok=True)
+    async with http.stream("GET", url) as response, await trio.open_file(partial_file, "wb") as out:
+        response.raise_for_status()
+        async for chunk in response.aiter_bytes():
+            digest.update(chunk)
+            await out.write(chunk)
+    if digest.hexdigest() != file.sha256:
+        raise WrongBytes(file.path)
+
+
+@step
+def keep(folder: str, partial_file: str, target: str) -> None:
+    """Move a verified file to its place; done already, if the partial file has gone."""
+    witness(folder, "keep")
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    if Path(partial_file).exists() or not Path(target).exists():
+        Path(partial_file).replace(target)
+
+
+@step
+def discard(folder: str, partial_file: str) -> bool:
+    """Remove what a download left; return whether there was anything."""
+    witness(folder, "discard")
+    there = Path(partial_file).exists()
+    Path(partial_file).unlink(missing_ok=True)
+    return there
+
+
+@step
+def enter(folder: str, file: File, mirror: str) -> str:
+    """Enter a file in the catalogue, once, however often this body runs; return the entry's key."""
+    witness(folder, "enter")
+    key = step_key()
+    with closing(sqlite3.connect(Layout(Path(folder)).catalogue, timeout=30, isolation_level=None)) as db:
+        db.execute(
+            "INSERT INTO entry SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = ?1)",
+            (key, file.path, file.sha256, mirror),
+        )
+    return key
+
+
+@workflow
+async def mirror_package(job: Job) -> int:
+    """Mirror all files of a package; return how many there are."""
+    keys = await map_concurrently(partial(mirror_file, job), job.files, limit=FILES_AT_ONCE)
+    return len(keys)
+
+
+async def mirror_file(job: Job, file: File) -> str:
+    """Mirror one file and enter it in the catalogue; return the entry's key.
+
+    The entry is made outside of any time limit: a step that had begun when its process died, and whose scope is
+    cancelled by the time another process goes on, is not run again, so nobody would know whether it took effect.
+    """
+    mirror = await deliver(job, file)
+    return await enter(job.folder, file, mirror)
+
+
+async def deliver(job: Job, file: File) -> str:
+    """Let the mirrors race for a file until one has delivered it; return that mirror."""
+    for _ in range(RACES):
+        mirrors = rng().sample(sorted(job.mirrors), k=len(job.mirrors))
+        with move_on_after(TIME_LIMIT):
+            return await race(*[partial(fetch, job, file, name, i * HEAD_START) for i, name in enumerate(mirrors)])
+    raise NobodyDelivered(file.path)
+
+
+async def fetch(job: Job, file: File, mirror: str, delay: float) -> str:
+    """Deliver a file from one mirror, after a delay, or leave nothing behind; return the mirror."""
+    await sleep(delay)
+    layout = Layout(Path(job.folder))
+    partial_file = str(layout.partial / mirror / file.path)
+    try:
+        await download(job.folder, f"{job.mirrors[mirror]}/{file.path}", file, partial_file)
+        await keep(job.folder, partial_file, str(layout.copies / file.path))
+    except (trio.Cancelled, Exception):
+        with CancelScope(shield=True):
+            await discard(job.folder, partial_file)
+        raise
+    return mirror

@@ -1,0 +1,76 @@
+"""Whether a finished run is right: every file, every catalogue entry and every body, counted one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .._log.events import Result, StepEnded
+from .._log.identity import parse_path, step_key
+from .tree import Record
+from .catalogue import Entry, read_catalogue
+from .job import Body, File, Layout
+
+
+def verify(layout: Layout, source: Path, files: Sequence[File]) -> Sequence[str]:
+    """Return everything that is wrong with the mirrored files and the catalogue; nothing, if all is well.
+
+    Args:
+        layout: where the run's files lie.
+        source: the folder that was mirrored.
+        files: the manifest.
+    """
+    return [*_check_copies(layout, source, files), *_check_catalogue(read_catalogue(layout), files)]
+
+
+def _check_copies(layout: Layout, source: Path, files: Sequence[File]) -> Iterator[str]:
+    for file in files:
+        copy = layout.copies / file.path
+        if not copy.is_file():
+            yield f"{file.path}: there is no copy"
+        elif copy.read_bytes() != (source / file.path).read_bytes():
+            yield f"{file.path}: the copy differs from the original"
+    known = {file.path for file in files}
+    yield from (f"{path}: a copy of nothing" for path in _files_below(layout.copies) if path not in known)
+    yield from (f"{path}: a partial file was left" for path in _files_below(layout.partial))
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    return (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _check_catalogue(entries: Sequence[Entry], files: Sequence[File]) -> Iterator[str]:
+    times = Counter(entry.path for entry in entries)
+    promised = {file.path: file.sha256 for file in files}
+    yield from (f"{path}: entered {times[path]} times in the catalogue" for path in promised if times[path] != 1)
+    yield from (f"{path}: entered, but not in the manifest" for path in times if path not in promised)
+    for entry in entries:
+        if entry.sha256 != promised.get(entry.path, entry.sha256):
+            yield f"{entry.path}: entered with another checksum"
+
+
+def check_bodies(trace: Sequence[Body], logs: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    """Yield what the logs and the world's own trace say differently about step bodies.
+
+    Args:
+        trace: the bodies that began.
+        logs: each workflow's whole log by id.
+    """
+    outcomes = {key: (at, event) for name, log in logs.items() for key, at, event in _outcomes(name, log)}
+    began = {body.key for body in trace}
+    for body in trace:
+        if body.key not in outcomes:
+            yield f"step {body.step} {body.key}: its body began, and no log has its outcome"
+        elif body.at > outcomes[body.key][0]:
+            yield f"step {body.step} {body.key}: its body began after its outcome was recorded"
+    for key, (_, event) in outcomes.items():
+        if event.result is not Result.CANCELLED and key not in began:
+            yield f"step {event.name} {key}: its outcome is recorded, and its body never began"
+
+
+def _outcomes(workflow_id: str, log: Sequence[Record]) -> Iterator[tuple[str, int, StepEnded]]:
+    """Yield the key of each step that has ended, when that was recorded, and its outcome."""
+    for record in log:
+        if isinstance(record.event, StepEnded):
+            yield step_key(workflow_id, parse_path(record.event.path)), record.at, record.event

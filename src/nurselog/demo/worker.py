@@ -1,0 +1,52 @@
+"""The demo's worker: `python -m nurselog.demo.worker FOLDER`, the process that is killed and started again.
+
+It does the same whether it is the first of its run or the fifth: it opens the engine, which takes over what a dead
+worker left, and asks for a workflow for each job; for those that exist already, that means to wait for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import trio
+
+from nurselog import Engine, open_engine
+
+from .job import Job, Layout, read_jobs
+from .mirror_stdlib import mirror_package
+
+_PACKAGES_AT_ONCE = 4
+
+
+def main() -> None:
+    """Run all jobs of the folder that is the program's argument."""
+    trio.run(work, Layout(Path(sys.argv[1])))
+
+
+async def work(layout: Layout) -> None:
+    """Run all jobs; stop early, without harm, when standard input ends: whoever started this process has gone."""
+    limiter = trio.CapacityLimiter(_PACKAGES_AT_ONCE)
+    async with open_engine(layout.store) as engine, trio.open_nursery() as nursery:
+        print("open", flush=True)  # whoever started this process waits for a line
+        nursery.start_soon(_cancel_at_end_of_input, nursery.cancel_scope)
+        async with trio.open_nursery() as jobs:
+            for job in read_jobs(layout):
+                jobs.start_soon(_run, engine, job, limiter)
+        nursery.cancel_scope.cancel()
+
+
+async def _run(engine: Engine, job: Job, limiter: trio.CapacityLimiter) -> None:
+    async with limiter:
+        await engine.run(mirror_package, job, id=job.package)
+
+
+async def _cancel_at_end_of_input(scope: trio.CancelScope) -> None:
+    # Not sys.stdin.read: its lock, held by an abandoned thread, aborts the interpreter at its end.
+    await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 1, abandon_on_cancel=True)
+    scope.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""The same programs on nurselog, and what only nurselog is asked: growth, sleep, and what it costs its host."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from nurselog import Engine, open_engine, open_nursery, sleep, step, workflow
+from tests.benchmarks.plan import Sample
+
+STEPS = 5
+DAY = 86_400
+
+
+class Gate:
+    """A place in the last step where workflows wait for each other, and where the first process dies."""
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        """How many to wait for; 0: nobody waits."""
+        self.arrived = 0
+        self.deadly = False
+        self.full = trio.Event()
+        self.open = trio.Event()
+
+    async def pass_through(self) -> None:
+        """Wait at the gate, if anybody does."""
+        if not self.wanted:
+            return
+        self.arrived += 1
+        if self.arrived == self.wanted:
+            self.full.set()
+            if self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+        await self.open.wait()
+
+
+gate = Gate()
+
+
+@step
+async def increment(number: int) -> int:
+    return number + 1
+
+
+@step
+async def last(number: int) -> int:
+    await gate.pass_through()
+    return number + 1
+
+
+@workflow
+async def chain(size: int) -> int:
+    number = 0
+    for _ in range(size - 1):
+        number = await increment(number)
+    return await last(number)
+
+
+@workflow
+async def fan(size: int) -> int:
+    async with open_nursery() as nursery:
+        handles = [nursery.go(increment, number) for number in range(size)]
+        return sum([await handle.result() for handle in handles])
+
+
+@workflow
+async def dream() -> None:
+    await sleep(DAY)
+
+
+@workflow
+async def restless() -> None:
+    while True:
+        await increment(1)
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process holds."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'nurselog.db'}"
+
+
+async def run_many(engine: Engine, count: int, steps: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(lambda number=number: engine.run(chain, steps, id=f"w{number}"))
+
+
+def measured(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path) -> Sample:
+    """Time `body` on an open engine that has run one workflow before."""
+
+    async def main() -> Sample:
+        async with open_engine(url(folder)) as engine:
+            await engine.run(chain, STEPS, id="warm")
+            before = memory()
+            begin = time.perf_counter()
+            await body(engine)
+            return Sample(time.perf_counter() - begin, count, memory() - before)
+
+    return trio.run(main)
+
+
+def sequential(size: int, folder: Path) -> Sample:
+    return measured(lambda engine: engine.run(chain, size, id="it"), size, folder)
+
+
+def concurrent(size: int, folder: Path) -> Sample:
+    return measured(lambda engine: engine.run(fan, size, id="it"), size, folder)
+
+
+def workflows(size: int, folder: Path) -> Sample:
+    return measured(lambda engine: run_many(engine, size, STEPS), size, folder)
+
+
+def interrupted(workflows: int, steps: int, folder: Path) -> Sample:
+    """In the first process run and die; in the second, time what it takes from opening to the last workflow's end."""
+    if not (folder / "nurselog.db").exists():
+        gate.wanted, gate.deadly = workflows, True
+
+    async def main() -> Sample:
+        begin = time.perf_counter()
+        async with open_engine(url(folder)) as engine:
+            await run_many(engine, workflows, steps)  # the same ids and inputs: the same runs
+            return Sample(time.perf_counter() - begin, workflows)
+
+    return trio.run(main)
+
+
+def replay(size: int, folder: Path) -> Sample:
+    return interrupted(1, size, folder)
+
+
+def recovery(size: int, folder: Path) -> Sample:
+    return interrupted(size, STEPS, folder)
+
+
+def steps(size: int, folder: Path) -> Sample:
+    return sequential(size, folder)
+
+
+def alive(size: int, folder: Path) -> Sample:
+    """Bring so many workflows into memory that all of them are in their last step at once; then let them end."""
+    grown = 0
+
+    async def body(engine: Engine) -> None:
+        nonlocal grown
+        before = memory()
+        gate.wanted = size
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_many, engine, size, 1)
+            await gate.full.wait()
+            grown = memory() - before
+            gate.open.set()
+
+    sample = measured(body, size, folder)
+    return Sample(sample.seconds, size, grown)
+
+
+def put_to_sleep(size: int, folder: Path) -> Sample:
+    """Submit workflows that sleep for a day, and wait until the last one has left memory."""
+
+    async def body(engine: Engine) -> None:
+        already = engine.statistics().evicted
+        for number in range(size):
+            await engine.submit(dream, id=f"d{number}")
+        while engine.statistics().evicted < already + size:  # noqa: ASYNC110 - eviction tells nobody
+            await trio.sleep(0.1)
+
+    return measured(body, size, folder)
+
+
+def asleep(size: int, folder: Path) -> Sample:
+    """Time how workflows go to sleep in one process, and weigh the engine that keeps them in another."""
+    command = [sys.executable, "-m", "tests.benchmarks.child", "NURSELOG", "put_to_sleep", str(size), str(folder)]
+    sleepers = Sample(**json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+    async def main() -> int:
+        before = memory()
+        async with open_engine(url(folder)):
+            await trio.sleep(2)  # let it look for what is due
+            return memory() - before
+
+    return Sample(sleepers.seconds, size, trio.run(main))
+
+
+# -- what the host pays --------------------------------------------------------------------------
+
+
+async def host(checkpoints: int) -> Sample:
+    """Time the host's own task: how dear a checkpoint is, and how late a tick of a millisecond comes."""
+    begin = time.perf_counter()
+    for _ in range(checkpoints):
+        await trio.lowlevel.checkpoint()
+    seconds = time.perf_counter() - begin
+    late = []
+    for _ in range(1_000):
+        due = trio.current_time() + 0.001
+        await trio.sleep_until(due)
+        late.append(trio.current_time() - due)
+    return Sample(seconds, checkpoints, late=statistics.quantiles(late, n=100)[98])
+
+
+@asynccontextmanager
+async def engine_with(folder: Path, *ids: str, doing: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async with open_engine(url(folder)) as engine:
+        for name in ids:
+            await engine.submit(doing, id=name)
+        yield
+
+
+def host_alone(size: int, _: Path) -> Sample:
+    return trio.run(host, size)
+
+
+def host_idle(size: int, folder: Path) -> Sample:
+    async def main() -> Sample:
+        async with engine_with(folder, doing=dream):
+            return await host(size)
+
+    return trio.run(main)
+
+
+def host_waiting(size: int, folder: Path) -> Sample:
+    async def main() -> Sample:
+        async with engine_with(folder, *[f"d{number}" for number in range(1_000)], doing=dream):
+            return await host(size)
+
+    return trio.run(main)
+
+
+def host_busy(size: int, folder: Path) -> Sample:
+    async def main() -> Sample:
+        async with engine_with(folder, *[f"r{number}" for number in range(10)], doing=restless):
+            return await host(size // 100)
+
+    return trio.run(main)

@@ -1,0 +1,103 @@
+"""What is measured: the cases, their sizes, who takes part, and the bars that nurselog sets itself."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Peer(enum.Enum):
+    """Who takes part; the value is the column's title."""
+
+    SQLITE = "raw sqlite3"
+    """One row and one commit for each step, in the same process and thread: the floor that durability costs."""
+    DBOS = "dbos"
+    """DBOS as it comes, on SQLite."""
+    DBOS_WAL = "dbos, wal"
+    """DBOS on a database that was switched to WAL before, which is not its default, but fairer."""
+    NURSELOG = "nurselog"
+
+
+class Unit(enum.Enum):
+    """What the figures of a case mean."""
+
+    RATE = "/s"
+    SECONDS = "s"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement."""
+
+    seconds: float
+    count: int
+    memory: int = 0
+    """Bytes that the process grew by."""
+    late: float = 0
+    """How many seconds too late all but one of a hundred of the host's ticks came."""
+
+    @property
+    def rate(self) -> float:
+        """How many of them in a second."""
+        return self.count / self.seconds
+
+
+Measured = Mapping[Peer, Sample]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What nurselog should reach: at least that many times a peer's rate, or a figure of its own."""
+
+    limit: float
+    against: Peer | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the comparison."""
+
+    name: str
+    title: str
+    size: int
+    unit: Unit
+    bars: tuple[Bar, ...]
+    peers: tuple[Peer, ...] = (Peer.DBOS, Peer.DBOS_WAL, Peer.NURSELOG)
+    crash: bool = False
+    """Whether a first process builds the log and is killed, and a second one, which is measured, goes on."""
+
+
+ALL = tuple(Peer)
+COMPARED = (
+    Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.4, Peer.SQLITE), Bar(5, Peer.DBOS)), ALL),
+    Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000), Bar(30, Peer.DBOS))),
+    Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000), Bar(20, Peer.DBOS))),
+    Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), crash=True),
+    Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), crash=True),
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A figure of nurselog alone, over several sizes: what is linear has the same cost each in all of them."""
+
+    name: str
+    title: str
+    sizes: tuple[int, ...]
+
+
+GROWTH = (
+    Series("steps", "steps in one workflow", (100, 1_000, 10_000, 100_000)),
+    Series("alive", "workflows alive at once", (100, 1_000, 10_000, 100_000)),
+    Series("asleep", "workflows asleep, out of memory", (1_000, 10_000, 100_000)),
+)
+
+HOST = (
+    ("host_alone", "no engine"),
+    ("host_idle", "an open engine"),
+    ("host_waiting", "an engine with 1,000 workflows that wait"),
+    ("host_busy", "an engine with workflows that never rest"),
+)
+HOST_CHECKPOINTS = 200_000
+NAMES = tuple(case.name for case in COMPARED) + tuple(series.name for series in GROWTH) + ("host",)

@@ -1,0 +1,101 @@
+"""Figures as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.benchmarks.plan import Bar, Case, Measured, Peer, Sample, Series, Unit
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Set rows below each other, the first column to the left and figures to the right; a line below the titles."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join([
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ])
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], ""])
+
+
+def figure(case: Case, sample: Sample | None) -> str:
+    if sample is None:
+        return ""
+    return f"{sample.rate:,.0f} /s" if case.unit is Unit.RATE else f"{sample.seconds:,.3f} s"
+
+
+def faster(measured: Measured, peer: Peer) -> float | None:
+    """How many times as fast as a peer nurselog is."""
+    ours, theirs = measured.get(Peer.NURSELOG), measured.get(peer)
+    return theirs.seconds / ours.seconds if ours and theirs else None
+
+
+def times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:,.2f} x" if ratio < 10 else f"{ratio:,.0f} x"
+
+
+def reached(case: Case, measured: Measured, bar: Bar) -> bool | None:
+    """Whether a bar is reached; None where it was not measured."""
+    ours = measured.get(Peer.NURSELOG)
+    if bar.against is not None:
+        ratio = faster(measured, bar.against)
+        return None if ratio is None else ratio >= bar.limit
+    if ours is None:
+        return None
+    return ours.rate >= bar.limit if case.unit is Unit.RATE else ours.seconds <= bar.limit
+
+
+def wanted(case: Case, bar: Bar) -> str:
+    if bar.against is not None:
+        return f"{bar.limit:g} x {bar.against.value}"
+    return f"{bar.limit:,.0f} /s" if case.unit is Unit.RATE else f"{bar.limit:g} s"
+
+
+def verdict(case: Case, measured: Measured, *, judged: bool) -> str:
+    """List a case's bars, each with what became of it."""
+    words = {True: "yes", False: "NO", None: "?"}
+    said = [wanted(case, bar) + (f": {words[reached(case, measured, bar)]}" if judged else "") for bar in case.bars]
+    return ", ".join(said)
+
+
+def compared(rows: Sequence[tuple[Case, int, Measured]], *, judged: bool) -> str:
+    """Show all peers side by side, how many times as fast as they nurselog is, and the bars."""
+    others = [peer for peer in Peer if peer is not Peer.NURSELOG]
+    title = ["", *(peer.value for peer in Peer), *(f"vs {peer.value}" for peer in others), "bars"]
+    lines = [
+        [
+            case.title.format(size),
+            *(figure(case, measured.get(peer)) for peer in Peer),
+            *(times(faster(measured, peer)) for peer in others),
+            verdict(case, measured, judged=judged),
+        ]
+        for case, size, measured in rows
+    ]
+    return table([title, *lines])
+
+
+def growth(series: Series, samples: Sequence[Sample]) -> str:
+    """Show what each of many costs, in time and memory."""
+    title = [series.title, "seconds", "us each", "MB", "bytes each"]
+    lines = [
+        [
+            f"{sample.count:,}",
+            f"{sample.seconds:,.2f}",
+            f"{sample.seconds / sample.count * 1e6:,.0f}",
+            f"{sample.memory / 1e6:,.1f}",
+            f"{sample.memory / sample.count:,.0f}",
+        ]
+        for sample in samples
+    ]
+    return table([title, *lines])
+
+
+def host(rows: Sequence[tuple[str, Sample]]) -> str:
+    """Show what a checkpoint costs the host's own task, and how late its ticks come."""
+    title = ["the host's own task, beside", "us a checkpoint", "a tick late by, p99, ms"]
+    lines = [
+        [title, f"{sample.seconds / sample.count * 1e6:,.2f}", f"{sample.late * 1e3:,.2f}"] for title, sample in rows
+    ]
+    return table([title, *lines])

@@ -1,0 +1,101 @@
+"""The whole demo as its users start it, with kills; and that it does not call a damaged run a good one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from nurselog.demo import run as demo
+from nurselog.demo.job import Layout
+from nurselog.demo.run import Settings
+from nurselog.demo.supervisor import Kill, Plan, WorkerFailed, supervise
+
+TEMPORARY = "nurselog-demo-*"
+
+
+def facts(output: str) -> dict[str, int]:
+    """The table of what happened."""
+    return {name: int(count) for name, count in re.findall(r"^(\S.*?) {2,}([\d,]+)$", output.replace(",", ""), re.M)}
+
+
+def test_the_demo_survives_its_kills_and_says_what_happened(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "40", "--kills", "2"]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "All 40 copies are equal to their originals" in run.stdout
+    assert "CANCELLED" in run.stdout
+    said = facts(run.stdout)
+    assert said["worker processes killed"] == 2
+    assert said["races"] >= 40
+    assert said["steps replayed"] > 0
+    assert list(tmp_path.glob(TEMPORARY)) == []
+
+
+Ruin = Callable[[Layout], object]
+
+
+def tampering(ruin: Ruin) -> Callable[..., object]:
+    async def supervise_and_ruin(layout: Layout, plans: Sequence[Plan], tell: Callable[[Kill], None]) -> Sequence[Kill]:
+        kills = await supervise(layout, plans, tell)
+        ruin(layout)
+        return kills
+
+    return supervise_and_ruin
+
+
+def spoil_a_copy(layout: Layout) -> None:
+    next(path for path in layout.copies.rglob("*.py")).write_bytes(b"spoilt")
+
+
+def spoil_the_trace(layout: Layout) -> None:
+    first = layout.trace.read_bytes().splitlines()[0]
+    with layout.trace.open("ab") as trace:
+        trace.write(re.sub(rb'"at":\d+', b'"at":9000000000000000', first) + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("ruin", "problem"),
+    [(spoil_a_copy, "the copy differs"), (spoil_the_trace, "its body began after its outcome was recorded")],
+)
+def test_a_damaged_run_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, ruin: Ruin, problem: str
+) -> None:
+    monkeypatch.setattr(demo, "supervise", tampering(ruin))
+    assert demo.run(Settings(files=3, kills=0, seed=1, keep=tmp_path / "kept")) == 1
+    output = capsys.readouterr().out
+    assert "1 PROBLEMS" in output
+    assert problem in output
+    assert (tmp_path / "kept" / "copies").is_dir()
+
+
+def test_a_worker_that_fails_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def fail(*_: object) -> Sequence[Kill]:
+        raise WorkerFailed(3, "no luck")
+
+    monkeypatch.setattr(demo, "supervise", fail)
+    assert demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path / "kept")) == 1
+    assert "code 3 and wrote:\nno luck" in capsys.readouterr().out
+
+
+def test_a_run_that_takes_too_long_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(demo, "_TIME_LIMIT", 0.0)
+    assert demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path / "kept")) == 1
+    assert "not ready after 0 s" in capsys.readouterr().out
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path)) == 2
+    assert "--keep" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

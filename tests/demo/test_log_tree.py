@@ -1,0 +1,130 @@
+"""A log drawn as a tree: by the places in the code, whatever the order in time."""
+
+from __future__ import annotations
+
+import random
+from typing import get_args
+
+import pytest
+
+from nurselog._log.events import (
+    Cause,
+    Claimed,
+    Ended,
+    Event,
+    Forked,
+    Patched,
+    Result,
+    Resumed,
+    ScopeCancelled,
+    Selected,
+    Started,
+    StepBegan,
+    StepEnded,
+    StepRetried,
+    TimerFired,
+    TimerSet,
+)
+from nurselog.demo.tree import Mark, draw_log
+from tests.demo.records import START, log_of
+
+RACE = (
+    Started(name="race", seed="s"),
+    TimerSet(path="1", name="scope", due=START + 2_000_000),
+    TimerSet(path="3.1", name="sleep", due=START),
+    TimerSet(path="4.1", name="sleep", due=START + 500_000),
+    TimerFired(path="3.1", due=START),
+    StepBegan(path="3.2", name="download"),
+    StepRetried(path="3.2", name="download", attempt=1, due=START + 40_000),
+    TimerFired(path="4.1", due=START + 500_000),
+    Claimed(worker="host:12"),
+    StepEnded(path="3.2", name="download", result=Result.VALUE, attempts=2, began_at=START + 5000),
+    ScopeCancelled(path="2", by=Cause.EXPLICIT, reason="3 was first"),
+    StepEnded(path="4.2", name="download", result=Result.CANCELLED, scope="2", reason="3 was first"),
+    StepEnded(path="4.4", name="discard", result=Result.ERROR),
+    Ended(result=Result.VALUE),
+)
+
+DRAWN = """\
+race-1
+    +0.000  │  race started
+    +0.008  │  taken over by host:12
+    +0.013  │  the workflow completed
+    +0.001  ├─ 1 scope, due at +2.000
+    +0.010  ├─ 2 CANCELLED by the code: "3 was first"
+            ├─ 3 branch
+    +0.002  │  ├─ 3.1 sleep, due at +0.000
+    +0.004  │  │     the time is up
+    +0.009  │  └─ 3.2 download, 4 ms, at attempt 2
+    +0.006  │        attempt 1 failed, the next is due at +0.040
+            └─ 4 branch
+    +0.003     ├─ 4.1 sleep, due at +0.500
+    +0.007     │     the time is up
+    +0.011     ├─ 4.2 download CANCELLED by scope 2: "3 was first"
+    +0.012     └─ 4.4 discard FAILED
+"""
+
+
+def drawn(*events: Event) -> str:
+    return "".join(f"{line.text}\n" for line in draw_log("race-1", log_of(*events)))
+
+
+def test_a_race_is_drawn_by_its_branches() -> None:
+    assert drawn(*RACE) == DRAWN
+
+
+def test_the_order_in_time_changes_the_times_only() -> None:
+    def places(*events: Event) -> list[str]:
+        return sorted(line[10:] for line in drawn(*events).splitlines() if "ms" not in line)
+
+    shuffled = random.Random(1).sample(RACE[1:], len(RACE) - 1)
+    assert places(RACE[0], *shuffled) == places(*RACE)
+
+
+def test_operations_come_in_the_order_of_their_numbers_and_plain_tasks_last() -> None:
+    text = drawn(
+        Started(name="w", seed="s"), Selected(path="t1.1", index=1), Selected(path="10", index=2), Patched(path="2", name="n")
+    )  # fmt: skip
+    assert [line.split("─ ")[1] for line in text.splitlines()[2:]] == [
+        "2 patched 'n'",
+        "10 select took case 2",
+        "t1 branch",
+        "t1.1 select took case 1",
+    ]
+
+
+def test_a_step_that_has_not_ended_has_only_begun() -> None:
+    assert drawn(Started(name="w", seed="s"), StepBegan(path="1", name="upload")).endswith("└─ 1 upload began\n")
+
+
+@pytest.mark.parametrize(
+    ("event", "mark", "text"),
+    [
+        (ScopeCancelled(by=Cause.DEADLINE), Mark.CANCELLED, "CANCELLED by its time limit"),
+        (ScopeCancelled(by=Cause.FAILURE, reason="ValueError"), Mark.CANCELLED, 'a failure inside: "ValueError"'),
+        (ScopeCancelled(by=Cause.EXTERNAL), Mark.CANCELLED, "CANCELLED by somebody outside"),
+        (StepEnded(name="s", result=Result.CANCELLED, begun=False), Mark.CANCELLED, "s CANCELLED before it began"),
+        (StepEnded(name="s", result=Result.ERROR, attempts=3), Mark.FAILED, "s FAILED, at attempt 3"),
+        (StepRetried(name="s", attempt=1, due=START), Mark.FAILED, "attempt 1 failed, the next is due at +0.000"),
+        (Ended(result=Result.ERROR), Mark.FAILED, "the workflow FAILED"),
+        (Ended(result=Result.CANCELLED, reason="bored"), Mark.CANCELLED, 'the workflow was CANCELLED: "bored"'),
+        (Ended(result=Result.KILLED), Mark.CANCELLED, "the workflow was KILLED"),
+        (Forked(source="a", at=4), Mark.FAINT, "forked from 'a' at row 4"),
+        (Resumed(), Mark.FAINT, "resumed"),
+        (Selected(index=0), Mark.PLAIN, "select took case 0"),
+    ],
+)
+def test_what_went_wrong_stands_out(event: Event, mark: Mark, text: str) -> None:
+    _, line = draw_log("id", log_of(event))
+    assert line.mark is mark
+    assert line.text.endswith(text)
+
+
+def test_every_kind_of_event_has_a_text() -> None:
+    samples = {type(event) for event in RACE} | {Selected, Patched, Resumed, Forked}
+    assert samples == set(get_args(Event))
+
+
+def test_only_marked_text_is_painted() -> None:
+    assert Mark.PLAIN.paint("text") == "text"
+    assert Mark.CANCELLED.paint("text") == "\x1b[33mtext\x1b[0m"

@@ -1,0 +1,100 @@
+"""The public face: every name is exported on purpose, shows itself as `nurselog.…` and explains itself."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import types
+from collections.abc import Iterator
+
+import pytest
+
+import nurselog
+from tests.house.tree import PACKAGE
+
+
+def exported(source: str) -> set[str]:
+    """Read the names that a module exports on purpose: those of `__all__`, and of `X as X`."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.ImportFrom(names=aliases):
+                names.update(alias.name for alias in aliases if alias.asname == alias.name)
+            case (
+                ast.Assign(targets=[ast.Name(id="__all__")], value=value)
+                | ast.AnnAssign(target=ast.Name(id="__all__"), value=ast.expr() as value)
+            ):
+                names.update(ast.literal_eval(value))
+    return names
+
+
+def visible(module: types.ModuleType) -> set[str]:
+    """List what a user sees in a module, without submodules, which Python puts there when they are imported."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not (isinstance(value, types.ModuleType) and value.__name__ == f"{module.__name__}.{name}")
+    }
+
+
+PUBLIC = sorted(exported((PACKAGE / "__init__.py").read_text("utf-8")))
+
+
+def documented_parts(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield a function, or a class with its public methods and properties."""
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return
+    yield name, value
+    for part, member in vars(value).items() if inspect.isclass(value) else ():
+        if not part.startswith("_") and (callable(member) or isinstance(member, property | classmethod | staticmethod)):
+            yield f"{name}.{part}", getattr(value, part)
+
+
+def is_undocumented(value: object) -> bool:
+    text = inspect.getdoc(value)
+    # What a dataclass without a docstring gets from Python is its signature.
+    return not text or (dataclasses.is_dataclass(value) and text.startswith(f"{getattr(value, '__name__', '')}("))
+
+
+def test_every_visible_name_is_exported_on_purpose() -> None:
+    submodules = {name for name in PUBLIC if isinstance(getattr(nurselog, name), types.ModuleType)}
+    assert visible(nurselog) == set(PUBLIC) - submodules - {"__version__"}
+
+
+def test_something_is_exported() -> None:
+    assert {"open_engine", "open_nursery", "select", "step", "workflow"} <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_shows_itself_as_public(name: str) -> None:
+    value = getattr(nurselog, name)
+    if (inspect.isclass(value) or inspect.isroutine(value)) and value.__module__.startswith("nurselog"):
+        assert value.__module__ in {"nurselog", "nurselog.abc"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_explains_itself(name: str) -> None:
+    parts = documented_parts(name, getattr(nurselog, name))
+    assert [part for part, value in parts if is_undocumented(value)] == []
+
+
+def test_types_are_shipped() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_both_ways_to_export_are_read() -> None:
+    source = "from .a import b as b, c\nfrom .d import e as f\n__all__ = ['c']\n__all__: list[str] = ['g']"
+    assert exported(source) == {"b", "c", "g"}
+
+
+def test_a_missing_docstring_is_found() -> None:
+    @dataclasses.dataclass
+    class Silent:
+        x: int
+
+        def method(self) -> None: ...
+
+    parts = [part for part, value in documented_parts("Silent", Silent) if is_undocumented(value)]
+    assert parts == ["Silent", "Silent.method"]

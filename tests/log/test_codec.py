@@ -1,0 +1,515 @@
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import decimal
+import enum
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from nurselog._errors import DecodingError, EncodingError
+from nurselog._log.codec import JsonCodec, digest, digest_arguments
+
+codec = JsonCodec()
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cloud:
+    name: str
+    points: frozenset[Point] = frozenset()
+    marks: dict[int, set[Color]] = field(default_factory=dict)
+    inner: list[Cloud] = field(default_factory=list)
+
+
+@attrs.frozen
+class Box:
+    width: int
+    tags: frozenset[Color] = frozenset()
+
+
+class Cat(msgspec.Struct, frozen=True, tag="cat", rename="camel"):
+    lives_left: int = 9
+    friends: frozenset[Point] = frozenset()
+
+
+class Dog(msgspec.Struct, frozen=True, tag="dog"):
+    name: str
+
+
+class Pair(NamedTuple):
+    left: int
+    right: Color
+
+
+class Options(TypedDict, total=False):
+    retries: int
+    color: Color
+
+
+class Address(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    zip_code: int = pydantic.Field(alias="zip", serialization_alias="postcode")
+    since: dt.datetime = dt.datetime(2020, 1, 1)
+    raw: bytes = b""
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    tags: set[str] = set()
+    groups: frozenset[frozenset[str]] = frozenset()
+    homes: list[Address] = []
+    marks: dict[int, set[str]] = {}
+    pair: tuple[int, set[str]] = (0, set())
+    score: float = 0.0
+
+
+class Tags(pydantic.RootModel[set[str]]):
+    pass
+
+
+@pydantic_dataclass(frozen=True)
+class Checked:
+    age: int
+
+
+Age = NewType("Age", int)
+
+HERE = dt.timezone(dt.timedelta(hours=2))
+
+EXAMPLES: list[tuple[Any, Any]] = [
+    (None, None),
+    (None, Any),
+    (True, bool),
+    (7, int),
+    (7, Age),
+    (7, object),
+    (10**30, int),
+    ("text", str),
+    ("red", Literal["red", 1]),
+    ("[[null]]", str),
+    (b"\x00\xff", bytes),
+    (bytearray(b"x"), bytearray),
+    (1.5, float),
+    (3, Annotated[int, msgspec.Meta(ge=0)]),
+    (3, Annotated[int, {"not": "hashable"}]),
+    (dt.datetime(2020, 1, 2, 3, 4, 5, 6), dt.datetime),
+    (dt.datetime(2020, 1, 2, 3, 4, 5, 6, HERE), dt.datetime),
+    (dt.date(2020, 1, 2), dt.date),
+    (dt.time(3, 4, 5, 6), dt.time),
+    (dt.timedelta(days=-1, microseconds=1), dt.timedelta),
+    (decimal.Decimal("1.10"), decimal.Decimal),
+    (uuid.UUID(int=5), uuid.UUID),
+    (Color.RED, Color),
+    (Access.READ | Access.WRITE, Access),
+    ([1, [2, 3]], list[Any]),
+    ([[1, 2], [3]], list[list[int]]),
+    ((1, "a"), tuple[int, str]),
+    ((1, 2, 3), tuple[int, ...]),
+    ({3, 1, 2}, set[int]),
+    (frozenset({"a", "b"}), frozenset[str]),
+    ({Point(1), Point(2)}, set[Point]),
+    ({frozenset({1}), frozenset({2, 3})}, set[frozenset[int]]),
+    ({1, "a", 2, "b"}, set[int | str]),
+    ({"a": 1}, dict[str, int]),
+    ({1: "a", 2: None}, dict[int, str | None]),
+    ({Color.RED: [Point(1)]}, dict[Color, list[Point]]),
+    ({dt.date(2020, 1, 2): 1}, dict[dt.date, int]),
+    (collections.OrderedDict(b=1, a=2), dict[str, int]),
+    (Point(1, 2.5), Point),
+    (Point(1), Point | None),
+    (None, Point | None),
+    (Cloud("c", frozenset({Point(1), Point(2)}), {2: {Color.RED, Color.BLUE}}, [Cloud("d")]), Cloud),
+    (Box(3, frozenset({Color.RED, Color.BLUE})), Box),
+    (Cat(3, frozenset({Point(1), Point(2)})), Cat | Dog),
+    ([Dog("rex"), Cat()], list[Cat | Dog]),
+    (Pair(1, Color.BLUE), Pair),
+    ({"color": Color.RED}, Options),
+    (pathlib.Path("/a/b"), pathlib.Path),
+    (pathlib.PurePosixPath("a"), pathlib.PurePosixPath),
+    ([pathlib.Path(), None], list[pathlib.Path | None]),
+    (trio.Path("/a"), trio.Path),
+    (Address.model_validate({"zip": 1, "raw": b"\xc3\xa9"}), Address),
+    (Person(name="x", tags={"a", "b"}, homes=[Address.model_validate({"zip": 1})], marks={3: {"b", "a"}}), Person),
+    ([Person(name="x"), None], list[Person | None]),
+    (Tags({"a", "b"}), Tags),
+    (Checked(3), Checked),
+    (msgspec.Raw(b'{"a":null}'), msgspec.Raw),
+]
+
+
+@pytest.mark.parametrize(("value", "annotation"), EXAMPLES, ids=repr)
+def test_a_value_comes_back(value: object, annotation: Any) -> None:
+    back = codec.decode(codec.encode(value, annotation), annotation)
+    assert back == value
+    assert type(back) is (dict if type(value) is collections.OrderedDict else type(value))
+
+
+keys = st.text(max_size=3) | st.integers(-5, 5)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+colors = st.sampled_from(Color)
+points = st.builds(Point, st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+clouds = st.recursive(
+    st.builds(
+        Cloud,
+        st.text(max_size=3),
+        st.frozensets(points, max_size=3),
+        st.dictionaries(st.integers(), st.sets(colors), max_size=3),
+    ),
+    lambda inner: st.builds(Cloud, st.text(max_size=3), st.just(frozenset()), st.just({}), st.lists(inner, max_size=2)),
+    max_leaves=4,
+)
+typed: st.SearchStrategy[tuple[Any, Any]] = st.one_of(
+    st.tuples(plain, st.just(Any)),
+    st.tuples(clouds, st.just(Cloud)),
+    st.tuples(st.datetimes(timezones=st.just(dt.UTC)), st.just(dt.datetime)),
+    st.tuples(st.timedeltas(), st.just(dt.timedelta)),
+    st.tuples(st.decimals(allow_nan=False), st.just(decimal.Decimal)),
+    st.tuples(st.binary(max_size=8), st.just(bytes)),
+    st.tuples(st.uuids(), st.just(uuid.UUID)),
+    st.tuples(st.dictionaries(st.uuids(), st.tuples(st.text(max_size=3), colors), max_size=3))
+    .map(lambda found: found[0])
+    .map(lambda found: (found, dict[uuid.UUID, tuple[str, Color]])),
+    st.sets(st.frozensets(st.text(max_size=3), max_size=3), max_size=3).map(lambda v: (v, set[frozenset[str]])),
+    st.builds(Box, st.integers(), st.frozensets(colors)).map(lambda v: (v, Box)),
+    st.builds(Cat, st.integers(), st.frozensets(points, max_size=3)).map(lambda v: (v, Cat | Dog)),
+    st.builds(
+        Person,
+        name=st.text(),
+        tags=st.sets(st.text(max_size=3), max_size=3),
+        groups=st.frozensets(st.frozensets(st.text(max_size=3), max_size=3), max_size=3),
+        marks=st.dictionaries(st.integers(-5, 5), st.sets(st.text(max_size=3), max_size=3), max_size=3),
+        pair=st.tuples(st.integers(-5, 5), st.sets(st.text(max_size=3), max_size=3)),
+    ).map(lambda v: (v, Person)),
+)
+
+
+@given(typed)
+def test_whatever_is_encoded_is_decoded_as_the_same(example: tuple[Any, Any]) -> None:
+    value, annotation = example
+    data = codec.encode(value, annotation)
+    back = codec.decode(data, annotation)
+    assert back == value
+    assert codec.encode(back, annotation) == data
+
+
+@given(st.lists(keys, unique_by=str, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_a_dict_does_not_show(names: list[Any], random: Any) -> None:
+    shuffled = names.copy()
+    random.shuffle(shuffled)
+    values = {name: [name] for name in names}
+    assert codec.encode(values, Any) == codec.encode({name: values[name] for name in shuffled}, Any)
+
+
+# -- what cannot be written ----------------------------------------------------------------------
+
+
+class Client:
+    pass
+
+
+@dataclass
+class Holder:
+    name: str
+    clients: list[Any]
+
+
+@attrs.define
+class Shelf:
+    content: Any = attrs.field(init=False)
+
+
+class Sour(pydantic.BaseModel):
+    @pydantic.model_serializer
+    def sour(self) -> dict[str, Any]:
+        raise KeyError("sour")
+
+
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"x"
+
+
+def shelf(content: object) -> Shelf:
+    made = Shelf()
+    made.content = content
+    return made
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (Client(), "$ (a test_codec.Client) cannot be recorded: a test_codec.Client has no JSON form"),
+    ([1, Client()], "$[1] (a test_codec.Client)"),
+    ({"a": {"b": Client()}}, "$['a']['b'] (a test_codec.Client)"),
+    ({1: [], 2: Client()}, "$[2] (a test_codec.Client)"),
+    ({Client()}, "${} (a test_codec.Client)"),
+    (Holder("x", [None, Client()]), "$.clients[1] (a test_codec.Client)"),
+    (shelf((Client(),)), "$.content[0] (a test_codec.Client)"),
+    (Cat(Client()), "$.lives_left (a test_codec.Client)"),  # type: ignore[arg-type]  # what a caller may do
+    ({(1, 2): 3}, "$ (a dict) cannot be recorded: its key (1, 2) cannot be a key in JSON"),
+    ([{1: "a", "1": "b"}], "$[0] (a dict) cannot be recorded: two of its keys are the same text"),
+    ({"x": "\ud800"}, "$['x'] (a str) cannot be recorded: 'utf-8'"),
+    (Sour(), "$ (a test_codec.Sour) cannot be recorded: "),
+    (BytesPath(), "$ (a test_codec.BytesPath) cannot be recorded: a path of bytes"),
+    (1j, "$ (a complex)"),
+    (lambda: None, "$ (a function)"),
+    (math.nan, "$ is nan, and JSON has no such number"),
+    ([None, {"x": (1.0, -math.inf)}], "$[1]['x'][1] is -inf"),
+    ([None, Point(1, math.inf)], "$[1].y is inf"),
+    (Person(name="x", score=math.nan), "$ is a test_codec.Person that holds NaN or infinity, and JSON"),
+]
+
+
+@pytest.mark.parametrize(("value", "complaint"), REFUSED, ids=range(len(REFUSED)))
+def test_a_refusal_names_the_place(value: object, complaint: str) -> None:
+    with pytest.raises(EncodingError, match=re.escape(complaint)):
+        codec.encode(value, Any)
+
+
+def test_a_value_that_contains_itself() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(EncodingError, match="contains itself"):
+        codec.encode(circle, Any)
+
+
+def test_the_place_is_cut_where_it_is_very_deep() -> None:
+    deep: Any = Client()
+    for _ in range(60):
+        deep = [deep]
+    with pytest.raises(EncodingError, match=re.escape("$" + "[0]" * 50 + " (a list)")):
+        codec.encode(deep, Any)
+
+
+def test_null_is_no_sign_of_a_lost_number_by_itself() -> None:
+    assert codec.encode([None, "null", {"null": 1.0}, decimal.Decimal("NaN")], Any)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Client,
+        list[Client],
+        dict[str, Client | None],
+        tuple[int, Client],
+        set[complex],
+        Iterable[int],
+        collections.Counter,
+        os.PathLike,
+        Cat | Point,
+        str | bytes,
+        pathlib.Path | str,
+        NoReturn,
+        "Point",
+        list["Nowhere"],  # noqa: F821 - the point
+        5,
+        type[int],
+    ],
+    ids=str,
+)
+def test_nothing_is_written_that_could_not_be_read(annotation: Any) -> None:
+    with pytest.raises(EncodingError, match="cannot be read back from JSON"):
+        codec.encode(None, annotation)
+    with pytest.raises(DecodingError, match="cannot be read back from JSON"):
+        codec.decode(b"null", annotation)
+
+
+def test_the_refusal_of_an_annotation_names_the_type_to_blame() -> None:
+    with pytest.raises(EncodingError, match=r"list\[test_codec.Holder2\] .* nothing makes a test_codec.Client of JSON"):
+        codec.encode([], list[Holder2])
+
+
+@dataclass
+class Holder2:
+    clients: dict[str, list[Client | None]]
+    more: list[Holder2]
+
+
+# -- what cannot be read -------------------------------------------------------------------------
+
+
+@dataclass
+class Picky:
+    x: int
+
+    def __post_init__(self) -> None:
+        if self.x == 0:
+            raise KeyError("zero")
+
+
+@pytest.mark.parametrize(
+    ("data", "annotation", "complaint"),
+    [
+        (b'"x"', int, "recorded data does not fit int: Expected `int`, got `str`. Make"),
+        (b'{"x":"a"}', Point, "does not fit test_codec.Point: Expected `int`, got `str` - at `$.x`"),
+        (b"[1,", list[int], "does not fit list[int]: "),
+        (b'"\xff"', str, "does not fit str: "),
+        (b'{"x":0}', Picky, "does not fit test_codec.Picky: 'zero'"),
+        (b"[7]", list[pathlib.Path], "Expected `str` for `Path`, got `int` - at `$[0]`"),
+        (b'{"zip_code":"x"}', Address, "zip_code"),
+        (b'"green"', Color, "Invalid enum value 'green'"),
+        (b"0", Annotated[int, msgspec.Meta(ge=1)], "Expected `int` >= 1"),
+    ],
+)
+def test_what_does_not_fit(data: bytes, annotation: Any, complaint: str) -> None:
+    with pytest.raises(DecodingError, match=re.escape(complaint)) as caught:
+        codec.decode(data, annotation)
+    assert caught.value.__cause__ is not None
+
+
+def test_annotations_that_cannot_be_hashed_are_kept_apart() -> None:
+    own = JsonCodec()
+    at_least = [Annotated[int, {}, msgspec.Meta(ge=bound)] for bound in range(20)]
+    for _ in range(2):
+        for bound, annotation in enumerate(at_least):
+            assert own.decode(str(bound).encode(), annotation) == bound
+            with pytest.raises(DecodingError):
+                own.decode(str(bound - 1).encode(), annotation)
+
+
+def test_a_decoder_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = JsonCodec()
+    odd = Annotated[int, {}]
+    own.encode(1, int)
+    own.encode(1, odd)
+    monkeypatch.setattr(msgspec.inspect, "type_info", None)
+    assert (own.decode(b"1", int), own.decode(b"2", odd)) == (1, 2)
+    with pytest.raises(EncodingError):
+        own.encode(1, float)
+
+
+# -- digests -------------------------------------------------------------------------------------
+
+
+def test_digests_never_change() -> None:
+    assert digest(b"") == "e4a6a0577479b2b4"
+    assert digest(b'["x"]') == digest_arguments(("x",), {}) == "e43c7340223ebf65"
+    assert digest_arguments((), {}) == "71857576257465c7"
+    assert digest_arguments((1, Point(2)), {"b": {Color.RED}, "a": None}) == "e8d7b56fc6ab023e"
+
+
+@given(st.lists(plain, max_size=3), st.dictionaries(st.text(max_size=3), plain, max_size=3))
+def test_equal_arguments_have_equal_digests(args: list[Any], kwargs: dict[str, Any]) -> None:
+    found = digest_arguments(tuple(args), kwargs)
+    assert found is not None
+    assert re.fullmatch("[0-9a-f]{16}", found)
+    assert found == digest_arguments(args, dict(reversed(kwargs.items())))
+
+
+def test_different_arguments_have_different_digests() -> None:
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((), {}),
+        ((None,), {}),
+        ((1,), {}),
+        ((1.0,), {}),
+        ((True,), {}),
+        (("1",), {}),
+        (([1],), {}),
+        ((1, {}), {}),
+        (({"a": 1},), {}),
+        ((), {"a": 1}),
+        ((1,), {"a": 1}),
+        (([[1]],), {}),
+        ((({1: 2},),), {}),
+    ]
+    assert len({digest_arguments(*call) for call in calls}) == len(calls)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((Client(),), {}),
+        ((1,), {"client": Client()}),
+        (([{Point(1): Client()}],), {}),
+        ((len,), {}),
+        (("\ud800",), {}),
+        ((Sour(),), {}),
+        (({1: 2, "1": 3},), {}),
+    ],
+)
+def test_where_an_argument_cannot_be_encoded_there_is_no_digest(args: Any, kwargs: Any) -> None:
+    assert digest_arguments(args, kwargs) is None
+
+
+SEEDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_codec import Box, Cat, Cloud, Color, Person, Point, Tags, codec, digest_arguments
+from pathlib import Path
+from typing import Any
+words = ["alpha", "beta", "gamma", "delta", "epsilon"]
+points = frozenset(map(Point, range(5)))
+values = [
+    set(words),
+    {frozenset({a, b}) for a in words for b in words},
+    [{(a, frozenset({a, b})) for a in words for b in words}],
+    {*words, 1, 2, None},
+    points,
+    set(Color),
+    {word: {other for other in words} for word in set(words)},
+    {key: set(words) for key in {*words, 1, 2}},
+    Cloud("c", points, {3: set(Color), 1: set(Color)}, [Cloud("d", points)]),
+    Cat(1, points),
+    Box(1, frozenset(Color)),
+    {Path(word) for word in words},
+    Person(name="x", tags=set(words), groups={frozenset({a, b}) for a in words for b in words},
+           marks={1: set(words)}, pair=(1, set(words))),
+    Tags(set(words)),
+    {"people": [Tags(set(words))], 7: {frozenset(words)}},
+]
+for value in values:
+    print(digest_arguments((value,), {}), digest_arguments((), {"x": value}), codec.encode(value, Any))
+"""
+
+
+def test_no_hash_seed_shows() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", SEEDED, str(pathlib.Path(__file__).parent)],
+            env={**environment, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.splitlines()
+        for seed in range(4)
+    ]
+    assert len(outputs[0]) == 15
+    assert not any("None" in line.split("b'")[0] for line in outputs[0])
+    for lines in zip(*outputs, strict=True):
+        assert len(set(lines)) == 1
