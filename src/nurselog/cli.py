@@ -9,9 +9,18 @@ import argparse
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from . import Engine, NurselogError, StoreError, open_engine
+from .demo.tree import draw_log
+from .lowlevel import LogEntry
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.declare(sub)
         sub.set_defaults(run=command.run)
     chosen = parser.parse_args(arguments)
-    return int(chosen.run(chosen))
+    try:
+        return int(chosen.run(chosen))
+    except NurselogError as exc:
+        print(f"nurselog: {exc}", file=sys.stderr)
+        return 1
 
 
 def _version() -> str:
@@ -66,6 +79,57 @@ def _demo(chosen: argparse.Namespace) -> int:
     return run(Settings(files=chosen.files, kills=chosen.kills, seed=chosen.seed, keep=chosen.keep))
 
 
+# -- looking into a store ------------------------------------------------------------------------
+
+
+def _declare_list(parser: argparse.ArgumentParser) -> None:
+    _declare_store(parser)
+    parser.add_argument("--limit", type=_positive, metavar="N", default=100, help="at most N workflows (default: 100)")
+
+
+def _declare_log(parser: argparse.ArgumentParser) -> None:
+    _declare_store(parser)
+    parser.add_argument("id", metavar="ID", help="the workflow's id")
+
+
+def _declare_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="URL", help="the store, for instance sqlite:///quotes.db")
+
+
+def _list(chosen: argparse.Namespace) -> int:
+    for workflow in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
+        problem = f"  {workflow.problem}" if workflow.problem else ""
+        print(
+            f"{workflow.created:%Y-%m-%d %H:%M:%S}  {workflow.status.value:<10}  {workflow.name}  {workflow.id}{problem}"
+        )
+    return 0
+
+
+def _log(chosen: argparse.Namespace) -> int:
+    async def read(engine: Engine) -> Sequence[LogEntry]:
+        return await (await engine.get(chosen.id)).log()
+
+    for line in draw_log(chosen.id, _ask(chosen.store, read)):
+        print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text)
+    return 0
+
+
+def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
+    """Return an engine's answer; it runs no workflows."""
+    kind, _, path = store.partition(":///")
+    if kind == "sqlite" and not Path(path).is_file():  # opening it would create it
+        raise StoreError(f"there is no file {path}")
+
+    async def ask() -> T:
+        async with open_engine(store, workflows=()) as engine:
+            return await question(engine)
+
+    return trio.run(ask)
+
+
+# -- arguments -----------------------------------------------------------------------------------
+
+
 def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
@@ -80,6 +144,8 @@ def _natural(text: str) -> int:
 
 COMMANDS = (
     Command("demo", "Mirror the standard library through faulty mirrors and killed processes.", _declare_demo, _demo),
+    Command("list", "List a store's workflows, the newest first.", _declare_list, _list),
+    Command("log", "Draw a workflow's log as a tree.", _declare_log, _log),
 )
 """All subcommands."""
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -92,8 +92,10 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'nurselog.db'}"
+def engine_in(folder: Path, *, room: int = 0, evict_after: float = 60) -> AbstractAsyncContextManager[Engine]:
+    """Open an engine as an application would, with room in memory for as many workflows as the case needs."""
+    url = f"sqlite:///{folder / 'nurselog.db'}"
+    return open_engine(url, max_running=max(room, 1_000), evict_after=evict_after)
 
 
 async def run_many(engine: Engine, count: int, steps: int) -> None:
@@ -102,11 +104,19 @@ async def run_many(engine: Engine, count: int, steps: int) -> None:
             nursery.start_soon(lambda number=number: engine.run(chain, steps, id=f"w{number}"))
 
 
-def measured(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path) -> Sample:
+async def submit_many(engine: Engine, what: Callable[[], Awaitable[None]], count: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(lambda number=number: engine.submit(what, id=f"s{number}"))
+
+
+def measured(
+    body: Callable[[Engine], Awaitable[object]], count: int, folder: Path, *, evict_after: float = 60
+) -> Sample:
     """Time `body` on an open engine that has run one workflow before."""
 
     async def main() -> Sample:
-        async with open_engine(url(folder)) as engine:
+        async with engine_in(folder, room=count, evict_after=evict_after) as engine:
             await engine.run(chain, STEPS, id="warm")
             before = memory()
             begin = time.perf_counter()
@@ -135,7 +145,7 @@ def interrupted(workflows: int, steps: int, folder: Path) -> Sample:
 
     async def main() -> Sample:
         begin = time.perf_counter()
-        async with open_engine(url(folder)) as engine:
+        async with engine_in(folder) as engine:
             await run_many(engine, workflows, steps)  # the same ids and inputs: the same runs
             return Sample(time.perf_counter() - begin, workflows)
 
@@ -177,12 +187,11 @@ def put_to_sleep(size: int, folder: Path) -> Sample:
 
     async def body(engine: Engine) -> None:
         already = engine.statistics().evicted
-        for number in range(size):
-            await engine.submit(dream, id=f"d{number}")
+        await submit_many(engine, dream, size)
         while engine.statistics().evicted < already + size:  # noqa: ASYNC110 - eviction tells nobody
             await trio.sleep(0.1)
 
-    return measured(body, size, folder)
+    return measured(body, size, folder, evict_after=1)
 
 
 def asleep(size: int, folder: Path) -> Sample:
@@ -192,7 +201,7 @@ def asleep(size: int, folder: Path) -> Sample:
 
     async def main() -> int:
         before = memory()
-        async with open_engine(url(folder)):
+        async with engine_in(folder):
             await trio.sleep(2)  # let it look for what is due
             return memory() - before
 
@@ -217,10 +226,9 @@ async def host(checkpoints: int) -> Sample:
 
 
 @asynccontextmanager
-async def engine_with(folder: Path, *ids: str, doing: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    async with open_engine(url(folder)) as engine:
-        for name in ids:
-            await engine.submit(doing, id=name)
+async def engine_with(folder: Path, count: int, doing: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async with engine_in(folder) as engine:
+        await submit_many(engine, doing, count)
         yield
 
 
@@ -230,7 +238,7 @@ def host_alone(size: int, _: Path) -> Sample:
 
 def host_idle(size: int, folder: Path) -> Sample:
     async def main() -> Sample:
-        async with engine_with(folder, doing=dream):
+        async with engine_with(folder, 0, dream):
             return await host(size)
 
     return trio.run(main)
@@ -238,7 +246,7 @@ def host_idle(size: int, folder: Path) -> Sample:
 
 def host_waiting(size: int, folder: Path) -> Sample:
     async def main() -> Sample:
-        async with engine_with(folder, *[f"d{number}" for number in range(1_000)], doing=dream):
+        async with engine_with(folder, 1_000, dream):
             return await host(size)
 
     return trio.run(main)
@@ -246,7 +254,7 @@ def host_waiting(size: int, folder: Path) -> Sample:
 
 def host_busy(size: int, folder: Path) -> Sample:
     async def main() -> Sample:
-        async with engine_with(folder, *[f"r{number}" for number in range(10)], doing=restless):
+        async with engine_with(folder, 10, restless):
             return await host(size // 100)
 
     return trio.run(main)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from nurselog._log.events import Event
+from nurselog.lowlevel import Event, LogEntry
 
 START = 1_700_000_000_000_000
 """UTC microseconds."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A record as `_tree` and the demo read it."""
-
-    seq: int
-    at: int
-    event: Event
-
-
-def log_of(*events: Event) -> Sequence[Row]:
-    """Return a log with one event a millisecond."""
-    return [Row(number + 1, START + number * 1000, event) for number, event in enumerate(events)]
+def log_of(*events: Event | tuple[Event, bytes]) -> Sequence[LogEntry]:
+    """Return a log with one event a millisecond, each with a value if it comes with one."""
+    pairs = [event if isinstance(event, tuple) else (event, None) for event in events]
+    return [
+        LogEntry(seq=number + 1, at=START + number * 1000, after=0, event=event, value=value)
+        for number, (event, value) in enumerate(pairs)
+    ]

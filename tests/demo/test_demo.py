@@ -21,7 +21,9 @@ TEMPORARY = "nurselog-demo-*"
 
 def facts(output: str) -> dict[str, int]:
     """The table of what happened."""
-    return {name: int(count) for name, count in re.findall(r"^(\S.*?) {2,}([\d,]+)$", output.replace(",", ""), re.M)}
+    return {
+        name: int(count) for name, count in re.findall(r"^(\S.*?) {2,}([\d,]+)$", output.replace(",", ""), re.MULTILINE)
+    }
 
 
 def test_the_demo_survives_its_kills_and_says_what_happened(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from nurselog._log.events import (
+from nurselog.demo.tree import Mark, draw_log
+from nurselog.lowlevel import (
     Cause,
     Claimed,
     Ended,
@@ -25,7 +26,6 @@ from nurselog._log.events import (
     TimerFired,
     TimerSet,
 )
-from nurselog.demo.tree import Mark, draw_log
 from tests.demo.records import START, log_of
 
 RACE = (
@@ -83,8 +83,11 @@ def test_the_order_in_time_changes_the_times_only() -> None:
 
 def test_operations_come_in_the_order_of_their_numbers_and_plain_tasks_last() -> None:
     text = drawn(
-        Started(name="w", seed="s"), Selected(path="t1.1", index=1), Selected(path="10", index=2), Patched(path="2", name="n")
-    )  # fmt: skip
+        Started(name="w", seed="s"),
+        Selected(path="t1.1", index=1),
+        Selected(path="10", index=2),
+        Patched(path="2", name="n"),
+    )
     assert [line.split("─ ")[1] for line in text.splitlines()[2:]] == [
         "2 patched 'n'",
         "10 select took case 2",

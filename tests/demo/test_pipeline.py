@@ -60,7 +60,7 @@ async def test_a_package_is_mirrored_whatever_one_mirror_does(
         job = one_job(files, await start(nursery, source, fault, None), layout)
         async with open_engine(layout.store) as engine:
             assert await engine.run(mirror_package, job, id="json") == len(files)
-            log = await engine.get("json").log()
+            log = await (await engine.get("json")).log()
         nursery.cancel_scope.cancel()
     assert verify(layout, source, files) == []
     assert list(check_bodies(read_trace(layout), {"json": log})) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nurselog._log.events import (
+from nurselog.demo.job import Body
+from nurselog.demo.report import Fact, choose_log, count_log, count_trace
+from nurselog.lowlevel import (
     Cause,
     Claimed,
     Ended,
@@ -14,9 +16,6 @@ from nurselog._log.events import (
     TimerFired,
     TimerSet,
 )
-from nurselog.demo.job import Body
-from nurselog.demo.report import Fact, choose_log, count_log, count_trace
-
 from tests.demo.records import START, log_of
 
 LIMIT = TimerSet(path="1.1", name="scope", due=START + 2_000_000)

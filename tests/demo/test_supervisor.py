@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,7 @@ import trio
 from nurselog.demo.catalogue import create_catalogue
 from nurselog.demo.job import Layout, read_trace, write_jobs
 from nurselog.demo.manifest import jobs, manifest, standard_library
-from nurselog.demo.mirrors import Mirror
 from nurselog.demo.supervisor import Kill, Plan, WorkerFailed, plan_kills, supervise
-from nurselog.demo.temper import Fault, Temper
 
 
 def test_kills_are_planned_in_the_middle_of_the_work_by_the_seed() -> None:
@@ -51,16 +50,21 @@ async def test_a_worker_that_ends_before_its_kill_is_no_kill(layout: Layout) -> 
 
 
 async def test_a_cancelled_supervisor_leaves_no_process(layout: Layout) -> None:
-    source = standard_library()
-    temper = Temper("deaf", {Fault.STALL: 1}, fast=0, slow=0, bad_days=0)
+    asked = trio.Event()
+
+    async def never_answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        asked.set()
+        await trio.sleep_forever()
+
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(Mirror(source, temper, seed=1).serve)
-        write_jobs(layout, jobs(manifest(source, 3, seed=1), {"deaf": url}, layout))
+        (listener,) = await nursery.start(partial(trio.serve_tcp, never_answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        write_jobs(layout, jobs(manifest(standard_library(), 3, seed=1), {"deaf": url}, layout))
         nursery.start_soon(supervise, layout, [], no_kills)
-        while not (trace := read_trace(layout)):
-            await trio.sleep(0.01)
+        await asked.wait()
         nursery.cancel_scope.cancel()
-    assert not is_alive(trace[0].pid)
+    assert not is_alive(read_trace(layout)[0].pid)
 
 
 def test_a_worker_ends_with_the_process_that_started_it(layout: Layout) -> None:

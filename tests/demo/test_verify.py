@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nurselog._log.events import Result, StepEnded
-from nurselog._log.identity import parse_path, step_key
+from nurselog._log.identity import step_key
 from nurselog.demo.catalogue import count_entries, create_catalogue
 from nurselog.demo.job import Body, File, Layout
 from nurselog.demo.manifest import manifest
 from nurselog.demo.verify import check_bodies, verify
-
+from nurselog.lowlevel import Result, StepEnded, parse_path
 from tests.demo.records import START, log_of
 
 ADD = "INSERT INTO entry VALUES (?, ?, ?, 'alder')"

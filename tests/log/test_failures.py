@@ -16,7 +16,7 @@ import types
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.error import URLError
 
 import attrs
@@ -49,18 +49,31 @@ def again(exc: Exception) -> Exception:
 def raised(act: Callable[[], object]) -> Exception:
     try:
         act()
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever it is
         return exc
     raise AssertionError
 
 
 def parts(exc: BaseException) -> object:
-    """Return all that makes two errors the same, but identity and traceback."""
+    """Return all that makes two errors the same, but identity and traceback.
+
+    The text is left out, for sets print in any order; the texts of those that the test names are compared apart.
+    """
     held = {name: parts(v) if isinstance(v, BaseException) else v for name, v in vars(exc).items()}
     members = [parts(member) for member in exc.exceptions] if isinstance(exc, BaseExceptionGroup) else None
     args = None if members else [parts(arg) if isinstance(arg, BaseException) else arg for arg in exc.args]
     cause = None if exc.__cause__ is None else parts(exc.__cause__)
-    return type(exc), args, str(exc), repr(exc) if members is None else "", held, members, cause
+    return type(exc), args, held, members, cause
+
+
+def made(exc: Exception, held: dict[str, Any]) -> Exception:
+    vars(exc).update(held)
+    return exc
+
+
+def caused(exc: Exception, cause: Exception) -> Exception:
+    exc.__cause__ = cause
+    return exc
 
 
 # -- errors that come back -----------------------------------------------------------------------
@@ -102,7 +115,7 @@ class Slotted(ValueError):
 
 
 class Forwarding(Exception):
-    def __new__(cls, *args: object, **kwargs: object) -> Forwarding:
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         return super().__new__(cls, "made by __new__")
 
     def __init__(self, value: object) -> None:
@@ -143,10 +156,6 @@ class Outer:
         pass
 
 
-class LateBase(LookupError, OSError):
-    pass
-
-
 def with_notes() -> Exception:
     exc = ValueError("noted")
     exc.add_note("one")
@@ -159,8 +168,8 @@ MONEY = Money(decimal.Decimal("1.10"), "EUR")
 FAITHFUL: list[Exception] = [
     Exception(),
     ValueError("plain"),
-    ValueError("many", 1, 2.5, None, True, [1, [2]]),
-    ValueError(("a", "tuple"), {"a": {1: "x"}}, {1, 2}, frozenset({"a", ("b", 1)}), -0.0),
+    ValueError("many", 1, 2.5, None, 1 == 1.0, [1, [2]]),
+    ValueError(("a", "tuple"), {"a": {1: "x"}}, {(1, 2): []}, -0.0),
     ValueError(b"\xff", dt.datetime(2020, 1, 2, tzinfo=dt.UTC), uuid.UUID(int=3), pathlib.Path("/a"), 10**30),
     ValueError(Reason.POOR, MONEY, [MONEY], {"m": (MONEY,)}, http.HTTPStatus.OK, dt.timedelta(1)),
     KeyError("missing"),
@@ -174,9 +183,9 @@ FAITHFUL: list[Exception] = [
     ConnectionResetError("gone"),
     TimeoutError(),
     raised(lambda: int("x")),
-    raised(lambda: open("/does/not/exist")),
+    raised(pathlib.Path("/does/not/exist").read_text),
     raised(lambda: {}["x"]),
-    raised(lambda: b"\xff".decode()),
+    raised(b"\xff".decode),
     raised(lambda: 1 / 0),
     raised(lambda: None.nothing),  # type: ignore[attr-defined]  # the point
     raised(lambda: nothing),  # type: ignore[name-defined]  # noqa: F821 - the point
@@ -217,9 +226,14 @@ def test_an_error_comes_back_as_itself(exc: Exception) -> None:
     back = rebuild_error(decode_error(encode_error(record)))
     assert back is not exc
     assert parts(back) == parts(exc)
+    assert str(back) == str(exc)
     assert getattr(back, "__notes__", None) == getattr(exc, "__notes__", None)
     assert not back.__suppress_context__
-    assert msgspec.structs.replace(record_error(back), traceback="") == msgspec.structs.replace(record, traceback="")
+    assert untraced(back) == untraced(exc)
+
+
+def untraced(exc: Exception) -> bytes:
+    return encode_error(msgspec.structs.replace(record_error(exc), traceback="", message=""))
 
 
 values = st.recursive(
@@ -234,7 +248,7 @@ values = st.recursive(
 )
 leaves = st.builds(
     lambda kind, args, held: made(kind(*args), held),
-    st.sampled_from([ValueError, KeyError, Outer.Inner, trio.TooSlowError, URLError]),
+    st.sampled_from([ValueError, KeyError, Outer.Inner, trio.TooSlowError]),
     st.lists(values, min_size=1, max_size=3).map(lambda args: args[:1]),
     st.dictionaries(st.sampled_from(["code", "detail"]), values, max_size=2),
 )
@@ -248,19 +262,10 @@ errors = st.recursive(
 )
 
 
-def made(exc: Exception, held: dict[str, Any]) -> Exception:
-    vars(exc).update(held)
-    return exc
-
-
-def caused(exc: Exception, cause: Exception) -> Exception:
-    exc.__cause__ = cause
-    return exc
-
-
 @given(errors)
 def test_trees_of_errors_come_back(exc: Exception) -> None:
     assert parts(again(exc)) == parts(exc)
+    assert untraced(again(exc)) == untraced(exc)
 
 
 def test_attributes_of_built_in_errors_come_back() -> None:
@@ -296,6 +301,10 @@ def test_nan_is_no_argument_that_comes_back() -> None:
 
 
 # -- errors that do not come back ----------------------------------------------------------------
+
+
+class LateBase(LookupError, OSError):
+    """Made by LookupError, in the memory of an OSError: no built-in class makes such a one from these arguments."""
 
 
 class Connected(Exception):
@@ -370,7 +379,7 @@ def circular_argument() -> Exception:
 
 
 class Secret(str):
-    pass
+    __slots__ = ()
 
 
 UNFAITHFUL: list[tuple[Exception, str]] = [
@@ -379,10 +388,12 @@ UNFAITHFUL: list[tuple[Exception, str]] = [
     (ValueError("\ud800"), "ValueError: \\ud800"),
     (ValueError(Secret("x")), "ValueError: x"),
     (ValueError(KeyboardInterrupt("x")), "ValueError: x"),
+    (LateBase(2, "late", "/a"), "test_failures.LateBase: (2, 'late', '/a')"),
     (Mute(), "test_failures.Mute: <its text cannot be had: RuntimeError>"),
     (shadowed(), "test_failures.Reading: "),
     (local(), "test_failures.local.<locals>.Local: local"),
     (replaced(), "test_failures.Declined: impostor"),
+    (ValueError([replaced()]), "ValueError: [Declined('impostor')]"),
     (homeless(), "does.not.exist.Homeless: homeless"),
     (nameless(), "test_failures.FAITHFUL: nameless"),
     (own_argument(), "ValueError: <its text cannot be had: RecursionError>"),
@@ -414,12 +425,6 @@ def test_errors_inside_errors_come_back_where_they_were() -> None:
     assert isinstance(back.reason, URLError)
     assert isinstance(back.reason.reason, ConnectionResetError)
     assert back.args[0].reason.errno == 104
-
-
-def test_a_memory_layout_decides_which_built_in_class_makes_the_twin() -> None:
-    back = again(LateBase(2, "late", "/a"))
-    assert isinstance(back, LateBase)
-    assert back.filename == "/a"
 
 
 # -- notes, causes, groups -----------------------------------------------------------------------
@@ -497,7 +502,7 @@ def test_deep_groups_are_cut() -> None:
 
 
 class Batch(ExceptionGroup[Exception]):
-    def __new__(cls, number: int, members: list[Exception]) -> Batch:
+    def __new__(cls, number: int, members: list[Exception]) -> Self:
         made = super().__new__(cls, f"batch {number}", members)
         made.number = number
         return made
@@ -650,16 +655,6 @@ def test_only_the_innermost_frames_are_shown() -> None:
     assert "in <lambda>" not in text
 
 
-class Hostile(Exception):
-    @property
-    def __notes__(self) -> Any:
-        raise AttributeError("none")
-
-    @property
-    def __cause__(self) -> Any:  # type: ignore[override]  # what a program may do
-        raise RuntimeError("hostile")
-
-
 def test_texts_of_other_languages_and_lone_surrogates() -> None:
     record = decode_error(encode_error(record_error(OSError(2, "weg", "/tmp\udcff"))))
     assert not record.rebuild
@@ -766,7 +761,7 @@ def test_a_type_that_is_gone_is_never_another_type(tmp_path: pathlib.Path, recor
 
 def test_a_missing_type_names_its_cause() -> None:
     record = msgspec.structs.replace(record_error(ValueError("x")), module="does_not_exist")
-    with pytest.raises(StuckError, match="does_not_exist.ValueError cannot be imported: No module named") as caught:
+    with pytest.raises(StuckError, match=r"does_not_exist.ValueError cannot be imported: No module named") as caught:
         rebuild_error(record)
     assert isinstance(caught.value.__cause__, DecodingError)
 
@@ -776,5 +771,5 @@ def test_the_verdict_is_not_reached_again(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Connected, "__init__", Exception.__init__)
     assert isinstance(rebuild_error(record), StepFailed)
     record = decode_error(encode_error(record_error(Declined(code=1))))
-    monkeypatch.setattr(Declined, "__str__", lambda self: "another text")
+    monkeypatch.setattr(Declined, "__str__", lambda _: "another text")
     assert isinstance(rebuild_error(record), Declined)

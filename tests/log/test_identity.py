@@ -59,8 +59,29 @@ def test_a_text_is_a_path_or_an_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [".", "1.", ".1", "1..1", "0", "01", "t", "t0", "t01", "T1", "-1", "+1", " 1", "1 ", "1_0", "x", "\u0663", "1\n"]
-    + ["4294967296", "t4294967296", "99999999999"],
+    [
+        *(
+            ".",
+            "1.",
+            ".1",
+            "1..1",
+            "0",
+            "01",
+            "t",
+            "t0",
+            "t01",
+            "T1",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1_0",
+            "x",
+            "\u0663",
+            "1\n",
+        ),
+        *("4294967296", "t4294967296", "99999999999"),
+    ],
 )
 def test_what_is_no_path(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(text))):
@@ -111,7 +132,12 @@ def test_step_keys_never_change() -> None:
 
 def test_random_numbers_never_change() -> None:
     rng = seeded_random("seed", (2, TASK + 1, 1))
-    assert [rng.random(), rng.getrandbits(64), rng.randrange(1000), rng.choice("abcdef")] == [0.21167702316445358, 12180969791331189610, 500, "d"]
+    assert [rng.random(), rng.getrandbits(64), rng.randrange(1000), rng.choice("abcdef")] == [
+        0.21167702316445358,
+        12180969791331189610,
+        500,
+        "d",
+    ]
     deck = list(range(8))
     rng.shuffle(deck)
     assert deck == [5, 3, 7, 1, 2, 0, 4, 6]

@@ -104,7 +104,7 @@ def test_a_call_comes_back(args: list[Any], kwargs: dict[str, Any]) -> None:
     signature = signature_of(untyped)
     data = encode(signature, *args, **kwargs)
     back = decode(signature, data)
-    assert back == (tuple([*args, *([2] if len(args) == 1 else [])]), kwargs)
+    assert back == ((*args, *([2] if len(args) == 1 else [])), kwargs)
     assert encode(signature, *back[0], **back[1]) == data
 
 
@@ -209,7 +209,7 @@ def test_metadata_of_annotations_counts() -> None:
 
 
 def test_an_annotation_for_type_checkers_only_names_its_parameter() -> None:
-    with pytest.raises(RegistrationError, match="hidden: the annotation 'Thing' of its parameter 'thing' means nothing"):
+    with pytest.raises(RegistrationError, match="hidden: the annotation 'Thing' of its parameter 'thing' means no"):
         signature_of(hidden)
     with pytest.raises(RegistrationError, match="lost: the annotation 'Thing' of its result means nothing") as caught:
         returns_of(lost)

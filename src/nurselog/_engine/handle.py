@@ -9,7 +9,7 @@ import msgspec
 
 from .._errors import NurselogError, WorkflowCancelled, WorkflowKilled, WorkflowNotFound, WorkflowStuck
 from .._log.events import Ended, Event, Result, Row, decode_event
-from .._log.failures import decode_error
+from .._log.failures import decode_error, rebuild_error
 from .._log.lifecycle import Status
 from ..abc import Codec
 from ..abc import Workflow as WorkflowRow
@@ -96,7 +96,7 @@ def value_of(id: str, event: Ended, value: bytes | None, codec: Codec, returns: 
         case Result.VALUE:
             return codec.decode(value or b"", returns)
         case Result.ERROR:
-            raise decode_error(value or b"")
+            raise rebuild_error(decode_error(value or b""))
         case Result.CANCELLED:
             raise WorkflowCancelled(id, event.reason)
         case Result.KILLED:

@@ -22,7 +22,7 @@ import trio
 from .._errors import StepInterrupted, UsageError
 from .._log.cursor import History
 from .._log.events import Result, StepBegan, StepEnded, StepRetried
-from .._log.failures import encode_error
+from .._log.failures import encode_error, record_error
 from .._log.identity import seeded_random, step_key
 from .outcomes import split_error
 from .strand import find_fatal, place
@@ -147,7 +147,7 @@ class Body:
             error, _ = split_error(exc)
             if error is None:
                 error = UsageError(f"step {self.call.step.name!r} raised Cancelled, but nobody has cancelled it")
-            return Result.ERROR, self._limited("error", encode_error(error))
+            return Result.ERROR, self._limited("error", encode_error(record_error(error)))
         return Result.CANCELLED, None
 
     def _encode(self, value: object) -> bytes:
@@ -191,7 +191,7 @@ class Body:
                     raise
                 due = clock.utc() + self._delay()
                 sequencer.append(
-                    StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due), encode_error(exc)
+                    StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due), encode_error(record_error(exc))
                 )
             await clock.sleep_until(due)
             self.attempt += 1

@@ -11,7 +11,7 @@ from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
 from .._log.cursor import History, describe
 from .._log.events import Result, StepEnded
-from .._log.failures import decode_error
+from .._log.failures import decode_error, rebuild_error
 from .body import Body
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit
@@ -164,6 +164,6 @@ def outcome_of(sequencer: Sequencer, step: Step[..., Any], event: StepEnded, val
         case Result.VALUE:
             return Succeeded(sequencer.host.codec.decode(value or b"", step.returns))
         case Result.ERROR:
-            return Failed(decode_error(value or b""))
+            return Failed(rebuild_error(decode_error(value or b"")))
         case _:
             return WasCancelled(event.reason, event.path)

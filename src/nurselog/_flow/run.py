@@ -7,7 +7,7 @@ from typing import Any
 from trio.lowlevel import current_task
 
 from .._log.events import Cause, Ended, Result
-from .._log.failures import encode_error
+from .._log.failures import encode_error, record_error
 from .call import Why
 from .outcomes import split_error
 from .scope import CancelScope
@@ -52,7 +52,7 @@ async def _main(
         if root.cancelled_caught:
             event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
     except Exception as exc:
-        event, value = Ended(result=Result.ERROR), encode_error(exc)
+        event, value = Ended(result=Result.ERROR), encode_error(record_error(exc))
     if not sequencer.suspending:
         sequencer.ended = event
         sequencer.note(event, value)

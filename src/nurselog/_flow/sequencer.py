@@ -134,8 +134,9 @@ class Sequencer:
                 if self._woken:
                     strand = heapq.heappop(self._woken)[1]
                     self.turn = strand
-                    with self.waking():
-                        reschedule(strand.task)
+                    self.granting = True
+                    reschedule(strand.task)
+                    self.granting = False
                 elif not self._next():
                     break
         except NurselogError as exc:
@@ -161,15 +162,6 @@ class Sequencer:
             self._check_deadlock()
             return False
         return True
-
-    @contextmanager
-    def waking(self) -> Iterator[None]:
-        """Mark wake-ups that come from the log."""
-        before, self.granting = self.granting, True
-        try:
-            yield
-        finally:
-            self.granting = before
 
     def inside(self) -> bool:
         """Whether the running code is the workflow's own, or the sequencer's."""
@@ -266,7 +258,8 @@ class Sequencer:
         self.now = row.at
         self._given = row.seq
         self._breath = 0
-        with self.waking():
+        self.granting = True
+        try:
             match event:
                 case StepEnded(path=path):
                     call = self.calls.pop(path, None)
@@ -279,6 +272,8 @@ class Sequencer:
                     self.root.cancel_by(Cause.EXTERNAL, reason)
                 case _:  # pragma: no cover - is_delivered() admits no others
                     raise AssertionError(event)
+        finally:
+            self.granting = False
 
     def _fire(self, path: str, due: int) -> None:
         timer = self.timers.get(path)
@@ -335,10 +330,13 @@ class Sequencer:
         waiting, self._waiting = self._waiting, []
         if len(waiting) > 1:
             waiting.sort(key=lambda call: call.operation.path)
-        with self.waking():
+        histories = self.cursor.histories
+        self.granting = True
+        try:
             for call in waiting:
-                if call.path in self.calls:
-                    call.start(self.cursor.histories.pop(call.path, None))
+                call.start(histories.pop(call.path, None) if histories else None)
+        finally:
+            self.granting = False
 
     @property
     def idle_until(self) -> int | None:

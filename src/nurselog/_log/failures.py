@@ -41,6 +41,7 @@ MAX_FRAMES = 100
 MAX_NESTING = 3
 """Levels of errors that are arguments or attributes of errors."""
 
+_SHOW_ARGUMENTS = (BaseException.__str__, KeyError.__str__)
 _PRIVATE = __name__.partition(".")[0] + "._"
 
 
@@ -173,9 +174,14 @@ def _try_twin(exc: BaseException, record: ErrorRecord, nesting: int = 0) -> Erro
         args, attributes = msgspec.json.decode(parts)
         candidate = msgspec.structs.replace(record, args=args, attributes=attributes, rebuild=True)
         twin = _make_twin(candidate)
-        return candidate if _parts(twin, nesting) == parts and str(twin) == str(exc) else record
+        return candidate if _parts(twin, nesting) == parts and _prints_alike(twin, exc) else record
     except Exception:  # noqa: BLE001 - the error's own code runs here, and whatever it raises means: no twin
         return record
+
+
+def _prints_alike(twin: Exception, exc: Exception) -> bool:
+    """Whether both have the same text. Where it only shows the arguments, a set in it may stand in another order."""
+    return type(exc).__str__ in _SHOW_ARGUMENTS or str(twin) == str(exc)
 
 
 def _parts(exc: Any, nesting: int) -> bytes:

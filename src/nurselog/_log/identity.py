@@ -47,7 +47,7 @@ def _parse_component(part: str, text: str) -> int:
     return TASK + number if match[1] else number
 
 
-def check_id(id: object) -> None:  # noqa: A002 - the word that users write
+def check_id(id: object) -> None:
     """Check that `id` can name a workflow that has no parent.
 
     Raises:

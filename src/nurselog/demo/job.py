@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from nurselog import attempt, step_key
+from .. import attempt, step_key
 
 
 class File(msgspec.Struct, frozen=True):

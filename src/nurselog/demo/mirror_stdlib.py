@@ -36,7 +36,7 @@ TIME_LIMIT = 2.0
 RACES = 8
 """Races for one file before it is given up."""
 
-http = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
+http = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None))
 
 
 class WrongBytes(Exception):

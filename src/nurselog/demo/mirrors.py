@@ -95,7 +95,7 @@ async def _next_request(connection: h11.Connection, stream: trio.abc.Stream) -> 
     while True:
         match connection.next_event():
             case h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(_CHUNK))
+                connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
             case h11.Request() as request:
                 pass
             case h11.EndOfMessage():

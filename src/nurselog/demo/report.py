@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from .._log.events import Cause, Claimed, Event, Result, ScopeCancelled, StepEnded, StepRetried, TimerFired, TimerSet
-from .tree import Record
+from ..lowlevel import (
+    Cause,
+    Claimed,
+    Event,
+    LogEntry,
+    Result,
+    ScopeCancelled,
+    StepEnded,
+    StepRetried,
+    TimerFired,
+    TimerSet,
+)
 from .job import Body
 
 
@@ -28,19 +38,16 @@ class Fact(enum.Enum):
     REPEATED = "step bodies run again after a kill"
 
 
-def count_log(log: Sequence[Record]) -> Counter[Fact]:
+def count_log(log: Sequence[LogEntry]) -> Counter[Fact]:
     """Return what happened in one workflow."""
     facts = Counter({Fact.WORKFLOWS: 1, Fact.ROWS: len(log)})
-    limits, waits, fired, ended = set(), set(), set(), 0
+    limits = {event.path for event in _timers(log, "scope")}
+    fired = {record.event.path for record in log if isinstance(record.event, TimerFired)}
+    facts[Fact.RACES] = len(limits)
+    facts[Fact.UNSTARTED] = sum(event.path not in fired for event in _timers(log, "sleep"))
+    ended = 0
     for record in log:
         match record.event:
-            case TimerSet(name="scope", path=path):
-                limits.add(path)
-                facts[Fact.RACES] += 1
-            case TimerSet(name="sleep", path=path):
-                waits.add(path)
-            case TimerFired(path=path):
-                fired.add(path)
             case ScopeCancelled(by=Cause.DEADLINE):
                 facts[Fact.LATE] += 1
             case StepEnded(name=name, result=result, scope=scope):
@@ -54,8 +61,14 @@ def count_log(log: Sequence[Record]) -> Counter[Fact]:
                 facts[Fact.REPLAYED] += ended
             case _:
                 pass
-    facts[Fact.UNSTARTED] = len(waits - fired)
     return facts
+
+
+def _timers(log: Sequence[LogEntry], name: str) -> Iterator[TimerSet]:
+    """Yield the timers that operations of one kind have set."""
+    for record in log:
+        if isinstance(record.event, TimerSet) and record.event.name == name:
+            yield record.event
 
 
 def count_trace(trace: Iterable[Body]) -> Counter[Fact]:
@@ -64,7 +77,7 @@ def count_trace(trace: Iterable[Body]) -> Counter[Fact]:
     return Counter({Fact.BODIES: began.total(), Fact.REPEATED: began.total() - len(began)})
 
 
-def choose_log(logs: Mapping[str, Sequence[Record]]) -> str:
+def choose_log(logs: Mapping[str, Sequence[LogEntry]]) -> str:
     """Return the id of the log to draw: the shortest in which a step was cancelled, or else just the shortest."""
 
     def dullness(name: str) -> tuple[bool, int]:

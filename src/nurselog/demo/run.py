@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from nurselog import open_engine
-
-from .tree import Record, draw_log
+from .. import open_engine
+from ..lowlevel import LogEntry
 from .catalogue import count_entries, create_catalogue
 from .job import File, Layout, read_jobs, read_trace, write_jobs
 from .manifest import jobs, manifest, standard_library
 from .mirrors import start_mirrors
 from .report import Fact, choose_log, count_log, count_trace
 from .supervisor import Kill, WorkerFailed, plan_kills, supervise
+from .tree import draw_log
 from .verify import check_bodies, verify
 
 _TIME_LIMIT = 900.0
@@ -116,14 +116,14 @@ def _tell(progress: Progress, kill: Kill) -> None:
     progress.console.print(f"SIGKILL for worker {kill.pid} after {kill.entries:,} files; it is started again")
 
 
-async def _read_logs(layout: Layout) -> Mapping[str, Sequence[Record]]:
+async def _read_logs(layout: Layout) -> Mapping[str, Sequence[LogEntry]]:
     """Return the log of each workflow by id."""
     async with open_engine(layout.store, workflows=()) as engine:
         handles = [await engine.get(job.package) for job in read_jobs(layout)]
         return {handle.id: await handle.log() for handle in handles}
 
 
-def _print_tree(logs: Mapping[str, Sequence[Record]], console: Console) -> None:
+def _print_tree(logs: Mapping[str, Sequence[LogEntry]], console: Console) -> None:
     chosen = choose_log(logs)
     console.print("\nThe log of one workflow:\n")
     for line in draw_log(chosen, logs[chosen]):

@@ -2,7 +2,7 @@
 
 The log is in the order of time, which mixes what concurrent branches did. People ask what became of one branch, so the
 tree follows the paths: a branch with all its operations, and below each operation what happened to it. Cancellations
-are marked. Pure functions on records; `nurselog log` and the demo print what they return.
+are marked. Pure functions on entries; `nurselog log` and the demo print what they return.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from .._log.events import (
+from ..lowlevel import (
     Cause,
     Claimed,
     Ended,
     Event,
     Forked,
+    LogEntry,
     Patched,
     Result,
     Resumed,
@@ -29,22 +29,9 @@ from .._log.events import (
     StepRetried,
     TimerFired,
     TimerSet,
+    decode_error,
+    parse_path,
 )
-from .._log.identity import Path, format_path, parse_path
-
-
-class Record(Protocol):
-    """A row of a log, with its event decoded."""
-
-    @property
-    def at(self) -> int:
-        """UTC microseconds."""
-        ...
-
-    @property
-    def event(self) -> Event:
-        """What happened."""
-        ...
 
 
 class Mark(enum.Enum):
@@ -72,28 +59,29 @@ class Line:
 class _Node:
     """A place in the tree."""
 
-    path: Path
-    records: list[Record] = field(default_factory=list)
-    children: dict[Path, _Node] = field(default_factory=dict)
+    path: str
+    entries: list[LogEntry] = field(default_factory=list[LogEntry])
+    children: dict[str, _Node] = field(default_factory=dict[str, "_Node"])
 
 
-def draw_log(workflow_id: str, records: Sequence[Record]) -> Sequence[Line]:
+def draw_log(workflow_id: str, entries: Sequence[LogEntry]) -> Sequence[Line]:
     """Return a workflow's log as a tree.
 
     Args:
         workflow_id: its id, for the first line.
-        records: the log, or its beginning.
+        entries: the log, or its beginning.
     """
-    return [Line(workflow_id), *_draw(_plant(records), "", records[0].at)]
+    return [Line(workflow_id), *_draw(_plant(entries), "", entries[0].at)]
 
 
-def _plant(records: Iterable[Record]) -> _Node:
-    root = _Node(())
-    for record in records:
-        node, path = root, parse_path(record.event.path)
-        for length in range(1, len(path) + 1):
-            node = node.children.setdefault(path[:length], _Node(path[:length]))
-        node.records.append(record)
+def _plant(entries: Iterable[LogEntry]) -> _Node:
+    root = _Node("")
+    for entry in entries:
+        node, parts = root, entry.event.path.split(".") if entry.event.path else []
+        for length in range(1, len(parts) + 1):
+            path = ".".join(parts[:length])
+            node = node.children.setdefault(path, _Node(path))
+        node.entries.append(entry)
     return root
 
 
@@ -102,42 +90,43 @@ def _plant(records: Iterable[Record]) -> _Node:
 
 def _draw(node: _Node, rails: str, origin: int) -> Iterator[Line]:
     """Yield the lines below a node: what happened to it, then its children."""
-    children = [node.children[path] for path in sorted(node.children)]
-    for record in _notes(node):
-        yield _line(record, f"{rails}{'│  ' if children else '   '}", origin)
+    children = [node.children[path] for path in sorted(node.children, key=parse_path)]
+    for entry in _notes(node):
+        yield _line(entry, f"{rails}{'│  ' if children else '   '}", origin)
     for child in children:
         last = child is children[-1]
-        yield _headline(child, f"{rails}{'└─ ' if last else '├─ '}{format_path(child.path)} ", origin)
+        yield _headline(child, f"{rails}{'└─ ' if last else '├─ '}{child.path} ", origin)
         yield from _draw(child, f"{rails}{'   ' if last else '│  '}", origin)
 
 
 def _headline(node: _Node, rails: str, origin: int) -> Line:
-    record = _head(node)
-    return Line(f"{'':>{_GUTTER}}  {rails}branch") if record is None else _line(record, rails, origin)
+    entry = _head(node)
+    return Line(f"{'':>{_GUTTER}}  {rails}branch") if entry is None else _line(entry, rails, origin)
 
 
-def _line(record: Record, rails: str, origin: int) -> Line:
-    return Line(f"{_since(record.at, origin):>{_GUTTER}}  {rails}{_say(record, origin)}", _mark(record.event))
+def _line(entry: LogEntry, rails: str, origin: int) -> Line:
+    return Line(f"{_since(entry.at, origin):>{_GUTTER}}  {rails}{_say(entry, origin)}", _mark(entry.event))
 
 
 def _since(at: int, origin: int) -> str:
     return f"+{(at - origin) / 1e6:.3f}"
 
 
-def _head(node: _Node) -> Record | None:
-    """Return the record that says what a node is: an operation's outcome or its beginning; none of a branch."""
-    return next((one for kind in _HEADS for one in node.records if isinstance(one.event, kind)), None)
+def _head(node: _Node) -> LogEntry | None:
+    """Return the entry that says what a node is: an operation's outcome or its beginning; none of a branch."""
+    return next((one for kind in _HEADS for one in node.entries if isinstance(one.event, kind)), None)
 
 
-def _notes(node: _Node) -> Sequence[Record]:
-    """Return the records that a node's headline does not tell."""
+def _notes(node: _Node) -> Sequence[LogEntry]:
+    """Return the entries that a node's headline does not tell."""
     head = _head(node) if node.path else None
     over = isinstance(head.event, StepEnded) if head else False
-    return [one for one in node.records if one is not head and not (over and isinstance(one.event, StepBegan))]
+    return [one for one in node.entries if one is not head and not (over and isinstance(one.event, StepBegan))]
 
 
 _HEADS = (StepEnded, TimerSet, Selected, Patched, ScopeCancelled, StepBegan)
 _GUTTER = 10
+_LONGEST = 60
 
 
 # -- events --------------------------------------------------------------------------------------
@@ -155,35 +144,53 @@ def _mark(event: Event) -> Mark:
             return Mark.PLAIN
 
 
-def _say(record: Record, origin: int) -> str:
-    match record.event:
+def _say(entry: LogEntry, origin: int) -> str:
+    match entry.event:
         case StepEnded() as event:
-            return _say_step(record, event)
+            return _say_step(entry, event)
         case ScopeCancelled(by=by, reason=reason):
-            return f"CANCELLED by {_CAUSES[by]}" + _because(reason)
+            return f"CANCELLED by {_CAUSES[by]}{_because(reason)}"
         case Ended(result=result, reason=reason):
-            return f"the workflow {_ENDS[result]}" + _because(reason)
+            return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry)}"
         case event:
             due = _since(event.due, origin) if isinstance(event, StepRetried | TimerSet) else ""
-            return _TEXTS[type(event)].format(event=event, due=due)
+            return _TEXTS[type(event)].format(event=event, due=due, error=_error(entry))
 
 
-def _say_step(record: Record, event: StepEnded) -> str:
+def _say_step(entry: LogEntry, event: StepEnded) -> str:
     again = f", at attempt {event.attempts}" if event.attempts > 1 else ""
     match event.result:
         case Result.VALUE:
-            took = "" if event.began_at is None else f", {(record.at - event.began_at) // 1000} ms"
-            return f"{event.name}{took}{again}"
+            took = "" if event.began_at is None else f", {(entry.at - event.began_at) // 1000} ms"
+            return f"{event.name}{took}{again}{_value(entry)}"
         case Result.ERROR:
-            return f"{event.name} FAILED{again}"
+            return f"{event.name} FAILED{again}{_error(entry)}"
         case _:
             scope = "" if event.scope is None else f" by scope {event.scope or 'root'}"
             begun = "" if event.begun else " before it began"
-            return f"{event.name} CANCELLED{begun}{scope}" + _because(event.reason)
+            return f"{event.name} CANCELLED{begun}{scope}{_because(event.reason)}"
 
 
 def _because(reason: str | None) -> str:
     return f': "{reason}"' if reason else ""
+
+
+def _value(entry: LogEntry) -> str:
+    return "" if entry.value in {None, b"null"} else f" -> {_shortened((entry.value or b'').decode(errors='replace'))}"
+
+
+def _error(entry: LogEntry) -> str:
+    """Return which error an entry has, if any."""
+    if entry.value is None or (not isinstance(entry.event, StepRetried) and entry.event.result is not Result.ERROR):
+        return ""
+    error = decode_error(entry.value)
+    return f": {error.type_name}: {_shortened(error.message)}"
+
+
+def _shortened(text: str) -> str:
+    """Return the first line, or as much of it as fits."""
+    line = text.partition("\n")[0]
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 _TEXTS: dict[type[Event], str] = {
@@ -192,7 +199,7 @@ _TEXTS: dict[type[Event], str] = {
     Resumed: "resumed",
     Forked: "forked from {event.source!r} at row {event.at}",
     StepBegan: "{event.name} began",
-    StepRetried: "attempt {event.attempt} failed, the next is due at {due}",
+    StepRetried: "attempt {event.attempt} failed{error}; the next is due at {due}",
     Selected: "select took case {event.index}",
     TimerSet: "{event.name}, due at {due}",
     TimerFired: "the time is up",

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .._log.events import Result, StepEnded
-from .._log.identity import parse_path, step_key
-from .tree import Record
+from .._log.identity import step_key
+from ..lowlevel import LogEntry, Result, StepEnded
 from .catalogue import Entry, read_catalogue
 from .job import Body, File, Layout
 
@@ -50,7 +49,7 @@ def _check_catalogue(entries: Sequence[Entry], files: Sequence[File]) -> Iterato
             yield f"{entry.path}: entered with another checksum"
 
 
-def check_bodies(trace: Sequence[Body], logs: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+def check_bodies(trace: Sequence[Body], logs: Mapping[str, Sequence[LogEntry]]) -> Iterator[str]:
     """Yield what the logs and the world's own trace say differently about step bodies.
 
     Args:
@@ -69,7 +68,7 @@ def check_bodies(trace: Sequence[Body], logs: Mapping[str, Sequence[Record]]) ->
             yield f"step {event.name} {key}: its outcome is recorded, and its body never began"
 
 
-def _outcomes(workflow_id: str, log: Sequence[Record]) -> Iterator[tuple[str, int, StepEnded]]:
+def _outcomes(workflow_id: str, log: Sequence[LogEntry]) -> Iterator[tuple[str, int, StepEnded]]:
     """Yield the key of each step that has ended, when that was recorded, and its outcome."""
     for record in log:
         if isinstance(record.event, StepEnded):

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import trio
 
-from nurselog import Engine, open_engine
-
+from .. import Engine, open_engine
 from .job import Job, Layout, read_jobs
 from .mirror_stdlib import mirror_package
 

@@ -62,7 +62,12 @@ def connect(location: Location, synchronous: Synchronous) -> sqlite3.Connection:
             location.path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=128
         )
     except sqlite3.Error as error:
-        raise _closed_off(location, error) from error
+        # SQLite has one code for a folder that is missing and for one that is read-only: ask the system which it is.
+        if location.path and location.path.parent.is_dir() and not os.access(location.path.parent, os.W_OK):
+            raise StoreReadOnly(
+                f"{location.url}: the folder is read-only; give this user the right to write"
+            ) from error
+        raise
     migrations = load_migrations()
     try:
         recognise(connection, location.url)
@@ -146,14 +151,6 @@ def _start_write_ahead(connection: sqlite3.Connection) -> object:
             time.sleep(0.01)
         else:
             return mode
-
-
-def _closed_off(location: Location, error: sqlite3.Error) -> Exception:
-    """SQLite has one code for a folder that is missing and one that is read-only: ask the system which it is."""
-    folder = location.path.parent if location.path else None
-    if folder and folder.is_dir() and not os.access(folder, os.W_OK):
-        return StoreReadOnly(f"{location.url}: the folder is read-only; give this user the right to write ({error})")
-    return error
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -1,0 +1,131 @@
+"""The command line, called as a function and as a program."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from nurselog import open_engine, step, workflow
+from nurselog.cli import main
+from nurselog.demo import run as demo
+from nurselog.demo.run import Settings
+
+
+@step
+async def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+
+@workflow
+async def greeting(name: str) -> str:
+    return await greet(name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A store with one workflow."""
+    url = f"sqlite:///{tmp_path / 'greetings.db'}"
+
+    async def fill() -> None:
+        async with open_engine(url) as engine:
+            await engine.run(greeting, "Trio", id="greeting-1")
+
+    trio.run(fill)
+    return url
+
+
+def test_list_shows_a_line_for_each_workflow(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", store]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[2:] == ["completed", "greeting", "greeting-1"]
+
+
+def test_log_draws_a_tree(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", store, "greeting-1"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "greeting-1"
+    assert lines[-1].endswith('-> "Hello, Trio"')
+    assert "\x1b" not in "".join(lines)
+
+
+def test_on_a_terminal_the_tree_has_colours(
+    store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["log", store, "greeting-1"]) == 0
+    assert "greeting started" in capsys.readouterr().out
+
+
+def test_a_workflow_that_is_not_there_is_an_error_in_words(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", store, "greeting-2"]) == 1
+    assert capsys.readouterr().err == "nurselog: there is no workflow 'greeting-2' in this store\n"
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.db"
+    assert main(["list", f"sqlite:///{missing}"]) == 1
+    assert capsys.readouterr().err == f"nurselog: there is no file {missing}\n"
+    assert not missing.exists()
+
+
+def test_reading_changes_no_log(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["log", store, "greeting-1"])
+    before = capsys.readouterr().out
+    main(["list", store])
+    main(["log", store, "greeting-1"])
+    assert capsys.readouterr().out.endswith(before)
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["demo", "--files", "0"], ["demo", "--kills", "-1"]])
+def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == 2
+    assert "usage: nurselog" in capsys.readouterr().err
+
+
+def test_the_demo_gets_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Settings] = []
+    monkeypatch.setattr(demo, "run", lambda settings: asked.append(settings) or 7)
+    assert main(["demo", "--files", "3", "--kills", "0", "--seed", "5", "--keep", str(tmp_path)]) == 7
+    assert main(["demo"]) == 7
+    assert asked == [
+        Settings(files=3, kills=0, seed=5, keep=tmp_path),
+        Settings(files=None, kills=5, seed=1, keep=None),
+    ]
+
+
+def test_without_its_packages_the_demo_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "rich" else find(name))
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == "The demo needs rich. Run: pip install 'nurselog[demo]'\n"
+
+
+@pytest.mark.parametrize("module", ["nurselog", "nurselog.cli"])
+def test_what_is_not_the_demo_imports_none_of_its_packages(module: str) -> None:
+    program = f"import sys, {module}; print(*{{'httpx', 'h11', 'rich'}} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"\n"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, installed: bool
+) -> None:
+    def version(name: str) -> str:
+        if installed:
+            return "9.8.7"
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"nurselog {'9.8.7' if installed else '(not installed)'}\n"
