@@ -97,11 +97,9 @@ def _declare_store(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    for workflow in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
-        problem = f"  {workflow.problem}" if workflow.problem else ""
-        print(
-            f"{workflow.created:%Y-%m-%d %H:%M:%S}  {workflow.status.value:<10}  {workflow.name}  {workflow.id}{problem}"
-        )
+    for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
+        problem = f"  {found.problem}" if found.problem else ""
+        print(f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}")
     return 0
 
 

@@ -229,6 +229,7 @@ async def host(checkpoints: int) -> Sample:
 async def engine_with(folder: Path, count: int, doing: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     async with engine_in(folder) as engine:
         await submit_many(engine, doing, count)
+        await trio.sleep(1)  # until those that only wait do so
         yield
 
 

@@ -56,7 +56,7 @@ race-1
     +0.002  │  ├─ 3.1 sleep, due at +0.000
     +0.004  │  │     the time is up
     +0.009  │  └─ 3.2 download, 4 ms, at attempt 2
-    +0.006  │        attempt 1 failed, the next is due at +0.040
+    +0.006  │        attempt 1 failed; the next is due at +0.040
             └─ 4 branch
     +0.003     ├─ 4.1 sleep, due at +0.500
     +0.007     │     the time is up
@@ -108,7 +108,7 @@ def test_a_step_that_has_not_ended_has_only_begun() -> None:
         (ScopeCancelled(by=Cause.EXTERNAL), Mark.CANCELLED, "CANCELLED by somebody outside"),
         (StepEnded(name="s", result=Result.CANCELLED, begun=False), Mark.CANCELLED, "s CANCELLED before it began"),
         (StepEnded(name="s", result=Result.ERROR, attempts=3), Mark.FAILED, "s FAILED, at attempt 3"),
-        (StepRetried(name="s", attempt=1, due=START), Mark.FAILED, "attempt 1 failed, the next is due at +0.000"),
+        (StepRetried(name="s", attempt=1, due=START), Mark.FAILED, "attempt 1 failed; the next is due at +0.000"),
         (Ended(result=Result.ERROR), Mark.FAILED, "the workflow FAILED"),
         (Ended(result=Result.CANCELLED, reason="bored"), Mark.CANCELLED, 'the workflow was CANCELLED: "bored"'),
         (Ended(result=Result.KILLED), Mark.CANCELLED, "the workflow was KILLED"),

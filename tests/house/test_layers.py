@@ -28,8 +28,18 @@ LAYERS = (
 )
 DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces}
 
-# Modules that are halves of one thing: the first names the second in its annotations, and nowhere else.
-KNOTS: frozenset[tuple[str, str]] = frozenset()
+# A part that holds on to the whole that made it: the first names the second in its annotations, and nowhere else.
+KNOTS = frozenset({
+    ("nurselog._engine.handle", "nurselog._engine.engine"),
+    ("nurselog._engine.run", "nurselog._engine.runner"),
+    ("nurselog._flow.body", "nurselog._flow.call"),
+    ("nurselog._flow.call", "nurselog._flow.step"),
+    ("nurselog._flow.sequencer", "nurselog._flow.call"),
+    ("nurselog._flow.strand", "nurselog._flow.body"),
+    ("nurselog._flow.strand", "nurselog._flow.scope"),
+    ("nurselog._flow.strand", "nurselog._flow.sequencer"),
+    ("nurselog._flow.times", "nurselog._flow.sequencer"),
+})
 
 
 class Import(NamedTuple):

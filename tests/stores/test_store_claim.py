@@ -175,7 +175,7 @@ async def test_what_cannot_be_read_is_not_owned(path: Path, file_url: str) -> No
     async with opened_inline(file_url) as store:
         await create(store, creation("one"))
         with database(path) as connection:
-            connection.execute("UPDATE log SET event = 5, seq = 1.5")
+            connection.execute("UPDATE log SET after = 'nonsense'")
         with pytest.raises(StoreCorrupt):
             await claim_due(store, "a")
         assert (await look(store, "one")).owner is None

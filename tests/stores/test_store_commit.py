@@ -89,7 +89,9 @@ async def test_only_a_worker_that_is_there_may_own(url: str) -> None:
 async def test_creations_and_appends_in_one_batch(url: str) -> None:
     async with opened(url) as store:
         [old] = await create(store, creation("old", 7, owner="a"))
-        receipt = await store.commit(Batch(creations=[creation("new", 8)], appends=[Append(key=old, rows=rows(2, 3, 7))]))
+        receipt = await store.commit(
+            Batch(creations=[creation("new", 8)], appends=[Append(key=old, rows=rows(2, 3, 7))])
+        )
 
         assert not receipt.refused
         assert await seqs(store, old) == [1, 2, 3]
@@ -149,9 +151,7 @@ async def test_who_was_taken_over_is_refused_and_others_are_not(url: str, clock:
         [claim] = await claim_due(store, "a")
         assert claim.workflow.key == lost
 
-        assert await append(
-            store, Append(key=lost, rows=rows(2, 3, 7)), Append(key=kept, rows=rows(2, 3, 8))
-        ) == {lost}
+        assert await append(store, Append(key=lost, rows=rows(2, 3, 7)), Append(key=kept, rows=rows(2, 3, 8))) == {lost}
         assert await store.read(lost) == claim.rows
         assert await seqs(store, kept) == [1, 2, 3]
 
@@ -171,6 +171,17 @@ async def test_a_long_append_is_refused_whole(url: str) -> None:
         [claim] = await claim_due(store, "a")
         assert await append(store, Append(key=key, rows=rows(2, CHUNK + 10, 7))) == {key}
         assert await store.read(key) == claim.rows
+
+
+async def test_rows_from_before_a_takeover_bring_nothing_with_them(url: str) -> None:
+    """The answer was lost, and the workflow was taken over before the old owner asked again."""
+    async with opened(url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        batch = Append(key=key, rows=rows(2, 2, 7), standing=sleeping(0))
+        assert not await append(store, batch)
+        [claim] = await claim_due(store, "a")
+        assert await append(store, batch) == {key}
+        assert await look(store, "one") == claim.workflow
 
 
 async def test_a_gap_is_refused(url: str) -> None:
@@ -261,11 +272,14 @@ async def tear(url: str, clock: FakeClock, rng: random.Random, label: str) -> No
                     accepted = list(claim.rows)
                 continue
             last, writer = held[worker]
-            new = rows(max(1, last + rng.choice([-1, 0, 0, 1])), last + rng.randint(1, 3), writer)
+            # Its last row again, as after an answer that was lost; the next rows; or a gap.
+            skip = rng.choice([-1, 0, 0, 1])
+            new = rows(last + 1 + skip, last + 1 + skip + rng.randint(0, 2), writer)
             standing = sleeping(0) if rng.random() < 0.3 else None
-            if not await append(stores[worker], Append(key=key, rows=new, standing=standing)):
-                assert accepted[-1].writer == writer, label
-                accepted += new[last + 1 - new[0].seq :]
+            refused = await append(stores[worker], Append(key=key, rows=new, standing=standing))
+            assert bool(refused) == (accepted[-1].writer != writer or skip > 0), label
+            if not refused:
+                accepted += [row for row in new if row.seq > last]
                 held[worker] = new[-1].seq, writer
         assert await a.read(key) == accepted, label
         assert [row.seq for row in accepted] == list(range(1, len(accepted) + 1)), label

@@ -13,7 +13,10 @@ from tests.stores.kit import FakeClock, append, claim_due, create, creation, ope
 async def test_find_gives_those_that_exist(url: str) -> None:
     async with opened(url) as store:
         await create(store, *(creation(id) for id in ("one", "two", "dr\u00fc'\"i")))
-        assert {workflow.id for workflow in await store.find(["dr\u00fc'\"i", "one", "none"])} == {"dr\u00fc'\"i", "one"}
+        assert {workflow.id for workflow in await store.find(["dr\u00fc'\"i", "one", "none"])} == {
+            "dr\u00fc'\"i",
+            "one",
+        }
         assert await store.find([]) == []
 
 

@@ -378,6 +378,7 @@ class Engine:
     async def _serve_workflows(self, services: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         runner, ownership = self._runner, self._ownership
         async with trio.open_nursery() as runner.nursery:
+            runner.bench.nursery = runner.nursery
             for service in (self._journal.run, runner.alarms.run, runner.beginnings.run, ownership.keep):
                 services.start_soon(self._guard, service)
             async with trio.open_nursery() as intake:
@@ -387,6 +388,7 @@ class Engine:
                 await self._closing.wait()
                 intake.cancel_scope.cancel()
             await runner.suspend_all(Leaving.CLOSING, self._options.grace)
+            runner.bench.stop()
 
     async def _evict(self) -> None:
         while True:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -103,17 +101,14 @@ class Run:
         if standing is not None:
             journal.stand(self, standing)
 
-    def spawn(self, context: Context, fn: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start a step's body."""
-        context.run(partial(self._runner.nursery.start_soon, fn, name=name))
+    def start(self, body: Body) -> None:
+        """Start a step's body, and have it noted as begun if it lasts."""
+        self._runner.bench.start(body)
+        self._runner.beginnings.add(body)
 
     def arm(self, timer: Timer) -> None:
         """Have a timer rung when it is due."""
         self._runner.alarms.arm(self.sequencer, timer)
-
-    def began(self, body: Body) -> None:
-        """Have a body noted as begun if it lasts."""
-        self._runner.beginnings.add(body)
 
     def check_name(self, name: str, function: object) -> None:
         """See that one step name means one function."""

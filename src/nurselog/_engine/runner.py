@@ -13,6 +13,7 @@ from .._flow.workflow import Workflow
 from .._log.events import Resumed, Row
 from ..abc import Clock, Codec, Message, WorkflowKey
 from ..abc import Workflow as WorkflowRow
+from .bench import Bench
 from .alarms import Alarms, Beginnings
 from .journal import Journal
 from .messages import Kind, reason_of
@@ -60,6 +61,7 @@ class Runner:
         self.watch = Watch()
         self.alarms = Alarms(clock)
         self.beginnings = Beginnings()
+        self.bench = Bench()
         self.steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
         self.changed = trio.Event()

@@ -63,6 +63,7 @@ class Body:
         "began_at",
         "begun",
         "call",
+        "clean",
         "ended",
     )
 
@@ -79,6 +80,8 @@ class Body:
         self.begun = history.began_at is not None
         """Whether the function has been entered, in this life or one before."""
         self.ended = False
+        self.clean = False
+        """Whether the function has returned, and left nothing behind in its task."""
 
     # -- what the workflow does to it ------------------------------------------------------------
 
@@ -113,6 +116,7 @@ class Body:
         call, sequencer = self.call, self.call.sequencer
         try:
             result, value = await self._outcome()
+            self.clean = result is Result.VALUE
         except BaseException as exc:
             sequencer.crash(find_fatal(exc) or exc)
             return

@@ -85,10 +85,8 @@ class Call(ABC):
                 )
             )
             return
-        host = self.sequencer.host
         self.body = Body(self, history)
-        host.spawn(self.context, self.body.run, f"{self.step.name} {self.path}")
-        host.began(self.body)
+        self.sequencer.host.start(self.body)
 
     def cancel(self, why: Why) -> None:
         """Its scope is cancelled."""

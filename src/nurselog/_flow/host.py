@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -30,16 +28,12 @@ class Host(Protocol):
         """Queue a row for the next commit; `Sequencer.committed` is called when it is durable."""
         ...
 
-    def spawn(self, context: contextvars.Context, fn: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start a task that is no strand: a step's body."""
+    def start(self, body: Body) -> None:
+        """Run a body in a task that is no strand; `Body.note_began` is called if it still runs after a moment."""
         ...
 
     def arm(self, timer: Timer) -> None:
         """Call `Sequencer.due(timer)` when the timer is due."""
-        ...
-
-    def began(self, body: Body) -> None:
-        """A body has started; `Body.note_began` is called if it still runs after a moment."""
         ...
 
     def check_name(self, name: str, function: object) -> None:

@@ -121,7 +121,7 @@ class Sequencer:
     async def queue(self, strand: Strand) -> None:
         """Park a strand that Trio has woken until it gets the turn."""
         heapq.heappush(self._woken, (strand.path, strand))
-        await wait_task_rescheduled(lambda _: Abort.SUCCEEDED if self.suspending else Abort.FAILED)
+        await wait_task_rescheduled(lambda _: Abort.FAILED)
 
     def parked(self) -> None:
         """A strand's step is over: go on if the workflow has become quiet."""
@@ -334,7 +334,8 @@ class Sequencer:
         self.granting = True
         try:
             for call in waiting:
-                call.start(histories.pop(call.path, None) if histories else None)
+                if call.path in self.calls:  # else its outcome has been replayed since it was called
+                    call.start(histories.pop(call.path, None))
         finally:
             self.granting = False
 

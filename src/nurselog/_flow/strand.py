@@ -77,6 +77,7 @@ class Strand:
         "done",
         "generators",
         "path",
+        "queued",
         "scheduled",
         "scope",
         "sequencer",
@@ -97,6 +98,8 @@ class Strand:
         self.children = 0
         self.scheduled = 0
         """How often Trio has scheduled the task without having run it: 0 means parked."""
+        self.queued = False
+        """Whether its wait is over, and only the turn is missing."""
         self.trap: Any = None
         """What the task waits in, as it was handed to Trio."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
@@ -172,9 +175,11 @@ class Strand:
         started = False
         while True:
             if sequencer.turn is not self and not sequencer.suspending and not sequencer.take_turn(self):
+                self.queued = True
                 yield from sequencer.queue(self).__await__()
+                self.queued = False
             if sequencer.suspending:
-                return (yield from self._unwind(coroutine, started))
+                return (yield from self._unwind(coroutine, started, value))
             started = True
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(hold, None)
@@ -187,9 +192,13 @@ class Strand:
                 sequencer.turn = None
             value = yield self.trap
 
-    def _unwind(self, coroutine: Coroutine[Any, Any, Any], started: bool) -> Generator[Any, Any, Any]:
-        """Step the coroutine to its end; every wait raises Suspended."""
-        value = outcome.Error(Suspended())
+    def _unwind(self, coroutine: Coroutine[Any, Any, Any], started: bool, value: Any) -> Generator[Any, Any, Any]:
+        """Step the coroutine to its end; every wait raises Suspended, except one that is over already.
+
+        A nursery's wait for its children must not be left by an exception: it has refused to be aborted.
+        """
+        if not isinstance(value, outcome.Value):
+            value = outcome.Error(Suspended())
         while started and not self.closing:
             try:
                 self.trap = coroutine.send(value)
@@ -215,7 +224,11 @@ class Strand:
 
     def interrupt(self) -> None:
         """Raise Suspended at the current wait, shielded or not, unless the task is about to run anyway."""
-        if self.scheduled == 0 and _abort(self.trap) is Abort.SUCCEEDED:
+        if self.scheduled:
+            return
+        if self.queued:
+            reschedule(self.task)
+        elif _abort(self.trap) is Abort.SUCCEEDED:
             reschedule(self.task, outcome.Error(Suspended()))
 
 

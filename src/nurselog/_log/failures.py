@@ -154,7 +154,7 @@ def _members(exc: BaseException) -> tuple[Exception, ...] | None:
 
 def _bare_record(exc: BaseException) -> ErrorRecord:
     module, qualname = where_is(type(exc))
-    notes: object = getattr(exc, "__notes__", ())
+    notes: object = vars(exc).get("__notes__")
     return ErrorRecord(
         module=module,
         qualname=qualname,

@@ -111,7 +111,8 @@ def _annotation(fn: Callable[..., Any], name: str) -> Any:
     owner = _annotated(fn)
     found = getattr(owner, "__annotations__", {}).get(name, Any)
 
-    def stand_in() -> None: ...
+    def stand_in() -> None:
+        """Bear the annotation."""
 
     stand_in.__annotations__ = {name: found}
     scope = getattr(inspect.unwrap(owner), "__globals__", {})

@@ -148,13 +148,15 @@ def _say(entry: LogEntry, origin: int) -> str:
     match entry.event:
         case StepEnded() as event:
             return _say_step(entry, event)
+        case StepRetried(attempt=attempt, due=due):
+            return f"attempt {attempt} failed{_error(entry)}; the next is due at {_since(due, origin)}"
         case ScopeCancelled(by=by, reason=reason):
             return f"CANCELLED by {_CAUSES[by]}{_because(reason)}"
         case Ended(result=result, reason=reason):
-            return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry)}"
+            return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry) if result is Result.ERROR else ''}"
         case event:
-            due = _since(event.due, origin) if isinstance(event, StepRetried | TimerSet) else ""
-            return _TEXTS[type(event)].format(event=event, due=due, error=_error(entry))
+            when = _since(event.due, origin) if isinstance(event, TimerSet) else ""
+            return _TEXTS[type(event)].format(event=event, when=when)
 
 
 def _say_step(entry: LogEntry, event: StepEnded) -> str:
@@ -180,8 +182,7 @@ def _value(entry: LogEntry) -> str:
 
 
 def _error(entry: LogEntry) -> str:
-    """Return which error an entry has, if any."""
-    if entry.value is None or (not isinstance(entry.event, StepRetried) and entry.event.result is not Result.ERROR):
+    if entry.value is None:
         return ""
     error = decode_error(entry.value)
     return f": {error.type_name}: {_shortened(error.message)}"
@@ -199,9 +200,8 @@ _TEXTS: dict[type[Event], str] = {
     Resumed: "resumed",
     Forked: "forked from {event.source!r} at row {event.at}",
     StepBegan: "{event.name} began",
-    StepRetried: "attempt {event.attempt} failed{error}; the next is due at {due}",
     Selected: "select took case {event.index}",
-    TimerSet: "{event.name}, due at {due}",
+    TimerSet: "{event.name}, due at {when}",
     TimerFired: "the time is up",
     Patched: "patched {event.name!r}",
 }

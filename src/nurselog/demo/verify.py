@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .._log.identity import step_key
-from ..lowlevel import LogEntry, Result, StepEnded
+from ..lowlevel import LogEntry, Result, StepEnded, parse_path
 from .catalogue import Entry, read_catalogue
 from .job import Body, File, Layout
 

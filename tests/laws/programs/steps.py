@@ -1,38 +1,18 @@
 """The steps that generated programs call: one for each way in which a body can behave.
 
-How long a body takes and whether a flaky one fails is drawn from the witness of the life it runs in, so another life
-sees other timings. The witness also keeps the list of bodies that have really run: what the outside world saw.
+How long a body takes, and whether a flaky one fails, is another matter in each life.
 """
 
 from __future__ import annotations
 
-import enum
 import random
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import trio
 
-from nurselog import Retry, Step, attempt, step
-from nurselog._flow.body import Body
-from nurselog._flow.strand import place
+from nurselog import Retry, Step, step
 
-
-@dataclass
-class Witness:
-    """What one life of a program lets the outside see."""
-
-    random: random.Random
-    bodies: list[tuple[str, int]] = field(default_factory=list)
-    """Path and attempt of each body that has run."""
-    traces: list[list[Any]] = field(default_factory=list)
-    """One for each time that the workflow was started."""
-    caught: list[BaseException] = field(default_factory=list)
-    """What step bodies met and no workflow may meet."""
-
-
-witness: ContextVar[Witness] = ContextVar("witness")
+from ..harness import chance, entered
 
 
 class Odd(Exception):
@@ -44,15 +24,12 @@ class Odd(Exception):
 
 
 def _enter() -> random.Random:
-    """Tell the witness that a body runs."""
-    here, seen = place.get(), witness.get()
-    assert isinstance(here, Body)
-    seen.bodies.append((here.call.path, attempt()))
-    return seen.random
+    entered()
+    return chance()
 
 
-async def _pause(chance: random.Random, longest: float) -> None:
-    await trio.sleep(chance.random() * longest)
+async def _pause(draws: random.Random, longest: float) -> None:
+    await trio.sleep(draws.random() * longest)
 
 
 @step
@@ -70,12 +47,12 @@ async def brief(number: int) -> int:
 @step
 async def endless(number: int) -> int:
     """Ends only when it is cancelled, and takes a moment for that."""
-    chance = _enter()
+    draws = _enter()
     try:
         await trio.sleep(1000)
     finally:
         with trio.CancelScope(shield=True):
-            await _pause(chance, 0.001)
+            await _pause(draws, 0.001)
     return number
 
 
@@ -89,18 +66,18 @@ async def lasting(number: int) -> int:
 @step
 async def stubborn(number: int) -> str:
     """Finishes although it is cancelled."""
-    chance = _enter()
+    draws = _enter()
     with trio.CancelScope(shield=True):
-        await _pause(chance, 0.004)
+        await _pause(draws, 0.004)
     return f"finished {number}"
 
 
 @step
 async def sulky(number: int) -> int:
     """Fails when it is cancelled."""
-    chance = _enter()
+    draws = _enter()
     try:
-        await _pause(chance, 0.01)
+        await _pause(draws, 0.01)
     except trio.Cancelled:
         raise ValueError("while cancelled") from None
     return number
@@ -109,11 +86,11 @@ async def sulky(number: int) -> int:
 @step
 async def mixed(number: int) -> int:
     """Cancelled and failing at once."""
-    chance = _enter()
+    draws = _enter()
 
     async def fails() -> NoReturn:
         try:
-            await _pause(chance, 0.01)
+            await _pause(draws, 0.01)
         finally:
             raise ValueError(f"mixed {number}")
 
@@ -126,20 +103,20 @@ async def mixed(number: int) -> int:
 @step
 async def grouped(number: int) -> int:
     """A nursery whose tasks are all cancelled: a group of nothing but `Cancelled`."""
-    chance = _enter()
+    draws = _enter()
     async with trio.open_nursery() as outer:
-        outer.start_soon(_pause, chance, 0.002)
+        outer.start_soon(_pause, draws, 0.002)
         async with trio.open_nursery() as inner:
-            inner.start_soon(_pause, chance, 0.002)
-            await _pause(chance, 0.004)
+            inner.start_soon(_pause, draws, 0.002)
+            await _pause(draws, 0.004)
     return number
 
 
 @step
 async def flaky(number: int) -> int:
-    chance = _enter()
-    await _pause(chance, 0.002)
-    if chance.random() < 0.4:
+    draws = _enter()
+    await _pause(draws, 0.002)
+    if draws.random() < 0.4:
         raise ValueError(f"flaky {number}")
     return number
 
@@ -158,9 +135,9 @@ async def unencodable(number: int) -> int:
 
 @step(retry=Retry(attempts=3, delay=0.002, jitter=0.5))
 async def retried(number: int) -> str:
-    chance = _enter()
-    await _pause(chance, 0.001)
-    if chance.random() < 0.6:
+    draws = _enter()
+    await _pause(draws, 0.001)
+    if draws.random() < 0.6:
         raise KeyError(number)
     return f"retried {number}"
 
@@ -189,42 +166,25 @@ def threaded(number: int) -> int:
     return number
 
 
-class Kind(enum.Enum):
-    """The kinds of steps."""
-
-    QUICK = "quick"
-    BRIEF = "brief"
-    STUBBORN = "stubborn"
-    SULKY = "sulky"
-    MIXED = "mixed"
-    GROUPED = "grouped"
-    FLAKY = "flaky"
-    ODD = "odd"
-    UNENCODABLE = "unencodable"
-    RETRIED = "retried"
-    HURRIED = "hurried"
-    HASTENED = "hastened"
-    ONCE = "once"
-    ENDLESS = "endless"
-    LASTING = "lasting"
-    THREADED = "threaded"
-
-
-STEPS: dict[Kind, Step[[int], Any]] = {
-    Kind.QUICK: quick,
-    Kind.BRIEF: brief,
-    Kind.STUBBORN: stubborn,
-    Kind.SULKY: sulky,
-    Kind.MIXED: mixed,
-    Kind.GROUPED: grouped,
-    Kind.FLAKY: flaky,
-    Kind.ODD: odd,
-    Kind.UNENCODABLE: unencodable,
-    Kind.RETRIED: retried,
-    Kind.HURRIED: hurried,
-    Kind.HASTENED: hastened,
-    Kind.ONCE: once,
-    Kind.ENDLESS: endless,
-    Kind.LASTING: lasting,
-    Kind.THREADED: threaded,
+STEPS: dict[str, Step[[int], Any]] = {
+    one.name: one
+    for one in (
+        quick,
+        brief,
+        stubborn,
+        sulky,
+        mixed,
+        grouped,
+        flaky,
+        odd,
+        unencodable,
+        retried,
+        hurried,
+        hastened,
+        once,
+        endless,
+        lasting,
+        threaded,
+    )
 }
+"""By name. The first ones are the simplest: a shrunk program has those."""

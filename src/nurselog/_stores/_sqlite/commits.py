@@ -6,8 +6,9 @@ undone and tried again workflow by workflow; UNIQUE (workflow, seq) stands behin
 than a collision: a journal that has the next rows of a workflow in its queue when it learns that the ones before were
 refused could otherwise write behind the new owner's `claimed`, where no row is in the way.
 
-How many lines were let through says whether all is well; only if some are missing does a query find out whose. An
-append whose last row is in the log in the same writer's hand is written: now, or before an answer was lost.
+How many lines were let through says whether all is well; only if some are missing does a query find out whose. If
+the log's last row is the writer's and reaches as far as the append, the append is written: now, or before an answer was
+lost. Rows that were written before a takeover do not count: what comes with them, a standing, must not be.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ _REFUSED = Query(
         FROM json_each(:appends)
     ) AS append
     LEFT JOIN workflow ON workflow.key = append.key
-    LEFT JOIN log ON log.workflow = append.key AND log.seq = append.last
-    WHERE CASE WHEN append.last IS NULL THEN workflow.owner IS NOT :worker ELSE log.writer IS NOT append.writer END""",
+    LEFT JOIN log ON log.workflow = append.key
+        AND log.seq = (SELECT max(seq) FROM log WHERE workflow = append.key)
+    WHERE CASE WHEN append.last IS NULL THEN workflow.owner IS NOT :worker
+        ELSE log.writer IS NOT append.writer OR log.seq < append.last END""",
 )
 
 # A message may have come when the owner had already decided to let go: then the workflow is due at once. Without this

@@ -1,0 +1,375 @@
+"""Runs one workflow in virtual time, kills it where one likes, and tells everything that is to know about it.
+
+A *life* is one engine from its opening to its close, on a store in memory that begins with the log of the life
+before. `run_live` is a first life, `resume` a later one; both return a `Recording`. Nothing here waits for the wall
+clock: UTC follows Trio's virtual clock, and a store in memory commits without a thread.
+
+A life ends when the workflow does; or it is *closed* after some moves, so that the workflow is suspended; or its store
+*breaks*, so that what the workflow appends from there on is lost. A crash that unwinds nothing is simpler still: cut
+`Recording.rows`, and resume.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import trio
+from trio.testing import MockClock
+
+from nurselog import (
+    Engine,
+    EngineClosed,
+    NurselogError,
+    Status,
+    StoreCorrupt,
+    Suspended,
+    Workflow,
+    WorkflowCancelled,
+    WorkflowEnded,
+    WorkflowHandle,
+    WorkflowKilled,
+    WorkflowStuck,
+    attempt,
+    now,
+    open_engine,
+    step_key,
+)
+from nurselog._flow.current import current_strand
+from nurselog._flow.sequencer import Sequencer
+from nurselog.abc import Append, Batch, Creation, Lease, Receipt, Standing
+from nurselog.lowlevel import Event, Row, Started, decode_event, is_delivered, is_note, open_store
+
+ID = "law"
+EPOCH = 1_700_000_000_000_000
+"""When the first life begins, UTC microseconds."""
+FOR_EVER = 400 * 86400.0
+"""Virtual seconds after which a life that has not ended is taken to hang."""
+
+tally: Counter[str] = Counter()
+"""What has been tried: lives, replays, cuts, suspensions, events."""
+
+
+# -- what workflows of the tests use -------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """What one life does, apart from its log."""
+
+    random: random.Random
+    bodies: list[tuple[str, int]] = field(default_factory=list)
+    """Idempotency key and attempt of each body that was entered, in order."""
+    trace: list[tuple[int, Any]] = field(default_factory=list)
+    """What the workflow's code saw: the number of delivered events, and what was noted."""
+
+
+_world: ContextVar[World] = ContextVar("laws_world")
+
+
+def chance() -> random.Random:
+    """Return this life's random numbers, for bodies: how long they take may differ from life to life."""
+    return _world.get().random
+
+
+def entered() -> None:
+    """Say that a step's body runs; every body of the tests calls it first."""
+    _world.get().bodies.append((step_key(), attempt()))
+
+
+def note(*what: object) -> None:
+    """Say what the workflow's code sees. It must be the same, at the same place in the log, in every life."""
+    try:
+        strand = current_strand("note")
+        seen = (strand.text, now().isoformat(), *(repr(one) for one in what))
+    except Suspended:
+        return  # what unwinds in a dying process is nobody's history
+    _world.get().trace.append((strand.sequencer.cursor.delivered, seen))
+
+
+# -- what became of a workflow -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Returned:
+    value: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    error: Any
+    """Its `shape`."""
+
+
+@dataclass(frozen=True)
+class WasCancelled:
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class WasKilled:
+    pass
+
+
+@dataclass(frozen=True)
+class GotStuck:
+    problem: NurselogError
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The life ended first."""
+
+
+Outcome = Returned | Raised | WasCancelled | WasKilled | GotStuck | Unfinished
+
+
+def shape(exc: BaseException | None) -> Any:
+    """Return what two errors must share to be the same one: all but tracebacks and context."""
+    if exc is None:
+        return None
+    members = tuple(map(shape, exc.exceptions)) if isinstance(exc, BaseExceptionGroup) else None
+    text = exc.message if isinstance(exc, BaseExceptionGroup) else str(exc)
+    notes = tuple(getattr(exc, "__notes__", ()))
+    return type(exc).__qualname__, text, members, notes, shape(exc.__cause__)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One life, and the whole log at its end."""
+
+    workflow: Workflow[..., Any]
+    rows: tuple[Row, ...]
+    begun_with: int
+    """How many of the rows were there when the life began."""
+    outcome: Outcome
+    bodies: tuple[tuple[str, int], ...]
+    trace: tuple[tuple[int, Any], ...]
+
+    @property
+    def events(self) -> list[Event]:
+        return [decode_event(row.event) for row in self.rows]
+
+    @property
+    def added(self) -> list[Event]:
+        """The events of this life."""
+        return self.events[self.begun_with :]
+
+    @property
+    def moves(self) -> int:
+        """How many of them moved the workflow, or were made by its code: all but the bookkeeping."""
+        return sum(map(_is_move, self.added))
+
+
+def _is_move(event: Event) -> bool:
+    return is_delivered(event) or is_note(event)
+
+
+# -- the world around a workflow -----------------------------------------------------------------
+
+
+class VirtualClock:
+    """UTC that goes with Trio's virtual time."""
+
+    def __init__(self, begin: int) -> None:
+        self._begin = begin
+        self._zero: float | None = None
+
+    def utc(self) -> int:
+        if self._zero is None:
+            self._zero = trio.current_time()
+        return self._begin + round((trio.current_time() - self._zero) * 1e6)
+
+    async def sleep_until(self, due: int) -> None:
+        await trio.lowlevel.checkpoint()
+        while (left := due - self.utc()) > 0:
+            await trio.sleep(left / 1e6)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a life goes. Moves are the events of this life that are not mere bookkeeping."""
+
+    seed: int = 0
+    """Of Trio's scheduler, and of what bodies draw."""
+    cancel_after: int | None = None
+    """Cancel the workflow from outside after so many moves; 0: before anything happens."""
+    close_after: int | None = None
+    """Close the engine after so many moves."""
+    break_after: int | None = None
+    """Break the store after so many moves: what comes later is lost, and the engine ends with an error."""
+    evict_after: float = 1e9
+    """Seconds of idleness after which the workflow leaves memory."""
+    downtime: float = 0.0
+    """Seconds since the last row of the life before."""
+    stuck: bool = False
+    """Whether the workflow was stuck, and an operator lets it go on."""
+    threads: bool = False
+    """Whether bodies run in threads: virtual time then waits a moment before it jumps."""
+
+
+class BenchStore:
+    """A store in memory that begins with a log, and keeps it when it is closed."""
+
+    def __init__(self, clock: VirtualClock, plan: Plan, prefix: Sequence[Row]) -> None:
+        self._inner = open_store("sqlite://", clock=clock)
+        self._plan, self._prefix = plan, prefix
+        self._moves = 0
+        self._moved = trio.Event()
+        self._broken = False
+        self.rows: tuple[Row, ...] = tuple(prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def open(self, lease: Lease) -> None:
+        await self._inner.open(lease)
+        if self._prefix:
+            await self._preload(lease.worker if self._plan.stuck else None)
+
+    async def _preload(self, owner: str | None) -> None:
+        started = decode_event(self._prefix[0].event)
+        assert isinstance(started, Started)
+        at = self._prefix[-1].at
+        creation = Creation(
+            id=ID, name=started.name, digest="", status=Status.RUNNING, owner=owner, at=at, rows=self._prefix
+        )
+        (created,) = (await self._inner.commit(Batch(creations=[creation]))).created
+        key = created.workflow.key
+        if self._plan.stuck:
+            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem="the test says so")
+            await self._inner.commit(Batch(appends=[Append(key=key, standing=standing)]))
+        if self._plan.cancel_after == 0:
+            await self._inner.post(key, "cancel", b'{"reason":"from outside"}')
+
+    async def close(self) -> None:
+        if found := await self._inner.find([ID]):
+            self.rows = tuple(await self._inner.read(found[0].key))
+        await self._inner.close()
+
+    async def commit(self, batch: Batch) -> Receipt:
+        if self._broken:
+            raise StoreCorrupt("broken by the test")
+        receipt = await self._inner.commit(batch)
+        rows = [row for part in (*batch.creations, *batch.appends) for row in part.rows]
+        self._moves += sum(_is_move(decode_event(row.event)) for row in rows)
+        self._moved.set()
+        self._moved = trio.Event()
+        if self._plan.break_after is not None and self._moves >= self._plan.break_after:
+            self._broken = True
+            if self._plan.seed % 2:
+                raise StoreCorrupt("broken by the test, and the answer to a commit was lost")
+        return receipt
+
+    async def moved(self, count: int) -> None:
+        """Wait until so many moves of this life are durable."""
+        while self._moves < count:
+            await self._moved.wait()
+
+
+# -- lives ---------------------------------------------------------------------------------------
+
+
+def run_live(workflow: Workflow[..., Any], args: tuple[Any, ...] = (), **plan: Any) -> Recording:
+    """Run a workflow from its beginning. For the other arguments see `Plan`."""
+    return _run(workflow, args, (), Plan(**plan))
+
+
+def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], **plan: Any) -> Recording:
+    """Go on with a workflow whose log is `prefix`, in a new engine on a new store. See `Plan`."""
+    return _run(workflow, (), tuple(prefix), Plan(**plan))
+
+
+def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row, ...], plan: Plan) -> Recording:
+    world = World(random.Random(plan.seed))
+    begin = prefix[-1].at + round(plan.downtime * 1e6) if prefix else EPOCH
+    store_box: list[BenchStore] = []
+    tally["lives"] += 1
+
+    async def main() -> Outcome:
+        clock = VirtualClock(begin)
+        store_box.append(BenchStore(clock, plan, prefix))
+        with trio.fail_after(FOR_EVER):
+            return await _live(workflow, args, plan, store_box[0], clock)
+
+    trio._core._run._r.seed(plan.seed)
+    token = _world.set(world)
+    try:
+        with _problems() as problems:
+            outcome = trio.run(main, clock=MockClock(autojump_threshold=0.02 if plan.threads else 0))
+    finally:
+        _world.reset(token)
+    if problems:
+        outcome = GotStuck(problems[0])
+    return Recording(
+        workflow, store_box[0].rows, len(prefix), outcome, tuple(world.bodies), tuple(world.trace)
+    )
+
+
+async def _live(
+    workflow: Workflow[..., Any], args: tuple[Any, ...], plan: Plan, store: BenchStore, clock: VirtualClock
+) -> Outcome:
+    outcome: Outcome = Unfinished()
+    try:
+        async with open_engine(store, [workflow], clock=clock, evict_after=plan.evict_after) as engine:
+            handle = await (engine.get(ID) if store.rows else engine.submit(workflow, *args, id=ID))
+            if plan.stuck:
+                await engine.resume(ID)
+            async with trio.open_nursery() as nursery:
+                if plan.cancel_after is not None and not (plan.cancel_after == 0 and store.rows):
+                    nursery.start_soon(_cancel, engine, store, plan.cancel_after)
+                if plan.close_after is not None:
+                    nursery.start_soon(_close, nursery.cancel_scope, store, plan.close_after)
+                outcome = await _outcome(handle)
+                nursery.cancel_scope.cancel()
+    except StoreCorrupt:
+        if plan.break_after is None:
+            raise
+    return outcome
+
+
+async def _cancel(engine: Engine, store: BenchStore, after: int) -> None:
+    await store.moved(after)
+    with suppress(WorkflowEnded):
+        await engine.cancel(ID, "from outside")
+
+
+async def _close(scope: trio.CancelScope, store: BenchStore, after: int) -> None:
+    await store.moved(after)
+    scope.cancel()
+
+
+async def _outcome(handle: WorkflowHandle[Any]) -> Outcome:
+    try:
+        return Returned(await handle.result())
+    except WorkflowCancelled as exc:
+        return WasCancelled(exc.reason)
+    except WorkflowKilled:
+        return WasKilled()
+    except WorkflowStuck as exc:
+        return GotStuck(exc)
+    except EngineClosed:
+        return Unfinished()
+    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
+        return Raised(shape(exc))
+
+
+@contextmanager
+def _problems() -> Iterator[list[NurselogError]]:
+    """Collect what made workflows stuck: the store keeps only its text."""
+    found: list[NurselogError] = []
+    stuck = Sequencer.stuck
+
+    def watched(self: Sequencer, problem: NurselogError) -> None:
+        if not self.suspending:
+            found.append(problem)
+        stuck(self, problem)
+
+    with patch.object(Sequencer, "stuck", watched):
+        yield found

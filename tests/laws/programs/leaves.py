@@ -1,0 +1,243 @@
+"""The leaves of generated programs: each does one thing with what the world has. `run` is workflow code.
+
+Numbers pick: an event, a channel, or (counted back from the newest) a scope or a child. Where there is none to pick,
+the leaf does nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal, TypeAlias, assert_never
+
+import msgspec
+import trio
+
+import nurselog
+from nurselog import Failed
+from nurselog._flow.current import current_strand
+
+from ..harness import note
+from .steps import STEPS
+from .world import World, is_ours, shape
+
+
+class Leaf(msgspec.Struct, frozen=True, tag=str.lower):
+    """The base of all leaves."""
+
+    async def run(self, world: World) -> Any:
+        raise NotImplementedError
+
+
+class Call(Leaf, frozen=True):
+    """Call a step."""
+
+    step: str
+    number: int = 0
+
+    async def run(self, world: World) -> Any:
+        return await STEPS[self.step](self.number)
+
+
+class Checkpoint(Leaf, frozen=True):
+    async def run(self, world: World) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Sleep(Leaf, frozen=True):
+    seconds: float
+    until: bool = False
+
+    async def run(self, world: World) -> None:
+        if self.until:
+            await nurselog.sleep_until(nurselog.now() + timedelta(seconds=self.seconds))
+        else:
+            await nurselog.sleep(self.seconds)
+
+
+class Ask(Leaf, frozen=True):
+    """Ask for what must be the same in each life."""
+
+    what: Literal["now", "rng", "uuid4", "patched"]
+
+    async def run(self, world: World) -> Any:
+        match self.what:
+            case "now":
+                return nurselog.now()
+            case "rng":
+                return nurselog.rng().random()
+            case "uuid4":
+                return nurselog.uuid4()
+            case "patched":
+                return nurselog.patched(f"patch {current_strand('patched').count % 3}")
+
+
+class Raise(Leaf, frozen=True):
+    number: int = 0
+
+    async def run(self, world: World) -> None:
+        raise KeyError(self.number)
+
+
+# -- plain Trio ----------------------------------------------------------------------------------
+
+
+class Event(Leaf, frozen=True):
+    op: Literal["set", "wait"]
+    which: int
+
+    async def run(self, world: World) -> None:
+        event = world.events[self.which]
+        if self.op == "set":
+            event.set()
+        else:
+            await event.wait()
+
+
+class Condition(Leaf, frozen=True):
+    op: Literal["notify", "wait"]
+    which: int
+
+    async def run(self, world: World) -> None:
+        condition = world.conditions[self.which]
+        async with condition:
+            if self.op == "notify":
+                condition.notify()
+            else:
+                await condition.wait()
+
+
+class Channel(Leaf, frozen=True):
+    """Use a memory channel, ours or Trio's."""
+
+    op: Literal["send", "receive", "try send", "try receive", "close sender", "close receiver", "clone"]
+    which: int
+    ours: bool
+
+    async def run(self, world: World) -> Any:
+        sender, receiver = (world.ours if self.ours else world.plain)[self.which]
+        match self.op:
+            case "send":
+                await sender.send(current_strand("send").text)
+            case "receive":
+                return await receiver.receive()
+            case "try send":
+                try:
+                    sender.send_nowait("at once")
+                except trio.WouldBlock:
+                    return "would block"
+            case "try receive":
+                try:
+                    return receiver.receive_nowait()
+                except trio.WouldBlock:
+                    return "would block"
+            case "close sender":
+                sender.close()
+            case "close receiver":
+                receiver.close()
+            case "clone":
+                with sender.clone() as clone:
+                    await clone.send("cloned")
+
+
+# -- scopes and children -------------------------------------------------------------------------
+
+
+class Scope(Leaf, frozen=True):
+    """Do something to any scope, whoever has opened it and whether it is still open or not."""
+
+    op: Literal["cancel", "shield", "unshield", "deadline", "no deadline"]
+    which: int
+
+    async def run(self, world: World) -> Any:
+        scope = world.scope(self.which)
+        match self.op:
+            case _ if scope is None:
+                return None
+            case "cancel":
+                scope.cancel(*["on purpose"][: is_ours(scope)])
+            case "shield" | "unshield":
+                scope.shield = self.op == "shield"
+            case "deadline" if is_ours(scope):
+                scope.deadline = nurselog.now() + timedelta(milliseconds=2)
+            case "no deadline" if is_ours(scope):
+                scope.deadline = None
+        return scope.cancel_called
+
+
+class Child(Leaf, frozen=True):
+    """Do something with any child, in its nursery or outside."""
+
+    op: Literal["result", "receive", "cancel", "outcome", "status"]
+    which: int
+
+    async def run(self, world: World) -> Any:
+        handle = world.handle(self.which)
+        if handle is None:
+            return None
+        match self.op:
+            case "result":
+                return await handle.result()
+            case "receive":
+                return await handle.receive()
+            case "cancel":
+                handle.cancel("not needed")
+            case "outcome":
+                return handle.outcome
+            case "status":
+                return handle.status
+        return handle.path
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One case of a select."""
+
+    kind: Literal["child", "channel", "after"]
+    which: int
+
+    def of(self, world: World) -> Any:
+        match self.kind:
+            case "child":
+                return world.handle(self.which)
+            case "channel":
+                return world.ours[self.which % len(world.ours)][1]
+            case "after":
+                return nurselog.after(self.which / 1000)
+
+
+class Select(Leaf, frozen=True):
+    cases: tuple[Case, ...]
+    unwrap: bool = False
+
+    async def run(self, world: World) -> Any:
+        cases = [case for one in self.cases if (case := one.of(world)) is not None]
+        if not cases:
+            return None
+        selected = await nurselog.select(*cases)
+        note("selected", selected.index, selected.outcome)
+        return selected.unwrap() if self.unwrap else selected.index
+
+
+class Several(Leaf, frozen=True):
+    """Wait for the newest children."""
+
+    op: Literal["gather", "as completed", "all"]
+    count: int
+
+    async def run(self, world: World) -> Any:
+        handles = world.handles[-self.count :]
+        match self.op:
+            case "gather":
+                return await nurselog.gather(*handles)
+            case "as completed":
+                return [(one.path, repr(one.outcome)) async for one in nurselog.as_completed(*handles)]
+            case "all":
+                outcomes = [await one.receive() for one in handles]
+                return [shape(one.error) if isinstance(one, Failed) else one for one in outcomes]
+            case _:
+                assert_never(self.op)
+
+
+LEAVES = (Call, Checkpoint, Sleep, Ask, Raise, Event, Condition, Channel, Scope, Child, Select, Several)
+AnyLeaf: TypeAlias = (
+    Call | Checkpoint | Sleep | Ask | Raise | Event | Condition | Channel | Scope | Child | Select | Several
+)

@@ -1,0 +1,260 @@
+"""Where jobs run, and what Trio sees of it."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from nurselog._errors import StoreUnavailable
+from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
+from nurselog._stores.sqlite import open_sqlite
+from nurselog.abc import Append, Batch, Filter, Lease, WorkflowKey
+from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, opened, rows
+
+NAME = "nurselog test"
+
+
+def threads(name: str = NAME) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+@contextmanager
+def ended_threads(name: str) -> Iterator[None]:
+    """See that the threads that are started inside have ended."""
+    yield
+    for thread in threads(name):
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(params=[InlineExecutor, lambda: ThreadExecutor(NAME)], ids=["inline", "thread"])
+async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
+    make: Callable[[], Executor] = request.param
+    async with started(make()) as executor:
+        yield executor
+
+
+@asynccontextmanager
+async def started(executor: Executor) -> AsyncIterator[Executor]:
+    with ended_threads(NAME):
+        executor.start()
+        yield executor
+        executor.stop()
+
+
+class Thing:
+    """Something a reference can be held to."""
+
+
+async def test_a_job_gives_its_result_or_its_error(executor: Executor) -> None:
+    assert await executor.run(lambda: 5) == 5
+    with pytest.raises(KeyError, match="missing"):
+        await executor.run(lambda: dict[str, int]()["missing"])
+    assert await executor.run(lambda: 6) == 6
+
+
+async def test_jobs_run_one_after_another_in_one_thread(executor: Executor) -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def run(number: int) -> None:
+        await executor.run(lambda: seen.append((number, threading.get_ident())))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(run, number)
+    assert sorted(number for number, _ in seen) == list(range(20))
+    assert len({thread for _, thread in seen}) == 1
+
+
+async def test_a_cancelled_call_does_not_begin(executor: Executor) -> None:
+    ran: list[int] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await executor.run(lambda: ran.append(1))
+    assert scope.cancelled_caught
+    assert await executor.run(lambda: ran) == []
+
+
+async def test_a_call_that_has_begun_ends() -> None:
+    token, begun, may_end = trio.lowlevel.current_trio_token(), trio.Event(), threading.Event()
+
+    def job() -> str:
+        token.run_sync_soon(begun.set)
+        assert may_end.wait(10)
+        return "done"
+
+    results: list[str] = []
+
+    async def call(executor: Executor, scope: trio.CancelScope) -> None:
+        with scope:
+            results.append(await executor.run(job))
+
+    scope = trio.CancelScope()
+    async with started(ThreadExecutor(NAME)) as executor, trio.open_nursery() as nursery:
+        nursery.start_soon(call, executor, scope)
+        await begun.wait()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not results
+        may_end.set()
+    assert results == ["done"]
+    assert not scope.cancelled_caught
+
+
+async def test_no_interrupt_comes_into_a_job() -> None:
+    """A KeyboardInterrupt there would leave a transaction open."""
+    assert await InlineExecutor().run(trio.lowlevel.currently_ki_protected)
+    assert not trio.lowlevel.currently_ki_protected()
+
+
+async def test_no_interrupt_comes_between_an_order_and_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyboardInterrupt there would leave an answer for a task that waits elsewhere."""
+    protected: list[bool] = []
+
+    class Orders(queue.SimpleQueue[object]):
+        def put(self, item: object, *_: object) -> None:  # type: ignore[override]  # called with one argument
+            protected.append(trio.lowlevel.currently_ki_protected())
+            super().put(item)
+
+    executor = ThreadExecutor(NAME)
+    monkeypatch.setattr(executor, "_orders", Orders())
+    async with started(executor):
+        await executor.run(lambda: None)
+        assert protected == [True]
+
+
+async def test_nothing_of_a_job_is_kept() -> None:
+    async with started(ThreadExecutor(NAME)) as executor:
+        thing = await executor.run(Thing)
+        seen = weakref.ref(thing)
+        del thing
+        await executor.run(lambda: None)
+        gc.collect()
+        assert seen() is None
+
+
+async def test_a_disk_that_hangs_keeps_no_interpreter_from_exiting() -> None:
+    async with started(ThreadExecutor(NAME)):
+        [thread] = threads()
+        assert thread.daemon
+
+
+def test_a_thread_ends_when_trio_is_gone() -> None:
+    """Nobody can close its store any more."""
+    gone = trio.run(finished)
+    executor = ThreadExecutor(NAME)
+    with ended_threads(NAME):
+        executor.start()
+        executor._orders.put(_Order(lambda: None, *gone))
+
+
+async def finished() -> tuple[trio.lowlevel.Task, trio.lowlevel.TrioToken]:
+    return trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+
+
+# -- a store in Trio
+
+
+async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
+    store = open_sqlite(url, clock=clock)
+    key = WorkflowKey(1)
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.open(Lease(worker="a", duration=LONG)),
+        lambda: store.commit(Batch(creations=[creation("one", 7, owner="a")])),
+        lambda: store.commit(Batch(appends=[Append(key=key, rows=rows(2, 2, 7))])),
+        lambda: store.commit(Batch()),
+        lambda: claim_due(store, "a"),
+        store.renew,
+        store.changed,
+        lambda: store.post(key, "note", b""),
+        store.messages,
+        lambda: store.find(["one"]),
+        lambda: store.list(Filter()),
+        lambda: store.read(key),
+        lambda: store.next_due(frozenset()),
+        store.close,
+        store.close,
+    ]
+    for call in calls:
+        with trio.testing.assert_checkpoints():
+            await call()
+
+
+async def test_a_cancelled_call_has_no_effect(url: str) -> None:
+    async with opened(url) as store:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await create(store, creation("one"))
+        assert scope.cancelled_caught
+        assert await store.find(["one"]) == []
+
+
+async def test_opening_can_be_cancelled(file_url: str, clock: FakeClock) -> None:
+    with ended_threads(f"nurselog {file_url}"):
+        store = open_sqlite(file_url, clock=clock)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await store.open(Lease(worker="a", duration=LONG))
+        assert scope.cancelled_caught
+        await store.open(Lease(worker="a", duration=LONG))
+        await store.close()
+
+
+async def test_closing_cannot(file_url: str, clock: FakeClock, tmp_path: Path) -> None:
+    """It closes first, and is cancelled then."""
+    with ended_threads(f"nurselog {file_url}"):
+        store = open_sqlite(file_url, clock=clock)
+        await store.open(Lease(worker="a", duration=LONG))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await store.close()
+        assert scope.cancelled_caught
+    assert [file.name for file in tmp_path.iterdir()] == ["store.db"]
+
+
+async def test_a_store_that_is_closed_or_not_opened_has_no_thread(file_url: str, tmp_path: Path) -> None:
+    name = f"nurselog {file_url}"
+    with ended_threads(name):
+        async with opened(file_url):
+            assert len(threads(name)) == 1
+    missing = f"sqlite:///{tmp_path}/missing/store.db"
+    with ended_threads(f"nurselog {missing}"), pytest.raises(StoreUnavailable):
+        async with opened(missing):
+            pytest.fail("opened in a folder that is not there")
+    assert not threads(name)
+
+
+async def test_calls_from_many_tasks(url: str) -> None:
+    async with opened(url) as store:
+        keys = await create(store, *(creation(f"w{number}", 7, owner="a") for number in range(10)))
+
+        async def work(key: WorkflowKey) -> None:
+            for seq in range(2, 12):
+                assert not await append(store, Append(key=key, rows=rows(seq, seq, 7)))
+                assert len(await store.read(key)) == seq
+
+        async with trio.open_nursery() as nursery:
+            for key in keys:
+                nursery.start_soon(work, key)
+
+
+async def test_a_virtual_clock_does_not_jump_while_a_commit_is_under_way(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened("sqlite://") as store, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep, 10)
+        before = trio.current_time()
+        [key] = await create(store, creation("one", 7, owner="a"))
+        for seq in range(2, 50):
+            await append(store, Append(key=key, rows=rows(seq, seq, 7)))
+        assert trio.current_time() == before
+        assert autojump_clock.autojump_threshold == 0

@@ -1,0 +1,199 @@
+"""What goes wrong with files and disks, provoked for real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from nurselog._stores import open_store
+from nurselog._stores._sqlite import faults, schema
+from nurselog.abc import Append, Lease, WorkflowKey
+from tests.stores.kit import (
+    LONG,
+    FakeClock,
+    append,
+    connection_of,
+    create,
+    creation,
+    database,
+    opened,
+    opened_inline,
+    row,
+    rows,
+)
+
+ME = Lease(worker="a", duration=LONG)
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """Make a folder, and be somebody whom the system can refuse something, also where the tests run as root."""
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    if root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for locks."""
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT", 0.02)
+
+
+async def test_a_folder_that_is_read_only(unprivileged: Path, clock: FakeClock) -> None:
+    unprivileged.chmod(0o500)
+    with pytest.raises(StoreReadOnly, match="folder is read-only"):
+        await open_store(f"sqlite:///{unprivileged}/store.db", clock=clock).open(ME)
+
+
+async def test_a_file_that_is_read_only(unprivileged: Path, clock: FakeClock) -> None:
+    url = f"sqlite:///{unprivileged}/store.db"
+    async with opened(url, clock) as store:
+        await create(store, creation("one"))
+    (unprivileged / "store.db").chmod(0o400)
+    with pytest.raises(StoreReadOnly, match="read-only"):
+        await open_store(url, clock=clock).open(ME)
+
+
+async def test_a_file_that_becomes_read_only(file_url: str) -> None:
+    async with opened_inline(file_url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        connection_of(store).execute("PRAGMA query_only = on")
+        with pytest.raises(StoreReadOnly):
+            await append(store, Append(key=key, rows=rows(2, 2, 7)))
+        connection_of(store).execute("PRAGMA query_only = off")
+        assert not await append(store, Append(key=key, rows=rows(2, 2, 7)))
+
+
+async def test_a_full_disk_loses_nothing(file_url: str) -> None:
+    async with opened_inline(file_url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        [(pages,)] = connection_of(store).execute("PRAGMA page_count")
+        connection_of(store).execute(f"PRAGMA max_page_count = {pages + 1}")
+        large = [row(2, 7, value=bytes(100_000)), *rows(3, 4, 7)]
+        batches = [[Append(key=key, rows=large)], [Append(key=key, rows=large), Append(key=WorkflowKey(99))]]
+        for batch in batches:
+            with pytest.raises(StoreUnavailable, match="no room"):
+                await append(store, *batch)
+            assert await store.read(key) == rows(1, 1, 7)
+        connection_of(store).execute("PRAGMA max_page_count = 100000")
+        assert await append(store, *batches[1]) == {99}
+        assert (await store.read(key))[1:] == large
+
+
+async def test_a_lock_that_somebody_keeps(path: Path, file_url: str, hasty: None) -> None:
+    async with opened(file_url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        with database(path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for batch in ([Append(key=key, rows=rows(2, 2, 7))], [Append(key=key)]):
+                with pytest.raises(StoreUnavailable, match="lock"):
+                    await append(store, *batch)
+            assert await store.read(key) == rows(1, 1, 7), "reading goes on"
+        assert not await append(store, Append(key=key, rows=rows(2, 2, 7)))
+
+
+async def test_opening_under_a_lock(path: Path, file_url: str, clock: FakeClock, hasty: None) -> None:
+    with database(path) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match="lock"):
+            await open_store(file_url, clock=clock).open(ME)
+    async with opened(file_url):
+        pass
+
+
+def test_the_switch_to_the_write_ahead_log_waits_for_others(path: Path) -> None:
+    """SQLite itself does not."""
+    tries = 0
+
+    class Blocked(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+            nonlocal tries
+            if sql.startswith("PRAGMA journal_mode"):
+                tries += 1
+                if tries == 1:
+                    with database(path) as other:
+                        other.execute("BEGIN EXCLUSIVE")
+                        return super().execute(sql)
+            return super().execute(sql, *parameters)  # type: ignore[arg-type]  # passed on as they are
+
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0, factory=Blocked)
+    assert schema._start_write_ahead(connection) == "wal"
+    assert tries == 2
+    connection.close()
+
+
+def test_the_switch_to_the_write_ahead_log_fails_for_other_reasons_at_once(path: Path) -> None:
+    path.write_text("Dear diary,\n" * 1000)
+    with database(path) as connection, pytest.raises(sqlite3.DatabaseError) as caught:
+        schema._start_write_ahead(connection)
+    assert caught.value.sqlite_errorcode == sqlite3.SQLITE_NOTADB
+
+
+async def test_a_damaged_file(path: Path, file_url: str, clock: FakeClock) -> None:
+    async with opened(file_url, clock) as store:
+        await create(store, *(creation(f"w{number}", length=20) for number in range(100)))
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xa5" * len(content[8192:])
+    path.write_bytes(content)
+    with pytest.raises(StoreCorrupt, match="damaged"):
+        async with opened(file_url, clock) as store:
+            await store.find(["w1"])
+
+
+async def test_a_row_that_nurselog_never_writes(path: Path, file_url: str) -> None:
+    async with opened(file_url) as store:
+        await create(store, creation("one"))
+        with database(path) as connection:
+            connection.execute("UPDATE workflow SET status = 'dreaming'")
+        with pytest.raises(StoreCorrupt, match="dreaming"):
+            await store.find(["one"])
+
+
+async def test_what_nobody_expects(file_url: str) -> None:
+    async with opened_inline(file_url) as store:
+        connection_of(store).execute("ALTER TABLE log RENAME TO mislaid")
+        with pytest.raises(StoreError, match="SQLITE_ERROR") as caught:
+            await store.read(WorkflowKey(1))
+        assert type(caught.value) is StoreError
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+
+
+def test_an_error_of_the_module_itself_has_no_code() -> None:
+    error = faults.translate(sqlite3.ProgrammingError("one thing"), "url")
+    assert type(error) is StoreError
+    assert "ProgrammingError: one thing" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreUnavailable),
+        (sqlite3.SQLITE_BUSY_RECOVERY, StoreUnavailable),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreUnavailable),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, StoreUnavailable),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, StoreReadOnly),
+        (sqlite3.SQLITE_CORRUPT_INDEX, StoreCorrupt),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, StoreError),
+    ],
+)
+def test_extended_codes_mean_what_their_primary_ones_mean(code: int, expected: type[StoreError]) -> None:
+    error = sqlite3.OperationalError("text that nobody reads")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
+    assert type(faults.translate(error, "url")) is expected

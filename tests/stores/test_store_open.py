@@ -1,0 +1,264 @@
+"""Addresses, opening and closing, and what happens to the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from nurselog._errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable, UsageError
+from nurselog._stores import Synchronous, open_store
+from nurselog._stores._sqlite import schema
+from nurselog.abc import Batch, Filter, Lease
+from tests.stores.kit import LONG, FakeClock, connection_of, create, creation, database, opened, opened_inline
+
+ME = Lease(worker="a", duration=LONG)
+
+# -- addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "store.db",
+        "sqlite:",
+        "sqlite:store.db",
+        "sqlite:/",
+        "sqlite:///",
+        "sqlite://store.db",
+        "sqlite://host/store.db",
+        "sqlite:///:memory:",
+        "sqlite:///store.db?mode=ro",
+        "sqlite:///store\0.db",
+        "SQLITE:///store.db",
+        "oracle://store.db",
+    ],
+)
+def test_an_address_that_points_nowhere(url: str, clock: FakeClock) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_store(url, clock=clock)
+    assert repr(url) in str(caught.value)
+
+
+async def test_a_relative_address_is_where_it_was_when_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///relative.db", clock=clock)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    await store.open(ME)
+    await store.close()
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["relative.db"]
+    assert list(elsewhere.iterdir()) == []
+
+
+async def test_a_file_name_is_taken_as_it_is(tmp_path: Path, clock: FakeClock) -> None:
+    path = tmp_path / "a b%20#\u00fc.db"
+    async with opened(f"sqlite:///{path}", clock):
+        assert path.exists()
+
+
+# -- opening and closing
+
+
+async def test_what_is_not_open(url: str, clock: FakeClock) -> None:
+    store = open_store(url, clock=clock)
+    with pytest.raises(UsageError, match="not open"):
+        await store.renew()
+    await store.close()
+    await store.open(ME)
+    with pytest.raises(UsageError, match="open already"):
+        await store.open(ME)
+    await store.close()
+    await store.close()
+    with pytest.raises(UsageError, match="not open"):
+        await store.commit(Batch())
+
+
+async def test_a_file_is_opened_again(file_url: str, clock: FakeClock) -> None:
+    store = open_store(file_url, clock=clock)
+    for number in range(2):
+        await store.open(ME)
+        assert len(await store.list(Filter())) == number
+        await store.commit(Batch(creations=[creation(f"w{number}")]))
+        await store.close()
+
+
+async def test_what_is_in_memory_goes(clock: FakeClock) -> None:
+    store = open_store("sqlite://", clock=clock)
+    for _ in range(2):
+        await store.open(ME)
+        assert await store.list(Filter()) == []
+        await store.commit(Batch(creations=[creation("one")]))
+        await store.close()
+
+
+async def test_opening_may_be_tried_again(tmp_path: Path, clock: FakeClock) -> None:
+    folder = tmp_path / "later"
+    store = open_store(f"sqlite:///{folder}/store.db", clock=clock)
+    with pytest.raises(StoreUnavailable, match="does its folder exist"):
+        await store.open(ME)
+    folder.mkdir()
+    await store.open(ME)
+    await store.close()
+
+
+async def test_closing_closes_even_if_the_worker_cannot_be_removed(path: Path, file_url: str, clock: FakeClock) -> None:
+    store = open_store(file_url, clock=clock)
+    await store.open(ME)
+    with database(path) as connection:
+        connection.execute("ALTER TABLE worker RENAME TO mislaid")
+    with pytest.raises(StoreError):
+        await store.close()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with pytest.raises(UsageError, match="not open"):
+        await store.renew()
+
+
+@pytest.mark.parametrize(("synchronous", "number"), [(Synchronous.FULL, 2), (Synchronous.NORMAL, 1)])
+async def test_settings_of_a_file(path: Path, clock: FakeClock, synchronous: Synchronous, number: int) -> None:
+    connection = schema.connect(schema.Location("", path), synchronous)
+    settings = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "application_id", "user_version")
+    }
+    connection.close()
+    assert settings == {
+        "journal_mode": "wal",
+        "synchronous": number,
+        "wal_autocheckpoint": schema.CHECKPOINT_PAGES,
+        "application_id": schema.APPLICATION_ID,
+        "user_version": len(schema.load_migrations()),
+    }
+
+
+# -- whose file it is
+
+
+async def test_another_application_s_database_stays_as_it_is(path: Path, file_url: str, clock: FakeClock) -> None:
+    with database(path) as connection:
+        connection.execute("CREATE TABLE recipe (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="another application"):
+        await open_store(file_url, clock=clock).open(ME)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("pragma", ["application_id", "user_version"])
+async def test_another_application_s_empty_database(path: Path, file_url: str, clock: FakeClock, pragma: str) -> None:
+    with database(path) as connection:
+        connection.execute(f"PRAGMA {pragma} = 7")
+    with pytest.raises(StoreCorrupt, match="another application"):
+        await open_store(file_url, clock=clock).open(ME)
+
+
+async def test_an_empty_file_is_taken(path: Path, file_url: str) -> None:
+    path.touch()
+    async with opened(file_url) as store:
+        await create(store, creation("one"))
+
+
+async def test_a_file_that_is_no_database(path: Path, file_url: str, clock: FakeClock) -> None:
+    path.write_text("Dear diary,\n" * 1000)
+    with pytest.raises(StoreCorrupt, match="no SQLite database"):
+        await open_store(file_url, clock=clock).open(ME)
+
+
+async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: FakeClock) -> None:
+    async with opened(file_url):
+        pass
+    known = len(schema.load_migrations())
+    with database(path) as connection:
+        connection.execute(f"PRAGMA user_version = {known + 1}")
+    before = path.read_bytes()
+    with pytest.raises(StoreTooNew) as caught:
+        await open_store(file_url, clock=clock).open(ME)
+    assert (caught.value.found, caught.value.known, caught.value.url) == (known + 1, known, file_url)
+    assert path.read_bytes() == before
+
+
+async def test_an_old_sqlite_is_refused(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "OLDEST", (99, 1))
+    with pytest.raises(StoreError, match=r"needs SQLite 99\.1"):
+        await open_store("sqlite://", clock=clock).open(ME)
+
+
+def test_no_write_ahead_log(path: Path) -> None:
+    """Where memory cannot be shared, SQLite has none, and says so only by the mode that it chooses."""
+    connection = sqlite3.connect(f"file:{path}?vfs=unix-dotfile", uri=True, isolation_level=None)
+    with pytest.raises(StoreError, match="no write-ahead log"):
+        schema._configure(connection, "url", Synchronous.FULL)
+    connection.close()
+
+
+# -- migrations
+
+FIRST = "-- A comment; with a semicolon.\nCREATE TABLE one (a TEXT DEFAULT ';');\nCREATE TABLE other (b);\n"
+SECOND = "ALTER TABLE one ADD COLUMN c;\nINSERT INTO one (a, c) VALUES ('x;y', 2);\n"
+
+
+def tables(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master ORDER BY name")]
+
+
+def test_the_scripts_are_numbered_without_gaps() -> None:
+    folder = Path(schema.__file__).parents[1] / "sql"
+    names = sorted(script.name for script in folder.glob("sqlite_*.sql"))
+    assert names == [f"sqlite_{number:04}.sql" for number in range(1, len(names) + 1)]
+    assert len(schema.load_migrations()) == len(names)
+
+
+def test_migrations_are_applied_once_each(path: Path) -> None:
+    with database(path) as connection:
+        schema.migrate(connection, "url", [FIRST])
+        assert tables(connection) == ["one", "other"]
+        schema.migrate(connection, "url", [FIRST, SECOND])
+        schema.migrate(connection, "url", [FIRST, SECOND])
+        assert connection.execute("SELECT a, c FROM one").fetchall() == [("x;y", 2)]
+        assert schema.check_version(connection, "url", 2) == 2
+
+
+def test_a_migration_is_applied_whole_or_not_at_all(path: Path) -> None:
+    with database(path) as connection:
+        with pytest.raises(sqlite3.OperationalError):
+            schema.migrate(connection, "url", [FIRST, SECOND + "CREATE TABLE one (again);\n"])
+        assert not connection.in_transaction
+        assert schema.check_version(connection, "url", 2) == 1
+        assert connection.execute("SELECT * FROM one").fetchall() == []
+        schema.migrate(connection, "url", [FIRST, SECOND])
+        assert connection.execute("SELECT a, c FROM one").fetchall() == [("x;y", 2)]
+
+
+class FasterOther(sqlite3.Connection):
+    """Lets another process migrate between the look at the version and the lock."""
+
+    path: Path
+
+    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        if sql == "BEGIN IMMEDIATE":
+            with database(self.path) as other:
+                schema.migrate(other, "url", [FIRST, SECOND])
+        return super().execute(sql, *parameters)  # type: ignore[arg-type]  # passed on as they are
+
+
+def test_another_process_may_be_faster(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None, factory=FasterOther)
+    connection.path = path
+    schema.migrate(connection, "url", [FIRST, SECOND])
+    assert connection.execute("SELECT a, c FROM one").fetchall() == [("x;y", 2)]
+    connection.close()
+
+
+async def test_a_connection_is_closed_when_opening_fails(path: Path, file_url: str) -> None:
+    """Else it would keep the file, and Python would warn."""
+    async with opened_inline(file_url) as store:
+        connection_of(store).execute("DROP TABLE worker")
+        with pytest.raises(StoreError):
+            async with opened(file_url, worker="b"):
+                pytest.fail("opened without a table of workers")
+        connection_of(store).execute("CREATE TABLE worker (id, expires_at, pid, host, beacon)")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
