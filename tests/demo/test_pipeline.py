@@ -76,7 +76,7 @@ async def test_a_file_that_nobody_delivers_in_time_fails_and_leaves_nothing(
     async with trio.open_nursery() as nursery:
         job = one_job(files, await start(nursery, source, Fault.STALL, Fault.STALL), layout)
         async with open_engine(layout.store) as engine:
-            with pytest.raises(NobodyDelivered):
+            with pytest.RaisesGroup(NobodyDelivered):
                 await engine.run(mirror_package, job, id="json")
         nursery.cancel_scope.cancel()
     assert verify(layout, source, files) == [

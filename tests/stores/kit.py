@@ -29,6 +29,9 @@ class FakeClock:
     def utc(self) -> int:
         return self.now
 
+    async def sleep_until(self, due: int) -> None:
+        raise AssertionError(f"a store waits for no clock, and somebody waits until {due}")
+
 
 def row(seq: int, writer: int, *, at: int = 0, event: bytes = EVENT, value: bytes | None = None) -> Row:
     return Row(seq, at, seq - 1, writer, event, value)
@@ -39,7 +42,7 @@ def rows(first: int, last: int, writer: int) -> list[Row]:
 
 
 def creation(
-    id: str,  # noqa: A002 - the record's own name
+    id: str,
     writer: int = 1,
     *,
     name: str = "work",
@@ -73,7 +76,7 @@ async def claim_keys(store: SqliteStore, worker: str, *keys: WorkflowKey) -> Seq
     return await store.claim(Wanted(worker=worker, names=frozenset(), limit=1000, keys=frozenset(keys)))
 
 
-async def look(store: SqliteStore, id: str) -> Workflow:  # noqa: A002 - the record's own name
+async def look(store: SqliteStore, id: str) -> Workflow:
     [found] = await store.find([id])
     return found
 
@@ -122,5 +125,23 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def files(folder: Path) -> list[str]:
+    """Name the files in a folder."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def restrict(path: Path, mode: int) -> None:
+    """Let nobody write to a file or a folder."""
+    path.chmod(mode)
+
+
 def beacons(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*-beacon-*"))
+    return [name for name in files(folder) if "-beacon-" in name]

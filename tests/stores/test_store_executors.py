@@ -18,7 +18,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
 from nurselog._stores.sqlite import open_sqlite
 from nurselog.abc import Append, Batch, Filter, Lease, WorkflowKey
-from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, opened, rows
+from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows
 
 NAME = "nurselog test"
 
@@ -121,7 +121,7 @@ async def test_no_interrupt_comes_between_an_order_and_the_wait(monkeypatch: pyt
     protected: list[bool] = []
 
     class Orders(queue.SimpleQueue[object]):
-        def put(self, item: object, *_: object) -> None:  # type: ignore[override]  # called with one argument
+        def put(self, item: object, *_: object) -> None:
             protected.append(trio.lowlevel.currently_ki_protected())
             super().put(item)
 
@@ -218,7 +218,7 @@ async def test_closing_cannot(file_url: str, clock: FakeClock, tmp_path: Path) -
             scope.cancel()
             await store.close()
         assert scope.cancelled_caught
-    assert [file.name for file in tmp_path.iterdir()] == ["store.db"]
+    assert files(tmp_path) == ["store.db"]
 
 
 async def test_a_store_that_is_closed_or_not_opened_has_no_thread(file_url: str, tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ from tests.stores.kit import (
     FakeClock,
     append,
     connection_of,
+    content,
     create,
     creation,
     database,
     opened,
     opened_inline,
+    overwrite,
+    restrict,
     row,
     rows,
 )
@@ -57,7 +60,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_folder_that_is_read_only(unprivileged: Path, clock: FakeClock) -> None:
-    unprivileged.chmod(0o500)
+    restrict(unprivileged, 0o500)
     with pytest.raises(StoreReadOnly, match="folder is read-only"):
         await open_store(f"sqlite:///{unprivileged}/store.db", clock=clock).open(ME)
 
@@ -66,7 +69,7 @@ async def test_a_file_that_is_read_only(unprivileged: Path, clock: FakeClock) ->
     url = f"sqlite:///{unprivileged}/store.db"
     async with opened(url, clock) as store:
         await create(store, creation("one"))
-    (unprivileged / "store.db").chmod(0o400)
+    restrict(unprivileged / "store.db", 0o400)
     with pytest.raises(StoreReadOnly, match="read-only"):
         await open_store(url, clock=clock).open(ME)
 
@@ -97,7 +100,8 @@ async def test_a_full_disk_loses_nothing(file_url: str) -> None:
         assert (await store.read(key))[1:] == large
 
 
-async def test_a_lock_that_somebody_keeps(path: Path, file_url: str, hasty: None) -> None:
+@pytest.mark.usefixtures("hasty")
+async def test_a_lock_that_somebody_keeps(path: Path, file_url: str) -> None:
     async with opened(file_url) as store:
         [key] = await create(store, creation("one", 7, owner="a"))
         with database(path) as connection:
@@ -109,7 +113,8 @@ async def test_a_lock_that_somebody_keeps(path: Path, file_url: str, hasty: None
         assert not await append(store, Append(key=key, rows=rows(2, 2, 7)))
 
 
-async def test_opening_under_a_lock(path: Path, file_url: str, clock: FakeClock, hasty: None) -> None:
+@pytest.mark.usefixtures("hasty")
+async def test_opening_under_a_lock(path: Path, file_url: str, clock: FakeClock) -> None:
     with database(path) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreUnavailable, match="lock"):
@@ -149,9 +154,8 @@ def test_the_switch_to_the_write_ahead_log_fails_for_other_reasons_at_once(path:
 async def test_a_damaged_file(path: Path, file_url: str, clock: FakeClock) -> None:
     async with opened(file_url, clock) as store:
         await create(store, *(creation(f"w{number}", length=20) for number in range(100)))
-    content = bytearray(path.read_bytes())
-    content[8192:] = b"\xa5" * len(content[8192:])
-    path.write_bytes(content)
+    whole = content(path)
+    overwrite(path, whole[:8192] + b"\xa5" * len(whole[8192:]))
     with pytest.raises(StoreCorrupt, match="damaged"):
         async with opened(file_url, clock) as store:
             await store.find(["w1"])

@@ -6,12 +6,25 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import trio
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable, UsageError
 from nurselog._stores import Synchronous, open_store
 from nurselog._stores._sqlite import schema
 from nurselog.abc import Batch, Filter, Lease
-from tests.stores.kit import LONG, FakeClock, connection_of, create, creation, database, opened, opened_inline
+from tests.stores.kit import (
+    LONG,
+    FakeClock,
+    connection_of,
+    content,
+    create,
+    creation,
+    database,
+    files,
+    opened,
+    opened_inline,
+    overwrite,
+)
 
 ME = Lease(worker="a", duration=LONG)
 
@@ -47,19 +60,18 @@ async def test_a_relative_address_is_where_it_was_when_it_was_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store = open_store("sqlite:///relative.db", clock=clock)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    elsewhere = trio.Path(tmp_path) / "elsewhere"
+    await elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     await store.open(ME)
     await store.close()
-    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["relative.db"]
-    assert list(elsewhere.iterdir()) == []
+    assert files(tmp_path) == ["relative.db"]
 
 
 async def test_a_file_name_is_taken_as_it_is(tmp_path: Path, clock: FakeClock) -> None:
     path = tmp_path / "a b%20#\u00fc.db"
     async with opened(f"sqlite:///{path}", clock):
-        assert path.exists()
+        assert path.name in files(tmp_path)
 
 
 # -- opening and closing
@@ -98,11 +110,11 @@ async def test_what_is_in_memory_goes(clock: FakeClock) -> None:
 
 
 async def test_opening_may_be_tried_again(tmp_path: Path, clock: FakeClock) -> None:
-    folder = tmp_path / "later"
+    folder = trio.Path(tmp_path) / "later"
     store = open_store(f"sqlite:///{folder}/store.db", clock=clock)
     with pytest.raises(StoreUnavailable, match="does its folder exist"):
         await store.open(ME)
-    folder.mkdir()
+    await folder.mkdir()
     await store.open(ME)
     await store.close()
 
@@ -114,13 +126,13 @@ async def test_closing_closes_even_if_the_worker_cannot_be_removed(path: Path, f
         connection.execute("ALTER TABLE worker RENAME TO mislaid")
     with pytest.raises(StoreError):
         await store.close()
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert files(path.parent) == [path.name]
     with pytest.raises(UsageError, match="not open"):
         await store.renew()
 
 
 @pytest.mark.parametrize(("synchronous", "number"), [(Synchronous.FULL, 2), (Synchronous.NORMAL, 1)])
-async def test_settings_of_a_file(path: Path, clock: FakeClock, synchronous: Synchronous, number: int) -> None:
+def test_settings_of_a_file(path: Path, synchronous: Synchronous, number: int) -> None:
     connection = schema.connect(schema.Location("", path), synchronous)
     settings = {
         name: connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -142,10 +154,10 @@ async def test_settings_of_a_file(path: Path, clock: FakeClock, synchronous: Syn
 async def test_another_application_s_database_stays_as_it_is(path: Path, file_url: str, clock: FakeClock) -> None:
     with database(path) as connection:
         connection.execute("CREATE TABLE recipe (title TEXT)")
-    before = path.read_bytes()
+    before = content(path)
     with pytest.raises(StoreCorrupt, match="another application"):
         await open_store(file_url, clock=clock).open(ME)
-    assert path.read_bytes() == before
+    assert content(path) == before
 
 
 @pytest.mark.parametrize("pragma", ["application_id", "user_version"])
@@ -157,13 +169,13 @@ async def test_another_application_s_empty_database(path: Path, file_url: str, c
 
 
 async def test_an_empty_file_is_taken(path: Path, file_url: str) -> None:
-    path.touch()
+    overwrite(path, b"")
     async with opened(file_url) as store:
         await create(store, creation("one"))
 
 
 async def test_a_file_that_is_no_database(path: Path, file_url: str, clock: FakeClock) -> None:
-    path.write_text("Dear diary,\n" * 1000)
+    overwrite(path, b"Dear diary,\n" * 1000)
     with pytest.raises(StoreCorrupt, match="no SQLite database"):
         await open_store(file_url, clock=clock).open(ME)
 
@@ -174,11 +186,11 @@ async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: Fa
     known = len(schema.load_migrations())
     with database(path) as connection:
         connection.execute(f"PRAGMA user_version = {known + 1}")
-    before = path.read_bytes()
+    before = content(path)
     with pytest.raises(StoreTooNew) as caught:
         await open_store(file_url, clock=clock).open(ME)
     assert (caught.value.found, caught.value.known, caught.value.url) == (known + 1, known, file_url)
-    assert path.read_bytes() == before
+    assert content(path) == before
 
 
 async def test_an_old_sqlite_is_refused(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,4 +273,4 @@ async def test_a_connection_is_closed_when_opening_fails(path: Path, file_url: s
             async with opened(file_url, worker="b"):
                 pytest.fail("opened without a table of workers")
         connection_of(store).execute("CREATE TABLE worker (id, expires_at, pid, host, beacon)")
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert files(path.parent) == [path.name]

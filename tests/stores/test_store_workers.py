@@ -23,13 +23,14 @@ from tests.stores.kit import (
     create,
     creation,
     database,
+    files,
     look,
     opened,
     rows,
 )
 
 
-def running(id: str, owner: str) -> Creation:  # noqa: A002 - the record's own name
+def running(id: str, owner: str) -> Creation:
     return creation(id, 7, owner=owner, status=Status.RUNNING)
 
 
@@ -96,7 +97,8 @@ async def test_without_a_lease_nothing_is_claimed(file_url: str, clock: FakeCloc
         assert len(await claim_due(a, "a")) == 1
 
 
-async def test_an_expired_lease_is_enough(file_url: str, clock: FakeClock, no_locks: None) -> None:
+@pytest.mark.usefixtures("no_locks")
+async def test_an_expired_lease_is_enough(file_url: str, clock: FakeClock) -> None:
     async with opened(file_url, clock, "a", LEASE) as a, opened(file_url, clock, "b") as b:
         [key] = await create(a, running("one", "a"))
         clock.now += LEASE - 1
@@ -133,7 +135,7 @@ async def test_who_leaves_leaves_nothing_behind(path: Path, file_url: str, clock
         with database(path) as connection:
             assert connection.execute("SELECT id FROM worker").fetchall() == [("b",)]
         assert len(beacons(path.parent)) == 1
-    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
+    assert files(path.parent) == [path.name]
 
 
 async def test_two_living_workers_cannot_have_one_id(file_url: str, clock: FakeClock) -> None:
@@ -186,7 +188,8 @@ def test_a_beacon_that_is_missing_says_nothing(path: Path) -> None:
     beacon.remove(path)
 
 
-def test_where_there_are_no_locks_there_is_no_beacon(path: Path, no_locks: None) -> None:
+@pytest.mark.usefixtures("no_locks")
+def test_where_there_are_no_locks_there_is_no_beacon(path: Path) -> None:
     assert beacon.light(path) is None
     assert not beacons(path.parent)
 
@@ -195,6 +198,7 @@ def test_where_no_file_can_be_made_there_is_no_beacon(path: Path) -> None:
     assert beacon.light(path / "missing" / "store.db") is None
 
 
-def test_a_beacon_that_cannot_be_locked_says_nothing(path: Path, no_locks: None) -> None:
+@pytest.mark.usefixtures("no_locks")
+def test_a_beacon_that_cannot_be_locked_says_nothing(path: Path) -> None:
     path.touch()
     assert not beacon.is_out(path)

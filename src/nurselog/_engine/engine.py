@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+from typing import Any, TypeVar, TypeVarTuple, final
 
 import trio
 
@@ -80,17 +80,13 @@ class Engine:
             crash=self._crash,
         )
         lease = Lease(worker=self._worker, duration=int(options.lease * 1e6))
-        self._ownership = Ownership(
-            store, self._runner, table, lease, options.max_running, options.grace
-        )
+        self._ownership = Ownership(store, self._runner, table, lease, options.max_running, options.grace)
         self._closing = trio.Event()
         self._fatal: BaseException | None = None
 
     # -- running workflows -----------------------------------------------------------------------
 
-    async def run(
-        self, workflow: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], id: str | None = None
-    ) -> T:
+    async def run(self, workflow: Callable[[*Ts], Awaitable[T]], *args: *Ts, id: str | None = None) -> T:
         """Run a workflow and return its result: `submit` and `result` in one.
 
         Args:
@@ -106,7 +102,7 @@ class Engine:
         return await (await self.submit(workflow, *args, id=id)).result()
 
     async def submit(
-        self, workflow: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], id: str | None = None
+        self, workflow: Callable[[*Ts], Awaitable[T]], *args: *Ts, id: str | None = None
     ) -> WorkflowHandle[T]:
         """Start a workflow; return when it is durable that it will run.
 
@@ -134,9 +130,7 @@ class Engine:
         row = Row(1, at, 0, _new_writer(), encode_event(event), data)
         return await self._create(id, target, digest(data), (row,))
 
-    async def _create(
-        self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]
-    ) -> WorkflowHandle[T]:
+    async def _create(self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]) -> WorkflowHandle[T]:
         here = self._ownership.room > 0
         self._ownership.arriving += here
         self._ownership.full |= not here
@@ -151,10 +145,9 @@ class Engine:
             rows=rows,
         )
         try:
-            with trio.CancelScope(shield=True):  # what is made for this engine must be run by it
-                created = await self._journal.create(creation)
-                if created.new and here and not self._closing.is_set():
-                    self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
+            created = await self._journal.create(creation)
+            if created.new and here and not self._closing.is_set():
+                self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
         finally:
             self._ownership.arriving -= here
         found = created.workflow
@@ -353,7 +346,7 @@ class Engine:
     async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
         try:
             await service()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the engine is over
             self._crash(exc)
 
     @trio.lowlevel.enable_ki_protection
@@ -409,7 +402,7 @@ async def open_engine(
     grace: float = 5.0,
     codec: Codec | None = None,
     clock: Clock | None = None,
-) -> AsyncIterator[Engine]:
+) -> AsyncGenerator[Engine]:
     """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
 
     Args:

@@ -113,12 +113,17 @@ class Journal:
     async def create(self, creation: Creation) -> Created:
         """Make a workflow; return when it is durable, or when its id turns out to be taken.
 
-        A checkpoint. Cancelling the wait does not undo the creation.
+        A checkpoint. It is cancelled before the workflow is made or not at all: who asked must run it.
+
+        Raises:
+            EngineClosed: if the journal ends first.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         asked = _Asked(creation)
         self._asked.append(asked)
         self._wake()
-        await asked.done.wait()
+        with trio.CancelScope(shield=True):
+            await asked.done.wait()
         if asked.created is None:
             raise EngineClosed("the engine was closed before the workflow was made")
         return asked.created

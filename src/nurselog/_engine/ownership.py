@@ -36,7 +36,9 @@ _BEATS = 3
 class Ownership:
     """Takes workflows up, and keeps the right to run them."""
 
-    def __init__(self, store: Store, runner: Runner, table: Table, lease: Lease, max_running: int, grace: float) -> None:
+    def __init__(
+        self, store: Store, runner: Runner, table: Table, lease: Lease, max_running: int, grace: float
+    ) -> None:
         self._store, self._runner, self._table = store, runner, table
         self._lease = lease
         self._max_running = max_running
@@ -95,9 +97,7 @@ class Ownership:
     async def _claim_due(self) -> int | None:
         """Claim what there is room for; return when the next one is due."""
         while (limit := min(self.room, _BATCH)) > 0:
-            claims = await self._store.claim(
-                Wanted(worker=self._lease.worker, names=self._table.names, limit=limit)
-            )
+            claims = await self._store.claim(Wanted(worker=self._lease.worker, names=self._table.names, limit=limit))
             for claim in claims:
                 self._start(claim)
             if len(claims) < limit:
@@ -158,7 +158,9 @@ class Ownership:
         while True:
             await trio.sleep(self._beat)
             if not await self._renew():
-                logger.warning("the lease was lost: everything in memory is suspended, and taken up again where possible")
+                logger.warning(
+                    "the lease was lost: everything in memory is suspended, and taken up again where possible"
+                )
                 await self._runner.suspend_all(Leaving.LOST, self._grace)
                 self._renewed(trio.current_time())
                 self.look()

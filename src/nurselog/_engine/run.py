@@ -58,7 +58,9 @@ class Leaving(enum.Enum):
 class Run:
     """A workflow that this engine has in memory: its `Host`, and its `Writer`."""
 
-    def __init__(self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row]) -> None:
+    def __init__(
+        self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row]
+    ) -> None:
         self._runner = runner
         self.clock, self.codec, self.limiter = runner.clock, runner.codec, runner.limiter
         self.max_payload = runner.max_payload

@@ -13,8 +13,8 @@ from .._flow.workflow import Workflow
 from .._log.events import Resumed, Row
 from ..abc import Clock, Codec, Message, WorkflowKey
 from ..abc import Workflow as WorkflowRow
-from .bench import Bench
 from .alarms import Alarms, Beginnings
+from .bench import Bench
 from .journal import Journal
 from .messages import Kind, reason_of
 from .run import Leaving, Run
@@ -72,7 +72,12 @@ class Runner:
         """Messages that are on their way into a log."""
 
     def start(
-        self, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row], messages: Sequence[Message]
+        self,
+        workflow: Workflow[..., Any],
+        row: WorkflowRow,
+        writer: int,
+        rows: Sequence[Row],
+        messages: Sequence[Message],
     ) -> Run:
         """Take a workflow into memory and run it."""
         run = Run(self, workflow, row, writer, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from .._errors import RegistrationError
 from .._flow.workflow import Workflow, registry
@@ -46,7 +46,7 @@ class Table:
     def unknown(self, name: str) -> Workflow[..., Any]:
         """Return a stand-in for a workflow that this engine does not have: it can be killed, not run."""
 
-        async def missing(*args: object, **kwargs: object) -> NoReturn:
+        async def missing(*_args: object, **_kwargs: object) -> NoReturn:
             raise RegistrationError(f"this engine has no workflow {name!r}")  # pragma: no cover - never run
 
         return Workflow(missing, name, None)
@@ -61,10 +61,11 @@ def unwrap_workflow(
         RegistrationError: if it is no workflow.
     """
     kwargs: dict[str, Any] = {}
-    while isinstance(fn, partial):
-        args = (*fn.args, *args)
-        kwargs = {**fn.keywords, **kwargs}
-        fn = fn.func
-    if not isinstance(fn, Workflow):
-        raise RegistrationError(f"{fn!r} is no workflow: decorate the function with @workflow")
-    return fn, args, kwargs
+    target: object = fn
+    while isinstance(target, partial):
+        args = (*target.args, *args)
+        kwargs = {**target.keywords, **kwargs}
+        target = target.func
+    if not isinstance(target, Workflow):
+        raise RegistrationError(f"{target!r} is no workflow: decorate the function with @workflow")
+    return cast("Workflow[..., Any]", target), args, kwargs

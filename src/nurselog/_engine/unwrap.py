@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+
+from .._flow.strand import members_of
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
+def unwrapped() -> Generator[None]:
     """Raise a single error as it is, not in the group that a nursery makes of it."""
     try:
         yield
     except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
+        if len(members_of(group)) > 1:
             raise
-        error = group.exceptions[0]
+        (error,) = members_of(group)
         context, cause, suppress = error.__context__, error.__cause__, error.__suppress_context__
     else:
         return

@@ -22,7 +22,6 @@ import trio
 from .._errors import StepInterrupted, UsageError
 from .._log.cursor import History
 from .._log.events import Result, StepBegan, StepEnded, StepRetried
-from .._log.failures import encode_error, record_error
 from .._log.identity import seeded_random, step_key
 from .outcomes import split_error
 from .strand import find_fatal, place
@@ -117,7 +116,7 @@ class Body:
         try:
             result, value = await self._outcome()
             self.clean = result is Result.VALUE
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - handed to the engine
             sequencer.crash(find_fatal(exc) or exc)
             return
         finally:
@@ -151,14 +150,15 @@ class Body:
             error, _ = split_error(exc)
             if error is None:
                 error = UsageError(f"step {self.call.step.name!r} raised Cancelled, but nobody has cancelled it")
-            return Result.ERROR, self._limited("error", encode_error(record_error(error)))
+            return Result.ERROR, self._error_bytes(error)
         return Result.CANCELLED, None
 
     def _encode(self, value: object) -> bytes:
-        return self._limited("result", self.call.sequencer.host.codec.encode(value, self.call.step.returns))
+        sequencer, step = self.call.sequencer, self.call.step
+        return sequencer.limited(f"the result of step {step.name!r}", sequencer.host.codec.encode(value, step.returns))
 
-    def _limited(self, what: str, data: bytes) -> bytes:
-        return self.call.sequencer.limited(f"the {what} of step {self.call.step.name!r}", data)
+    def _error_bytes(self, error: Exception) -> bytes:
+        return self.call.sequencer.error_bytes(f"the error of step {self.call.step.name!r}", error)
 
     async def _timed(self) -> Any:
         step = self.call.step
@@ -195,7 +195,8 @@ class Body:
                     raise
                 due = clock.utc() + self._delay()
                 sequencer.append(
-                    StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due), encode_error(record_error(exc))
+                    StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due),
+                    self._error_bytes(exc),
                 )
             await clock.sleep_until(due)
             self.attempt += 1

@@ -6,7 +6,8 @@ import contextvars
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import outcome
+from outcome import Error, Value, capture
+from outcome import Outcome as Answer
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
 from .._log.cursor import History, describe
@@ -136,15 +137,15 @@ class AwaitedCall(Call):
             self.cancel(Why.of(self._strand.scope))
         return Abort.FAILED
 
-    def settle(self, outcome_: Outcome[Any]) -> None:
-        match outcome_:
+    def settle(self, outcome: Outcome[Any]) -> None:
+        match outcome:
             case Succeeded(value=value):
-                answer: outcome.Outcome[Any] = outcome.Value(value)
+                answer: Answer[Any] = Value(value)
             case Failed(error=error):
-                answer = outcome.Error(error)
+                answer = Error(error)
             case WasCancelled():
                 assert self._raise_cancel is not None
-                answer = outcome.capture(self._raise_cancel)
+                answer = capture(self._raise_cancel)
         reschedule(self._strand.task, answer)
 
 

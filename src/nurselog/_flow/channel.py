@@ -320,11 +320,15 @@ class open_memory_channel(tuple[MemorySendChannel[T], MemoryReceiveChannel[T]]):
         ValueError: if it is negative.
     """
 
-    def __new__(cls, max_buffer_size: int | float) -> open_memory_channel[T]:  # noqa: PYI034 - exactly this type
+    __slots__ = ()
+
+    def __new__(cls, max_buffer_size: int | float) -> open_memory_channel[T]:
         """Open it."""
         if max_buffer_size != float("inf") and not isinstance(max_buffer_size, int):
             raise TypeError("max_buffer_size must be an int or math.inf")
         if max_buffer_size < 0:
             raise ValueError("max_buffer_size must not be negative")
         state = _State(current_strand("open_memory_channel").sequencer, max_buffer_size)
-        return tuple.__new__(cls, (MemorySendChannel[T](state), MemoryReceiveChannel[T](state)))
+        send: MemorySendChannel[T] = MemorySendChannel(state)
+        receive: MemoryReceiveChannel[T] = MemoryReceiveChannel(state)
+        return super().__new__(cls, (send, receive))

@@ -50,7 +50,7 @@ class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
         else:
             self._arrive(handle)
 
-    def wake(self, index: int, result: Outcome[T]) -> None:
+    def wake(self, index: int, result: Outcome[T]) -> None:  # noqa: ARG002 - the handle knows it
         """A child has ended."""
         handle = self._expected[index]
         handle._forget(self)
@@ -66,7 +66,8 @@ class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
     async def next(self) -> Handle[T]:
         """Wait for the next child that ends, and return its handle. A checkpoint."""
         _, outcome = await wait_for_first(current_strand("as_completed"), (self,))
-        return outcome.unwrap()
+        handle: Handle[T] = outcome.unwrap()
+        return handle
 
     def _ready_since(self) -> int | None:
         return self._arrived[0][1] if self._arrived else None
@@ -126,9 +127,7 @@ async def race(*fns: Callable[[], Awaitable[T]]) -> T:
     raise ExceptionGroup("nobody won the race", errors)
 
 
-async def map_concurrently(
-    fn: Callable[[T], Awaitable[U]], items: Iterable[T], *, limit: int | None = None
-) -> list[U]:
+async def map_concurrently(fn: Callable[[T], Awaitable[U]], items: Iterable[T], *, limit: int | None = None) -> list[U]:
     """Call a function or step on each item, some at a time, and return the results in the order of the items.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a workflow needs from whoever runs it: an engine implements this for each, and `_flow` knows no more of engines."""
+"""What a workflow needs from whoever runs it: the engine implements this, and `_flow` knows no more of engines."""
 
 from __future__ import annotations
 

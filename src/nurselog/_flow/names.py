@@ -9,6 +9,8 @@ from typing import Any
 
 from .._errors import RegistrationError
 
+_LONGEST = 200
+
 
 def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
     """Return the name of a function in the log.
@@ -17,8 +19,10 @@ def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
         RegistrationError: if it has none that a restarted process would find again.
     """
     if name is not None:
-        if not name or len(name) > 200 or not name.isprintable():
-            raise RegistrationError(f"the name of a {kind} must have 1 to 200 printable characters, not {name!r}")
+        if not name or len(name) > _LONGEST or not name.isprintable():
+            raise RegistrationError(
+                f"the name of a {kind} must have 1 to {_LONGEST} printable characters, not {name!r}"
+            )
         return name
     found = None if isinstance(fn, partial) else getattr(fn, "__qualname__", None)
     if not isinstance(found, str) or "<" in found:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
@@ -29,7 +29,7 @@ from .outcomes import Failed, Outcome, Succeeded, WasCancelled, split_error
 from .scope import CancelScope, culprit
 from .sequencer import Sequencer
 from .step import Step
-from .strand import Operation, Strand, place
+from .strand import Operation, Strand, members_of, place
 from .workflow import Workflow
 
 T = TypeVar("T")
@@ -55,9 +55,7 @@ class Nursery:
         self.cancel_scope = CancelScope._around(strand, operation, inner.cancel_scope)
         """The nursery's durable scope: `cancel_scope.cancel(reason)` is in the log."""
 
-    def go(
-        self, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], name: str | None = None
-    ) -> Handle[T]:
+    def go(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str | None = None) -> Handle[T]:
         """Start a child and return its handle.
 
         Args:
@@ -75,12 +73,11 @@ class Nursery:
         _refuse_workflow(target)
         operation = strand.operation()
         if isinstance(target, Step):
-            return self._go_step(operation, target, args_, kwargs, name or target.name)
-        return self._go_branch(strand, operation, fn, args, name or getattr(target, "__qualname__", repr(target)))
+            step = cast("Step[..., Any]", target)
+            return self._go_step(operation, step, args_, kwargs, name or step.name)
+        return self._go_branch(strand, operation, fn, args, name or str(getattr(target, "__qualname__", target)))
 
-    def start_soon(
-        self, async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object = None
-    ) -> None:
+    def start_soon(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
         """Start a child without a handle, as `trio.Nursery.start_soon`: its failure fails the nursery at once.
 
         Args:
@@ -148,7 +145,7 @@ class Nursery:
         self, handle: Handle[T], scope: CancelScope, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
     ) -> None:
         self._enter_scope()
-        outcome: Outcome[T]
+        outcome: Outcome[T] = WasCancelled(None, handle.path)
         cancelled: BaseException | None = None
         try:
             with scope:
@@ -251,8 +248,7 @@ class open_nursery:  # noqa: N801 - Trio's name
             errors = nursery._unclaimed()
             if not errors or nursery._sequencer.suspending:
                 raise
-            members = raised.exceptions if isinstance(raised, BaseExceptionGroup) else (raised,)
-            raise BaseExceptionGroup(_MESSAGE, [*members, *errors]) from None
+            raise BaseExceptionGroup(_MESSAGE, [*members_of(raised), *errors]) from None
         finally:
             nursery.cancel_scope._leave()
         errors = nursery._unclaimed()
@@ -279,11 +275,11 @@ class ChildCall(Call):
         super().__init__(nursery._sequencer, operation, step, args, kwargs)
         self.nursery = nursery
 
-    def settle(self, outcome_: Outcome[Any]) -> None:
-        self.nursery._settle(self.handle, outcome_)
+    def settle(self, outcome: Outcome[Any]) -> None:
+        self.nursery._settle(self.handle, outcome)
         steward = self.nursery._steward
         assert steward is not None
-        steward.settled(self, outcome_)
+        steward.settled(self, outcome)
 
 
 def _cancel_call(call: ChildCall, reason: str | None) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeAlias, TypeVar
+from typing import Generic, NoReturn, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -61,8 +61,8 @@ def split_error(exc: BaseException) -> tuple[Exception | None, BaseException | N
     Groups are looked into: only `Cancelled` inside is a cancellation; any other exception inside is the error.
     """
     if isinstance(exc, BaseExceptionGroup):
-        cancelled, rest = exc.split(trio.Cancelled)
-        return (rest if isinstance(rest, Exception) else None), cancelled
+        cancelled, rest = cast("BaseExceptionGroup[BaseException]", exc).split(trio.Cancelled)
+        return (cast("Exception", rest) if isinstance(rest, ExceptionGroup) else None), cancelled
     if isinstance(exc, Exception):
         return exc, None
     return None, exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -37,9 +38,11 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, error: Exception) -> bool:
         """Whether this error is worth another attempt."""
-        if isinstance(self.when, (type, tuple)):
-            return isinstance(error, self.when)
-        return self.when(error)
+        match self.when:
+            case type() | tuple() as types:
+                return isinstance(error, cast("type[Exception]", types))
+            case asked:
+                return asked(error)
 
     def delay_after(self, attempt: int, draw: float) -> float:
         """Return the seconds to wait after an attempt, counted from 1; `draw` is a random number from 0 to 1."""

@@ -6,10 +6,7 @@ from typing import Any
 
 from trio.lowlevel import current_task
 
-from .._log.events import Cause, Ended, Result
-from .._log.failures import encode_error, record_error
-from .call import Why
-from .outcomes import split_error
+from .._log.events import Ended, Result
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand
@@ -30,7 +27,7 @@ async def run_workflow(
     strand.scheduled += 1
     try:
         await strand.run(_main(sequencer, workflow, args, kwargs))
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - nothing may leave: the engine's nursery would be cancelled
         if not sequencer.suspending:
             sequencer.crash(exc)
     finally:
@@ -51,8 +48,8 @@ async def _main(
             event = Ended(result=Result.VALUE)
         if root.cancelled_caught:
             event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
-    except Exception as exc:
-        event, value = Ended(result=Result.ERROR), encode_error(record_error(exc))
+    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
+        event, value = Ended(result=Result.ERROR), sequencer.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
     if not sequencer.suspending:
         sequencer.ended = event
         sequencer.note(event, value)

@@ -6,7 +6,7 @@ replay: when it is due the log gets a `fired` event, and the scope is cancelled 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -17,8 +17,8 @@ import trio
 from .._log.events import Cause, ScopeCancelled, TimerSet
 from .current import current_strand
 from .strand import Operation, Strand
-from .times import check_seconds, due_in, due_microseconds, from_microseconds
 from .timers import Timer
+from .times import check_seconds, due_in, due_microseconds, from_microseconds
 
 
 @final
@@ -111,7 +111,10 @@ class CancelScope:
 
     @property
     def deadline(self) -> datetime | None:
-        """When it is cancelled, UTC; None for never. May be set while it is entered."""
+        """The time at which it is cancelled, UTC; None for never.
+
+        It may be set at any time.
+        """
         return None if self._due is None else from_microseconds(self._due)
 
     @deadline.setter
@@ -135,7 +138,7 @@ class CancelScope:
         self.cancel_by(Cause.EXPLICIT, reason)
 
     def cancel_by(self, cause: Cause, reason: str | None) -> None:
-        """Cancel the scope for a cause that is not the caller's own decision. (For the library's own use.)"""
+        """Cancel the scope for a cause that is not the caller's own decision; for nurselog itself."""
         if self._trio.cancel_called:
             return
         self.cause, self.reason = cause, reason
@@ -155,7 +158,7 @@ class CancelScope:
 
     @property
     def shield(self) -> bool:
-        """Whether cancellation from outside is kept out. May be set at any time."""
+        """Whether cancellation from outside is kept out. It may be set at any time."""
         return self._trio.shield
 
     @shield.setter
@@ -200,7 +203,7 @@ def move_on_at(deadline: datetime) -> CancelScope:
 
 
 @contextmanager
-def fail_after(seconds: float) -> Iterator[CancelScope]:
+def fail_after(seconds: float) -> Generator[CancelScope]:
     """Like `move_on_after`, and raises if the time ran out.
 
     Args:
@@ -217,7 +220,7 @@ def fail_after(seconds: float) -> Iterator[CancelScope]:
 
 
 @contextmanager
-def fail_at(deadline: datetime) -> Iterator[CancelScope]:
+def fail_at(deadline: datetime) -> Generator[CancelScope]:
     """Like `move_on_at`, and raises if the time ran out.
 
     Args:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 from .._errors import DeadlockError, NonDeterminismError, NurselogError, PayloadTooLargeError, Suspended
 from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
 from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
+from .._log.failures import encode_error, record_error
 from .._log.identity import Path
 from .strand import Strand
 from .where import caller, parked
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
 _BREATH = 512
 """How many events are replayed without a pause before the host's other tasks get a chance."""
 
-CHANGED = "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with patched()."
+CHANGED = (
+    "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with "
+    "patched()."
+)
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
@@ -141,7 +145,7 @@ class Sequencer:
                     break
         except NurselogError as exc:
             self.stuck(exc)
-        except BaseException as exc:  # whatever left an instrument's hook would vanish, and the workflow with it
+        except BaseException as exc:  # noqa: BLE001 - whatever left an instrument's hook would vanish, and the workflow with it
             self.crash(exc)
 
     def _next(self) -> bool:
@@ -198,7 +202,7 @@ class Sequencer:
         return recorded
 
     @contextmanager
-    def checking(self) -> Iterator[None]:
+    def checking(self) -> Generator[None]:
         """Make the workflow stuck where its code runs and does not fit what is recorded."""
         try:
             yield
@@ -216,12 +220,19 @@ class Sequencer:
             raise PayloadTooLargeError(what, len(data), self.host.max_payload)
         return data
 
+    def error_bytes(self, what: str, error: Exception) -> bytes:
+        """Return an error's bytes; one that is too large is replaced by the error that says so."""
+        data = encode_error(record_error(error))
+        if len(data) > self.host.max_payload:
+            data = encode_error(record_error(PayloadTooLargeError(what, len(data), self.host.max_payload)))
+        return data
+
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
         self.durable = row.seq
         if is_delivered(event):
             self._committed.append(Entry(row, event))
-        if self._watchers and (watcher := self._watchers.pop(row.seq, None)):
+        if self._watchers and (watcher := self._watchers.pop(row.seq, None)) is not None:
             watcher.set()
         if self.runnable == 0:
             self._move()
@@ -231,8 +242,8 @@ class Sequencer:
         if row.seq > self.durable:
             await self._watchers.setdefault(row.seq, trio.Event()).wait()
 
-    def head(self, path: str) -> Entry | None:
-        """Return the next recorded event if it is the outcome of the step at `path`, and nobody else can move.
+    def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:
+        """Return the outcome of the step at `path` if it is the next recorded event, and nobody else can move.
 
         The fast path of replay: such a step needs no task, no turn and no trip through Trio's scheduler.
         """
@@ -251,7 +262,7 @@ class Sequencer:
             raise Suspended from None
         left.popleft()
         self.now = entry.row.at
-        return entry
+        return event, entry.row.value
 
     def _deliver(self, entry: Entry) -> None:
         row, event = entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, partial, update_wrapper
@@ -11,7 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, fina
 import msgspec
 import trio
 
-from .._errors import RegistrationError, Suspended, UsageError
+from .._errors import RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from .call import AwaitedCall, check_step, outcome_of
@@ -134,17 +133,17 @@ class Step(Generic[P, T_co]):
         strand = current_strand(f"step {self.name!r}")
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)
-        entry = sequencer.head(operation.text)
-        if entry is None:
+        recorded = sequencer.replayed(operation.text)
+        if recorded is None:
             call = AwaitedCall(sequencer, operation, self, args, kwargs)
             answer: T_co = await call.wait(strand)
             return answer
-        event, value = entry.event, entry.row.value
+        event, value = recorded
         with sequencer.checking():
             check_step(sequencer, self, operation.text, self.digest(args, kwargs), event)
             result = outcome_of(sequencer, self, event, value)
-        recorded: T_co = result.unwrap()
-        return recorded
+        returned: T_co = result.unwrap()
+        return returned
 
     # -- methods ---------------------------------------------------------------------------------
 

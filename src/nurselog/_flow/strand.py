@@ -24,7 +24,7 @@ import logging
 import sys
 import types
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import outcome
 import trio
@@ -43,14 +43,25 @@ logger = logging.getLogger("nurselog")
 place: contextvars.ContextVar[Strand | Body | None] = contextvars.ContextVar("nurselog_place", default=None)
 """Where the running code is: in a strand, in a step's body, or (None) outside of any workflow."""
 
+_SWEEP = 8
+"""Async generators held before the first look for those that are finished."""
+
 _abandoned: list[object] = []
 """Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
+
+
+def members_of(exc: BaseException) -> tuple[BaseException, ...]:
+    """Return the members of a group, or the exception itself as the only one."""
+    if isinstance(exc, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exc).exceptions
+    return (exc,)
 
 
 def find_fatal(exc: BaseException) -> BaseException | None:
     """Return what no workflow may handle, such as a KeyboardInterrupt, if `exc` is or holds any."""
     if isinstance(exc, BaseExceptionGroup):
-        return next((found for one in exc.exceptions if (found := find_fatal(one))), None)
+        members = members_of(cast("BaseExceptionGroup[BaseException]", exc))
+        return next((found for one in members if (found := find_fatal(one))), None)
     return None if isinstance(exc, (Exception, trio.Cancelled, Suspended)) else exc
 
 
@@ -128,7 +139,7 @@ class Strand:
         The one thing beyond Trio's documented extension points: `Task.coro` is replaced before the first step.
         """
         self.task = task
-        task.coro = self._run(task.coro)
+        task.coro = self._run(task.coro)  # type: ignore[assignment]  # any coroutine will do
         task.context.run(place.set, self)
 
     async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -160,7 +171,7 @@ class Strand:
 
     def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Keep an async generator that this strand iterates first, so that only the strand closes it."""
-        if len(self.generators) >= 8:
+        if len(self.generators) >= _SWEEP:
             self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]
         self.generators.append(generator)
 
@@ -179,7 +190,7 @@ class Strand:
                 yield from sequencer.queue(self).__await__()
                 self.queued = False
             if sequencer.suspending:
-                return (yield from self._unwind(coroutine, started, value))
+                return (yield from self._unwind(coroutine, value, started=started))
             started = True
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(hold, None)
@@ -192,7 +203,7 @@ class Strand:
                 sequencer.turn = None
             value = yield self.trap
 
-    def _unwind(self, coroutine: Coroutine[Any, Any, Any], started: bool, value: Any) -> Generator[Any, Any, Any]:
+    def _unwind(self, coroutine: Coroutine[Any, Any, Any], value: Any, *, started: bool) -> Generator[Any, Any, Any]:
         """Step the coroutine to its end; every wait raises Suspended, except one that is over already.
 
         A nursery's wait for its children must not be left by an exception: it has refused to be aborted.
@@ -207,7 +218,7 @@ class Strand:
             if _abort(self.trap) is Abort.FAILED:
                 value = yield self.trap
             else:  # give Trio a chance, lest code that swallows Suspended in a loop hang the process
-                yield from cancel_shielded_checkpoint().__await__()
+                yield from cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105 - a generator cannot await
                 value = outcome.Error(Suspended())
         self._close(coroutine)
         raise Suspended
@@ -217,7 +228,7 @@ class Strand:
             coroutine.close()
         except RuntimeError:
             _abandoned.append(coroutine)
-            logger.error(
+            logger.error(  # noqa: TRY400 - the traceback is the machinery's
                 "workflow %r, path %s: the code swallows every exception at its waits and was left behind; let "
                 "BaseException pass", self.sequencer.id, self.text or "root"
             )  # fmt: skip

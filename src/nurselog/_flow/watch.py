@@ -39,20 +39,18 @@ class Watch(trio.abc.Instrument):
         if owner is None and spawner is None:
             return
         if spawner is not None and owner is not None and spawner.sequencer is owner.sequencer:
-            sequencer = spawner.sequencer
-            path, sequencer.adopting = sequencer.adopting or spawner.plain_child(), None
-            strand = Strand(sequencer, path, spawner.scope)
-            strand.adopt(task)
-            self.strands[task] = strand
-        elif owner is not None or (spawner is not None and not spawner.sequencer.granting):
-            strand = spawner or owner  # type: ignore[assignment]
-            strand.sequencer.stuck(
-                MisplacedCallError(
-                    f"task {task.name} was spawned across the border of workflow {strand.sequencer.id!r}: a task and "
-                    "the nursery that it runs in must both belong to the workflow, or both not. Open the nursery where "
-                    "its tasks are started."
-                )
-            )
+            self._adopt(task, spawner)
+            return
+        for strand in (owner, spawner):
+            if strand is not None and not strand.sequencer.granting:  # the sequencer itself starts bodies
+                strand.sequencer.stuck(_across(task, strand.sequencer.id))
+
+    def _adopt(self, task: Task, spawner: Strand) -> None:
+        sequencer = spawner.sequencer
+        path, sequencer.adopting = sequencer.adopting or spawner.plain_child(), None
+        strand = Strand(sequencer, path, spawner.scope)
+        strand.adopt(task)
+        self.strands[task] = strand
 
     def task_scheduled(self, task: Task) -> None:
         """Count, and see that nobody from outside woke a strand."""
@@ -76,3 +74,10 @@ class Watch(trio.abc.Instrument):
         if strand.done:
             del self.strands[task]
         sequencer.parked()
+
+
+def _across(task: Task, workflow_id: str) -> MisplacedCallError:
+    return MisplacedCallError(
+        f"task {task.name} was spawned across the border of workflow {workflow_id!r}: a task and the nursery that it "
+        "runs in must both belong to the workflow, or both not. Open the nursery where its tasks are started."
+    )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import trio
 
-_INSIDE = tuple(
-    os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), trio.__file__ or "")
-)
+_INSIDE = (str(Path(__file__).parents[1]) + os.sep, str(Path(trio.__file__).parent) + os.sep)
 """Folders whose frames are machinery: nurselog's own and Trio's."""
 
 

@@ -53,7 +53,7 @@ class Workflow(Generic[P, T_co]):
         """The annotation of what it returns; Any if there is none."""
         return self.signature.returns
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
+    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
         """Raise an error that says how to run it.
 
         Raises:
@@ -84,9 +84,7 @@ class WorkflowDecorator(Protocol):
 def workflow(fn: Callable[P, Awaitable[T]], /) -> Workflow[P, T]: ...
 @overload
 def workflow(*, name: str | None = None, version: str | None = None) -> WorkflowDecorator: ...
-def workflow(
-    fn: Callable[..., Any] | None = None, /, *, name: str | None = None, version: str | None = None
-) -> Any:
+def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None, version: str | None = None) -> Any:
     """Make an async function a workflow: its progress is a log, and it survives the death of its process.
 
     Works as a decorator, with options or without.
@@ -101,7 +99,7 @@ def workflow(
     """
 
     def decorate(fn: Callable[..., Any]) -> Workflow[..., Any]:
-        if not callable(fn) or not is_async(fn):
+        if not is_async(fn):
             raise RegistrationError(f"a workflow must be an async function, and {fn!r} is none")
         made: Workflow[..., Any] = Workflow(fn, recorded_name(fn, name, "workflow"), version)
         registry[made.__module__, made.__qualname__, made.name] = made

@@ -28,7 +28,6 @@ from .events import (
     Event,
     Forked,
     Patched,
-    Result,
     Resumed,
     Row,
     ScopeCancelled,
@@ -102,38 +101,27 @@ def _essence(event: Event) -> tuple[object, ...]:
             raise TypeError(f"{event} is no note")
 
 
+_LINES: dict[type, str] = {
+    Started: "the start of {event.name!r}",
+    Claimed: "a change of owner",
+    Resumed: "an operator's resume",
+    Forked: "a fork of {event.source!r}",
+    StepEnded: "step {event.name!r}{at}, ended with {event.result.value}",
+    StepBegan: "step {event.name!r}{at}, begun",
+    StepRetried: "step {event.name!r}{at}, attempt {event.attempt} failed",
+    Selected: "a select{at} that took case {event.index}",
+    TimerSet: "a timer of {event.name}{at}",
+    TimerFired: "a timer{at} that fired",
+    ScopeCancelled: "a cancelled scope{at} (by {event.by.value})",
+    Patched: "patched({event.name!r})",
+    Ended: "the workflow's end with {event.result.value}",
+}
+
+
 def describe(event: Event) -> str:
     """Return one line about an event, for errors and for people."""
-    at = f" at path {event.path}" if event.path else ""
-    match event:
-        case Started(name=name) | Patched(name=name):
-            return f"{type(event).__name__.lower()} {name!r}"
-        case StepEnded(name=name, result=result):
-            return f"step {name!r}{at}, which ended with {_RESULTS[result]}"
-        case StepBegan(name=name):
-            return f"step {name!r}{at}, which had begun"
-        case StepRetried(name=name, attempt=attempt):
-            return f"step {name!r}{at}, whose attempt {attempt} failed"
-        case Selected(index=index):
-            return f"a select{at} that took case {index}"
-        case TimerSet(name=name):
-            return f"a timer of {name}{at}"
-        case TimerFired():
-            return f"a timer{at} that fired"
-        case ScopeCancelled(by=by):
-            return f"the {by.value} cancellation of {'the scope' + at if at else 'the workflow'}"
-        case Ended(result=result):
-            return f"the workflow's end with {_RESULTS[result]}"
-        case Claimed() | Resumed() | Forked():
-            return type(event).__name__.lower()
-
-
-_RESULTS = {
-    Result.VALUE: "a value",
-    Result.ERROR: "an error",
-    Result.CANCELLED: "a cancellation",
-    Result.KILLED: "a kill",
-}
+    at = f" at path {event.path}" if event.path else " at the root"
+    return _LINES[type(event)].format(event=event, at=at)
 
 
 class Cursor:

@@ -92,7 +92,7 @@ def decode_error(data: bytes) -> ErrorRecord:
 
 
 def record_error(exc: Exception) -> ErrorRecord:
-    """Return the record of an error, with the verdict whether it can be rebuilt. Raises nothing itself."""
+    """Return the record of an error, with the verdict whether it can be rebuilt."""
     return _record(exc, set(), 0)
 
 

@@ -109,21 +109,20 @@ def _field(parameter: inspect.Parameter, annotation: Any) -> tuple[str, Any, Any
 def _annotation(fn: Callable[..., Any], name: str) -> Any:
     """Evaluate one annotation by itself, so that another one's fault is not this one's, and an error can name it."""
     owner = _annotated(fn)
-    found = getattr(owner, "__annotations__", {}).get(name, Any)
 
     def stand_in() -> None:
         """Bear the annotation."""
 
-    stand_in.__annotations__ = {name: found}
     scope = getattr(inspect.unwrap(owner), "__globals__", {})
     generic = {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
     try:
+        stand_in.__annotations__ = {name: getattr(owner, "__annotations__", {}).get(name, Any)}
         return get_type_hints(stand_in, scope, generic, include_extras=True)[name]
     except Exception as exc:  # an annotation is code: it can raise anything
         what = "result" if name == "return" else f"parameter {name!r}"
         raise RegistrationError(
-            f"{_name(fn)}: the annotation {found!r} of its {what} means nothing at run time: {exc}. It is needed to "
-            "read recorded data back: import the name outside `if TYPE_CHECKING:`, and define it at module level."
+            f"{_name(fn)}: the annotation of its {what} means nothing at run time: {exc}. It is needed to read "
+            "recorded data back: import the name outside `if TYPE_CHECKING:`, and define it at module level."
         ) from exc
 
 

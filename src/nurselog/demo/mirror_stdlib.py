@@ -5,7 +5,7 @@ stall, answer 503, cut bodies short and send wrong bytes; the pipeline races the
 
 - The first mirror starts at once, and each further one a moment later, if nobody has delivered by then.
 - Whoever delivers first wins, and the others are cancelled, in the middle of a download if need be.
-- A race that nobody wins in time is cancelled as a whole, and run again.
+- A race that nobody wins in time is cancelled as a whole. A race that nobody wins is run again.
 - A download that is cancelled or fails for good leaves a partial file behind, and a shielded step removes it.
 - A file that was delivered is entered in a catalogue, exactly once.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -114,7 +114,8 @@ async def deliver(job: Job, file: File) -> str:
     """Let the mirrors race for a file until one has delivered it; return that mirror."""
     for _ in range(RACES):
         mirrors = rng().sample(sorted(job.mirrors), k=len(job.mirrors))
-        with move_on_after(TIME_LIMIT):
+        # The group is of all mirrors' errors, or of those that failed just when the time was up.
+        with suppress(ExceptionGroup), move_on_after(TIME_LIMIT):
             return await race(*[partial(fetch, job, file, name, i * HEAD_START) for i, name in enumerate(mirrors)])
     raise NobodyDelivered(file.path)
 

@@ -49,7 +49,7 @@ class Settings:
 
 def run(settings: Settings) -> int:
     """Do it, print what happened, and return the exit code: 0 if everything is right."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if settings.keep is None:
         with tempfile.TemporaryDirectory(prefix="nurselog-demo-") as folder:
             return trio.run(_run, settings, Layout(Path(folder)), console)

@@ -133,7 +133,7 @@ async def unencodable(number: int) -> int:
     return object()  # type: ignore[return-value]
 
 
-@step(retry=Retry(attempts=3, delay=0.002, jitter=0.5))
+@step(retry=Retry(attempts=3, delay=0.001, jitter=0))
 async def retried(number: int) -> str:
     draws = _enter()
     await _pause(draws, 0.001)
@@ -148,7 +148,7 @@ async def hurried(number: int) -> int:
     return number
 
 
-@step(attempt_timeout=0.002, retry=Retry(attempts=2, delay=0.001))
+@step(attempt_timeout=0.002, retry=Retry(attempts=2, delay=0.001, jitter=0))
 async def hastened(number: int) -> int:
     await _pause(_enter(), 0.004)
     return number
