@@ -70,8 +70,7 @@ async def test_a_file_that_nobody_delivers_in_time_fails_and_leaves_nothing(
     source: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_stdlib, "HEAD_START", 0.001)
-    monkeypatch.setattr(mirror_stdlib, "TIME_LIMIT", 0.05)
-    monkeypatch.setattr(mirror_stdlib, "RACES", 2)
+    monkeypatch.setattr(mirror_stdlib, "TIME_LIMITS", (0.05, 0.05))
     files = manifest(source, None, seed=1)[5:]
     async with trio.open_nursery() as nursery:
         job = one_job(files, await start(nursery, source, Fault.STALL, Fault.STALL), layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import faults, schema
+from nurselog._stores._sqlite.bulk import transaction
 from nurselog.abc import Append, Lease, WorkflowKey
 from tests.stores.kit import (
     LONG,
@@ -100,6 +102,17 @@ async def test_a_full_disk_loses_nothing(file_url: str) -> None:
         assert (await store.read(key))[1:] == large
 
 
+def test_a_transaction_that_sqlite_has_rolled_back_by_itself(path: Path) -> None:
+    """As it does where the disk is full; a second ROLLBACK would be an error that hides the first."""
+    with database(path) as connection:
+        connection.execute("CREATE TABLE heap (thing)")
+        connection.execute("PRAGMA max_page_count = 3")
+        with pytest.raises(sqlite3.OperationalError) as caught, transaction(connection):
+            connection.execute("INSERT INTO heap VALUES (zeroblob(100000))")
+        assert caught.value.sqlite_errorcode == sqlite3.SQLITE_FULL
+        assert connection.execute("SELECT count(*) FROM heap").fetchone() == (0,)
+
+
 @pytest.mark.usefixtures("hasty")
 async def test_a_lock_that_somebody_keeps(path: Path, file_url: str) -> None:
     async with opened(file_url) as store:
@@ -149,6 +162,15 @@ def test_the_switch_to_the_write_ahead_log_fails_for_other_reasons_at_once(path:
     with database(path) as connection, pytest.raises(sqlite3.DatabaseError) as caught:
         schema._start_write_ahead(connection)
     assert caught.value.sqlite_errorcode == sqlite3.SQLITE_NOTADB
+
+
+def test_the_switch_to_the_write_ahead_log_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT", -1)
+    with database(path) as other, contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            schema._start_write_ahead(connection)
+    assert caught.value.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 async def test_a_damaged_file(path: Path, file_url: str, clock: FakeClock) -> None:

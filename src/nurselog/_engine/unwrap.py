@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from .._errors import EngineClosed
 from .._flow.strand import members_of
 
 
@@ -14,9 +15,11 @@ def unwrapped() -> Generator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        if len(members_of(group)) > 1:
+        members = members_of(group)
+        causes = [one for one in members if not isinstance(one, EngineClosed)]  # that is but the echo of another one
+        if len(causes or members) > 1:
             raise
-        (error,) = members_of(group)
+        error = (causes or members)[0]
         context, cause, suppress = error.__context__, error.__cause__, error.__suppress_context__
     else:
         return

@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -221,11 +221,13 @@ class Body:
         if call.step.is_async:
             return await _unprotected(call.step.fn, call.args, call.kwargs)
         value: Any = None
-        with trio.CancelScope(shield=not call.step.abandon_on_cancel) as self._thread:
+        with trio.CancelScope() as self._thread:
+            shielded = None if call.step.abandon_on_cancel else self._thread
             value = await trio.to_thread.run_sync(
                 partial(call.step.fn, *call.args, **call.kwargs),
+                thread_name=f"step {call.step.name}",
                 abandon_on_cancel=True,
-                limiter=call.sequencer.host.limiter,
+                limiter=cast("trio.CapacityLimiter", _Admission(call.sequencer.host.limiter, shielded)),
             )
         if inspect.isawaitable(value):
             raise UsageError(f"step {call.step.name!r} is no async function, but it returned something to be awaited")
@@ -237,6 +239,23 @@ class Body:
     def key(self) -> str:
         """The step's idempotency key."""
         return step_key(self.call.sequencer.id, self.call.operation.path)
+
+
+class _Admission:
+    """A limiter for one thread that shields it from cancellation once it is let in, and not before."""
+
+    def __init__(self, limiter: trio.CapacityLimiter, shielded: trio.CancelScope | None) -> None:
+        self._limiter, self._shielded = limiter, shielded
+
+    async def acquire_on_behalf_of(self, borrower: Any) -> None:
+        """Wait for room."""
+        await self._limiter.acquire_on_behalf_of(borrower)
+        if self._shielded is not None:
+            self._shielded.shield = True
+
+    def release_on_behalf_of(self, borrower: Any) -> None:
+        """Make room: the thread has ended."""
+        self._limiter.release_on_behalf_of(borrower)
 
 
 @trio.lowlevel.disable_ki_protection

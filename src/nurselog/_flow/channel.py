@@ -23,7 +23,7 @@ from trio.lowlevel import (
 )
 
 from .cases import Case, Waiter, wait_for_first
-from .current import current_strand
+from .current import arrive, current_strand
 from .outcomes import Failed, Outcome, Succeeded
 from .sequencer import Sequencer
 from .strand import Strand
@@ -150,7 +150,7 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
             trio.ClosedResourceError: if this end is closed.
             trio.BrokenResourceError: if the receiving end is closed.
         """
-        strand = current_strand("send")
+        strand = await arrive("send")
         await checkpoint_if_cancelled()
         try:
             self.send_nowait(value)
@@ -245,7 +245,7 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
             trio.ClosedResourceError: if this end is closed.
             trio.EndOfChannel: if all sending ends are closed, and everything is received.
         """
-        _, outcome_ = await wait_for_first(current_strand("receive"), (self,))
+        _, outcome_ = await wait_for_first(await arrive("receive"), (self,))
         value: T_co = outcome_.unwrap()
         return value
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from trio.lowlevel import current_task
+import sys
+
+from trio.lowlevel import cancel_shielded_checkpoint, current_task
 
 from .._errors import MisplacedCallError, OutsideWorkflowError, Suspended
-from .strand import Strand, place
+from .strand import Strand, find_fatal, place
 
 
 def current_strand(what: str) -> Strand:
@@ -33,6 +35,31 @@ def current_strand(what: str) -> Strand:
         raise MisplacedCallError(
             f"{what} was called in a task or thread that does not belong to the workflow whose context it has inherited"
         )
+    handled = sys.exception()
+    if handled is not None and handled is not here.outside:
+        check_fatal(here, handled)
     if here.sequencer.suspending:
         raise Suspended
     return here
+
+
+async def arrive(what: str) -> Strand:
+    """Return the strand that runs, for an operation that is awaited.
+
+    When the workflow leaves memory it parks first, where the gate raises Suspended: code that swallows that in a loop
+    would otherwise never give Trio another turn.
+    """
+    here = place.get()
+    if isinstance(here, Strand) and here.sequencer.suspending:
+        await cancel_shielded_checkpoint()
+    return current_strand(what)
+
+
+def check_fatal(strand: Strand, exc: BaseException) -> None:
+    """Suspend the workflow if code of it runs because something like a KeyboardInterrupt unwinds it.
+
+    The cleanup of a dying process is no part of the workflow's history.
+    """
+    fatal = find_fatal(exc)
+    if fatal is not None:
+        strand.sequencer.crash(fatal)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 from .._log.lifecycle import Status
 from .cases import Case, Waiter, wait_for_first
-from .current import current_strand
+from .current import arrive, current_strand
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .sequencer import Sequencer
 from .strand import Operation
@@ -71,7 +71,7 @@ class Handle(Case[T_co]):
 
         Every receiver gets it, as often as asked. A checkpoint; cancelling the wait leaves the child alone.
         """
-        _, outcome = await wait_for_first(current_strand("Handle.receive"), (self,))
+        _, outcome = await wait_for_first(await arrive("Handle.receive"), (self,))
         return outcome
 
     async def result(self) -> T_co:

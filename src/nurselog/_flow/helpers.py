@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._log.lifecycle import Status
 from .cases import Case, Waiter, wait_for_first
-from .current import current_strand
+from .current import arrive
 from .handle import Handle
 from .nursery import open_nursery
 from .outcomes import Failed, Outcome, Succeeded
@@ -61,11 +62,11 @@ class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
             waiter, index = next(iter(self._parked.items()))
             waiter.wake(index, Succeeded(handle))
         else:
-            self._arrived.append((handle, self.strand.sequencer.cursor.delivered))
+            self._arrived.append((handle, handle._since))
 
     async def next(self) -> Handle[T]:
         """Wait for the next child that ends, and return its handle. A checkpoint."""
-        _, outcome = await wait_for_first(current_strand("as_completed"), (self,))
+        _, outcome = await wait_for_first(await arrive("as_completed"), (self,))
         handle: Handle[T] = outcome.unwrap()
         return handle
 
@@ -82,13 +83,18 @@ class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
         self._parked.pop(waiter, None)
 
 
+def _settled_at(handle: Handle[Any]) -> float:
+    since = handle._ready_since()
+    return math.inf if since is None else since
+
+
 async def as_completed(*handles: Handle[T]) -> AsyncIterator[Handle[T]]:
     """Give the handles one after the other, as their children end: those that ended first come first.
 
     Each turn is a checkpoint. A handle that was given is claimed: its failure is yours.
     """
-    arrivals: _Arrivals[T] = _Arrivals(current_strand("as_completed"))
-    for handle in handles:
+    arrivals: _Arrivals[T] = _Arrivals(await arrive("as_completed"))
+    for handle in sorted(handles, key=_settled_at):
         arrivals.expect(handle)
     for _ in handles:
         handle = await arrivals.next()
@@ -144,7 +150,7 @@ async def map_concurrently(fn: Callable[[T], Awaitable[U]], items: Iterable[T], 
     if limit is not None and limit < 1:
         raise ValueError("limit must be 1 or more")
     handles: list[Handle[U]] = []
-    arrivals: _Arrivals[U] = _Arrivals(current_strand("map_concurrently"))
+    arrivals: _Arrivals[U] = _Arrivals(await arrive("map_concurrently"))
     async with open_nursery() as nursery:
         for item in items:
             if limit is not None and len(handles) >= limit and (await arrivals.next()).status is Status.FAILED:

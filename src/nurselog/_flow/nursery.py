@@ -23,7 +23,7 @@ from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 from .._errors import UnsupportedError
 from .._log.events import Cause, ScopeCancelled
 from .call import Call, Why
-from .current import current_strand
+from .current import arrive, check_fatal, current_strand
 from .handle import Handle, unclaimed_error
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled, split_error
 from .scope import CancelScope, culprit
@@ -101,11 +101,11 @@ class Nursery:
 
         A checkpoint. A cancellation before `started()` cancels the child.
         """
-        strand = current_strand("Nursery.start")
+        strand = await arrive("Nursery.start")
         _refuse_workflow(async_fn)
         self._sequencer.adopting = strand.operation().path
         try:
-            return await self._inner.start(partial(self._run_plain, async_fn), *args, name=name or async_fn)
+            return await self._inner.start(partial(self._run_started, async_fn), *args, name=name or async_fn)
         finally:
             self._sequencer.adopting = None
 
@@ -118,13 +118,26 @@ class Nursery:
         finally:
             self._sequencer.adopting = None
 
-    async def _run_plain(self, async_fn: Callable[..., Awaitable[object]], *args: object, **kwargs: object) -> None:
+    async def _run_plain(self, async_fn: Callable[..., Awaitable[object]], *args: object) -> None:
         self._enter_scope()
         try:
-            await async_fn(*args, **kwargs)
+            await async_fn(*args)
         except BaseException as exc:
             error, _ = split_error(exc)
             if error is not None:
+                self._fail(error)
+            raise
+
+    async def _run_started(
+        self, async_fn: Callable[..., Awaitable[object]], *args: object, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        """Run a child of `start`: until it has said so, its failure is the caller's, not the nursery's."""
+        status = _Status(task_status)
+        try:
+            await async_fn(*args, task_status=status)
+        except BaseException as exc:
+            error, _ = split_error(exc)
+            if error is not None and status.said:
                 self._fail(error)
             raise
 
@@ -218,7 +231,7 @@ class open_nursery:  # noqa: N801 - Trio's name
     _nursery: Nursery
 
     async def __aenter__(self) -> Nursery:
-        strand = self._strand = current_strand("open_nursery")
+        strand = self._strand = await arrive("open_nursery")
         strand.sequencer.check_deadline(strand)
         operation = strand.operation()
         self._manager = trio.open_nursery()
@@ -231,6 +244,8 @@ class open_nursery:  # noqa: N801 - Trio's name
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         nursery = self._nursery
+        if exc is not None:
+            check_fatal(self._strand, exc)
         try:
             if not nursery._sequencer.suspending:
                 nursery._end_body(exc)
@@ -255,6 +270,19 @@ class open_nursery:  # noqa: N801 - Trio's name
         if errors:
             raise ExceptionGroup(_MESSAGE, errors)
         return swallow
+
+
+class _Status:
+    """A `task_status` that knows whether `started` was called."""
+
+    def __init__(self, inner: trio.TaskStatus[Any]) -> None:
+        self._inner = inner
+        self.said = False
+
+    def started(self, value: object = None) -> None:
+        """Tell whoever waits in `start` to go on."""
+        self._inner.started(value)
+        self.said = True
 
 
 class ChildCall(Call):

@@ -15,7 +15,7 @@ from typing import final
 import trio
 
 from .._log.events import Cause, ScopeCancelled, TimerSet
-from .current import current_strand
+from .current import check_fatal, current_strand
 from .strand import Operation, Strand
 from .timers import Timer
 from .times import check_seconds, due_in, due_microseconds, from_microseconds
@@ -52,6 +52,7 @@ class CancelScope:
         self._timer: Timer | None = None
         self._outer: CancelScope | None = None
         self._strand: Strand | None = None
+        self._entered = False
 
     @classmethod
     def _around(cls, strand: Strand, operation: Operation, scope: trio.CancelScope | None = None) -> CancelScope:
@@ -78,11 +79,16 @@ class CancelScope:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        if exc is not None and self._strand is not None:
+            check_fatal(self._strand, exc)
         self._leave()
         return bool(self._trio.__exit__(exc_type, exc, traceback))
 
     def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("a CancelScope can be entered only once; make another one")
         strand = self._strand = current_strand("CancelScope")
+        self._entered = True
         self._outer, strand.scope = strand.scope, self
         if self._seconds is not None and self._seconds != float("inf"):
             self._due = due_in(self._sequencer, self._seconds)

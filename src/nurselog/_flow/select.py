@@ -9,7 +9,7 @@ import trio
 
 from .._log.events import Selected as SelectedEvent
 from .cases import Case, wait_for_first
-from .current import current_strand
+from .current import arrive
 from .outcomes import Outcome
 
 T_co = TypeVar("T_co", covariant=True)
@@ -73,7 +73,7 @@ async def select(*cases: Case[Any]) -> Selected[Any]:
         ValueError: if there are no cases.
         TypeError: if a case is something else, such as a plain Trio channel.
     """
-    strand = current_strand("select")
+    strand = await arrive("select")
     if not cases:
         raise ValueError("select needs at least one case")
     for case in cases:

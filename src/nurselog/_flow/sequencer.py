@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import enum
 import heapq
+import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
 from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
 from .._log.failures import encode_error, record_error
 from .._log.identity import Path
-from .strand import Strand
+from .strand import Strand, find_fatal
 from .where import caller, parked
 
 if TYPE_CHECKING:
@@ -319,6 +320,7 @@ class Sequencer:
         """A timer is due: log it, unless it is over or logged already."""
         if not timer.wanted:
             self.disarm(timer)
+            self.parked()  # it may have been all that the workflow seemed to wait for
         elif self.timers.get(timer.path) is timer and not timer.logged:
             timer.logged = True
             self._append_first(TimerFired(path=timer.path, due=timer.due))
@@ -357,12 +359,13 @@ class Sequencer:
         UTC microseconds. Everything it has written must be durable too: only then may it leave memory.
         """
         busy = self.runnable or self.calls or self._committed or self.durable != self.seq or not self._live
-        return None if busy or not self.timers else min(timer.due for timer in self.timers.values())
+        return None if busy else min((timer.due for timer in self.timers.values() if timer.wanted), default=None)
 
     # -- what must not happen --------------------------------------------------------------------
 
     def _check_deadlock(self) -> None:
-        if self.calls or self.timers or self.durable != self.seq or self.ended is not None:
+        timers = any(timer.wanted for timer in self.timers.values())
+        if self.calls or timers or self.durable != self.seq or self.ended is not None:
             return
         raise DeadlockError(self.id, tuple(self.waiting()))
 
@@ -385,6 +388,11 @@ class Sequencer:
         Then the workflow is stuck, the strand has been woken with Suspended already, and the wait's abort function
         must answer FAILED.
         """
+        handled = sys.exception()
+        fatal = None if handled is None or handled is strand.outside else find_fatal(handled)
+        if fatal is not None:
+            self.crash(fatal)  # a dying process cancels what it leaves: not the workflow's doing
+            return True
         if self.inside():
             return False
         self.stuck(self._error("no cancellation", "a plain Trio deadline", strand.text, _place(strand), DEADLINE))

@@ -8,7 +8,7 @@ from typing import final
 
 from .._log.events import TimerSet
 from .cases import Case, Waiter, wait_for_first
-from .current import current_strand
+from .current import arrive, current_strand
 from .outcomes import Outcome, Succeeded
 from .strand import Strand
 from .timers import Timer
@@ -104,7 +104,7 @@ async def sleep(seconds: float) -> None:
     Raises:
         ValueError: if `seconds` is negative or not a number.
     """
-    strand = current_strand("sleep")
+    strand = await arrive("sleep")
     await _wait(strand, Alarm(strand, "sleep", due_in(strand.sequencer, check_seconds(seconds))))
 
 
@@ -120,7 +120,7 @@ async def sleep_until(deadline: datetime) -> None:
         ValueError: if `deadline` has no time zone.
     """
     due = due_microseconds(deadline)
-    strand = current_strand("sleep_until")
+    strand = await arrive("sleep_until")
     await _wait(strand, Alarm(strand, "sleep_until", due))
 
 

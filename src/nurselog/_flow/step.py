@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, partial, update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, final, overload
 
 import msgspec
 import trio
@@ -14,7 +13,7 @@ from .._errors import RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from .call import AwaitedCall, check_step, outcome_of
-from .current import current_strand
+from .current import arrive, current_strand
 from .names import is_async, recorded_name
 from .retry import ONCE, Retry
 from .strand import Operation, Strand, place
@@ -66,7 +65,7 @@ class Step(Generic[P, T_co]):
         self.abandon_on_cancel = options.abandon_on_cancel
         self.check_arguments = options.check_arguments
         if not isinstance(fn, partial):
-            update_wrapper(self, fn)
+            update_wrapper(self, fn, updated=())
 
     @property
     def fn(self) -> Callable[P, Any]:
@@ -105,16 +104,19 @@ class Step(Generic[P, T_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
         """Run the step. Its place in the workflow is taken here, when it is called, not when it is awaited."""
-        if not isinstance(place.get(), Strand):
+        here = place.get()
+        if not isinstance(here, Strand):
             return self._plain(args, kwargs)
+        if here.sequencer.suspending:
+            return self._suspended()
         strand = current_strand(f"step {self.name!r}")
-        if isinstance(sys.exception(), (KeyboardInterrupt, SystemExit)):
-            # a dying process runs its cleanup: not part of the workflow's history
-            strand.sequencer.crash(sys.exception())  # type: ignore[arg-type]
-            raise Suspended
         operation = strand.operation()
         strand.unawaited[operation.text] = self.name
         return self._durable(strand, operation, args, kwargs)
+
+    async def _suspended(self) -> NoReturn:
+        await arrive(f"step {self.name!r}")
+        raise Suspended  # pragma: no cover - the gate has raised it
 
     async def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T_co:
         value: T_co
@@ -130,7 +132,7 @@ class Step(Generic[P, T_co]):
         self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T_co:
         caller.unawaited.pop(operation.text, None)
-        strand = current_strand(f"step {self.name!r}")
+        strand = await arrive(f"step {self.name!r}")
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)
         recorded = sequencer.replayed(operation.text)

@@ -62,7 +62,7 @@ def find_fatal(exc: BaseException) -> BaseException | None:
     if isinstance(exc, BaseExceptionGroup):
         members = members_of(cast("BaseExceptionGroup[BaseException]", exc))
         return next((found for one in members if (found := find_fatal(one))), None)
-    return None if isinstance(exc, (Exception, trio.Cancelled, Suspended)) else exc
+    return None if isinstance(exc, (Exception, trio.Cancelled, Suspended, GeneratorExit)) else exc
 
 
 class Operation(NamedTuple):
@@ -81,12 +81,14 @@ class Strand:
     """One task of workflow code: its place in the tree, its own operation counters, and its gate."""
 
     __slots__ = (
+        "_started",
         "children",
         "closing",
         "coroutine",
         "count",
         "done",
         "generators",
+        "outside",
         "path",
         "queued",
         "scheduled",
@@ -117,6 +119,10 @@ class Strand:
         self.generators: list[AsyncGenerator[Any, Any]] = []
         self.unawaited: dict[str, str] = {}
         """Steps that were called and not awaited yet: path to name."""
+        self.outside = sys.exception()
+        """What is being handled around all this: the host may run Trio in an `except` block."""
+        self._started = False
+        """Whether the coroutine has had its first turn."""
         self.done = False
         self.closing = False
 
@@ -157,6 +163,8 @@ class Strand:
             raise
         finally:
             self.done = True
+            if not self._started:
+                coroutine.close()
 
     async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
@@ -183,15 +191,14 @@ class Strand:
         sequencer = self.sequencer
         hold = self._hold
         value: Any = None
-        started = False
         while True:
             if sequencer.turn is not self and not sequencer.suspending and not sequencer.take_turn(self):
                 self.queued = True
                 yield from sequencer.queue(self).__await__()
                 self.queued = False
             if sequencer.suspending:
-                return (yield from self._unwind(coroutine, value, started=started))
-            started = True
+                return (yield from self._unwind(coroutine, value))
+            self._started = True
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(hold, None)
             try:
@@ -203,14 +210,14 @@ class Strand:
                 sequencer.turn = None
             value = yield self.trap
 
-    def _unwind(self, coroutine: Coroutine[Any, Any, Any], value: Any, *, started: bool) -> Generator[Any, Any, Any]:
+    def _unwind(self, coroutine: Coroutine[Any, Any, Any], value: Any) -> Generator[Any, Any, Any]:
         """Step the coroutine to its end; every wait raises Suspended, except one that is over already.
 
         A nursery's wait for its children must not be left by an exception: it has refused to be aborted.
         """
         if not isinstance(value, outcome.Value):
             value = outcome.Error(Suspended())
-        while started and not self.closing:
+        while self._started and not self.closing:
             try:
                 self.trap = coroutine.send(value)
             except StopIteration:

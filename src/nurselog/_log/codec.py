@@ -40,7 +40,7 @@ class JsonCodec:
         self._decoder(annotation, EncodingError)
         try:
             data = _to_json(value)
-            whole = b"null" not in data or _is_finite(value)
+            whole = value is None or b"null" not in data or _is_finite(value)
         except Exception as exc:  # also what a value's own code raises: a serializer, a property
             raise _refusal(value, exc) from exc
         if not whole:
@@ -116,13 +116,14 @@ def _encode_other(value: Any) -> Any:
 
 _sorting = msgspec.json.Encoder(enc_hook=_encode_other, order="deterministic")
 _unsorted = msgspec.json.Encoder(enc_hook=_encode_other)
+_finite = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
 def _is_finite(value: object) -> bool:
     """Whether no float in `value` is NaN or infinite; json looks at each, in C."""
     plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_encode_other)
     try:
-        json.dumps(plain, allow_nan=False)
+        _finite.encode(plain)
     except ValueError:
         return False
     return True

@@ -31,10 +31,8 @@ from nurselog.demo.job import File, Job, Layout, witness
 FILES_AT_ONCE = 16
 HEAD_START = 0.1
 """Seconds between the starts of two mirrors."""
-TIME_LIMIT = 2.0
-"""Seconds for one race."""
-RACES = 8
-"""Races for one file before it is given up."""
+TIME_LIMITS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Seconds for the first race for a file, for the second, and so on."""
 
 http = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None))
 
@@ -112,10 +110,10 @@ async def mirror_file(job: Job, file: File) -> str:
 
 async def deliver(job: Job, file: File) -> str:
     """Let the mirrors race for a file until one has delivered it; return that mirror."""
-    for _ in range(RACES):
+    for seconds in TIME_LIMITS:
         mirrors = rng().sample(sorted(job.mirrors), k=len(job.mirrors))
         # The group is of all mirrors' errors, or of those that failed just when the time was up.
-        with suppress(ExceptionGroup), move_on_after(TIME_LIMIT):
+        with suppress(ExceptionGroup), move_on_after(seconds):
             return await race(*[partial(fetch, job, file, name, i * HEAD_START) for i, name in enumerate(mirrors)])
     raise NobodyDelivered(file.path)
 

@@ -1,7 +1,7 @@
 """The demo's worker: `python -m nurselog.demo.worker FOLDER`, the process that is killed and started again.
 
 It does the same whether it is the first of its run or the fifth: it opens the engine, which takes over what a dead
-worker left, and asks for a workflow for each job; for those that exist already, that means to wait for them.
+worker left, and submits a workflow for each job; one that exists already is the same run, and is only waited for.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import trio
 
-from .. import Engine, open_engine
-from .job import Job, Layout, read_jobs
+from .. import open_engine
+from .job import Layout, read_jobs
 from .mirror_stdlib import mirror_package
 
-_PACKAGES_AT_ONCE = 4
+_PACKAGES_AT_ONCE = 2
 
 
 def main() -> None:
@@ -26,19 +26,13 @@ def main() -> None:
 
 async def work(layout: Layout) -> None:
     """Run all jobs; stop early, without harm, when standard input ends: whoever started this process has gone."""
-    limiter = trio.CapacityLimiter(_PACKAGES_AT_ONCE)
-    async with open_engine(layout.store) as engine, trio.open_nursery() as nursery:
+    async with open_engine(layout.store, max_running=_PACKAGES_AT_ONCE) as engine, trio.open_nursery() as nursery:
         print("open", flush=True)  # whoever started this process waits for a line
         nursery.start_soon(_cancel_at_end_of_input, nursery.cancel_scope)
-        async with trio.open_nursery() as jobs:
-            for job in read_jobs(layout):
-                jobs.start_soon(_run, engine, job, limiter)
+        packages = [await engine.submit(mirror_package, job, id=job.package) for job in read_jobs(layout)]
+        for package in packages:
+            await package.result()
         nursery.cancel_scope.cancel()
-
-
-async def _run(engine: Engine, job: Job, limiter: trio.CapacityLimiter) -> None:
-    async with limiter:
-        await engine.run(mirror_package, job, id=job.package)
 
 
 async def _cancel_at_end_of_input(scope: trio.CancelScope) -> None:

@@ -19,11 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 import trio
 
 from nurselog import DeadlockError
 from nurselog._log.identity import parse_path, step_key
+from nurselog.abc import Batch, Receipt
 from nurselog.lowlevel import (
     Cause,
     Claimed,
@@ -38,8 +40,9 @@ from nurselog.lowlevel import (
     is_delivered,
 )
 
-from ..harness import ID, GotStuck, Recording, Unfinished, resume, run_live, tally
-from .scenario import Scenario, is_threaded, program
+from .. import harness
+from ..harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, resume, run_live, tally
+from .scenario import Scenario, program
 from .steps import STEPS
 
 CUTS = 10
@@ -66,6 +69,15 @@ class Hang(BaseException):
     """A life does not end, not even in virtual time."""
 
 
+class SlowStore(BenchStore):
+    """Its commits take some time, so that rows of several strands and bodies meet in one batch, in any order."""
+
+    async def commit(self, batch: Batch) -> Receipt:
+        with trio.CancelScope(shield=True):  # a commit that has begun ends
+            await trio.sleep(chance().random() * 0.0005)
+            return await super().commit(batch)
+
+
 def examine(scenario: Scenario, cuts: int = CUTS) -> None:
     """Put a scenario through its lives.
 
@@ -82,8 +94,7 @@ class Examination:
     def __init__(self, scenario: Scenario, cuts: int) -> None:
         self.scenario, self.cuts = scenario, cuts
         self.random = random.Random(scenario.seed)
-        self.threads = is_threaded(scenario)
-        self.input = (scenario.tree, scenario.patience)
+        self.threads = scenario.is_threaded
 
     def run(self) -> None:
         live = self._life("live", None, cancel_after=self.scenario.cancel_after)
@@ -105,9 +116,9 @@ class Examination:
     def _life(self, name: str, prefix: Sequence[Row] | None, **plan: Any) -> Recording:
         plan = {"seed": self.random.getrandbits(32), "threads": self.threads, **plan}
         try:
-            with _watchdog():
+            with _watchdog(), patch.object(harness, "BenchStore", SlowStore):
                 if prefix is None:
-                    life = run_live(program, self.input, **plan)
+                    life = run_live(program, self.scenario.arguments, **plan)
                 else:
                     life = resume(program, prefix, **plan)
         except trio.TooSlowError:

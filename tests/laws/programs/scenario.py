@@ -15,11 +15,19 @@ FAILURES = Path(__file__).parent.parent / "failures"
 """Scenarios that have broken a law once, shrunk; they are run for ever."""
 
 
+_decoder = msgspec.json.Decoder[Node](Node)
+
+
 @workflow(name="program")
-async def program(tree: Node, patience: float | None) -> str:
-    """Run a program, as long as patience lasts: many wait for what never comes."""
+async def program(source: str, patience: float | None) -> str:
+    """Run a program, as long as patience lasts: many wait for what never comes.
+
+    Args:
+        source: the tree as JSON: each engine has a codec of its own, and would have to learn all the nodes anew.
+        patience: seconds.
+    """
     with CancelScope() if patience is None else move_on_after(patience):
-        return repr(await World().run(tree))
+        return repr(await World().run(_decoder.decode(source)))
     return "out of patience"
 
 
@@ -38,6 +46,16 @@ class Scenario(msgspec.Struct, frozen=True):
     story: str = ""
     """What it found, for people."""
 
+    @property
+    def arguments(self) -> tuple[str, float | None]:
+        """What the workflow is called with."""
+        return msgspec.json.encode(self.tree).decode(), self.patience
+
+    @property
+    def is_threaded(self) -> bool:
+        """Whether some step of it runs in a thread."""
+        return '"threaded"' in self.arguments[0]
+
     def dump(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
@@ -45,7 +63,3 @@ class Scenario(msgspec.Struct, frozen=True):
 def load(path: Path) -> Scenario:
     return msgspec.json.decode(path.read_bytes(), type=Scenario)
 
-
-def is_threaded(scenario: Scenario) -> bool:
-    """Whether some step of it runs in a thread."""
-    return b'"threaded"' in msgspec.json.encode(scenario.tree)

@@ -145,7 +145,7 @@ def _start_write_ahead(connection: sqlite3.Connection) -> object:
     while True:
         try:
             [(mode,)] = connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
