@@ -32,6 +32,7 @@ from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task,
 
 from .._errors import Suspended
 from .._log.identity import TASK, Path, format_path
+from .where import chain
 
 if TYPE_CHECKING:
     from .body import Body
@@ -231,10 +232,11 @@ class Strand:
         raise Suspended
 
     def _close(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        inside = [one for one, _ in chain(coroutine)]
         try:
             coroutine.close()
         except RuntimeError:
-            _abandoned.append(coroutine)
+            _abandoned.extend(inside)
             logger.error(  # noqa: TRY400 - the traceback is the machinery's
                 "workflow %r, path %s: the code swallows every exception at its waits and was left behind; let "
                 "BaseException pass", self.sequencer.id, self.text or "root"

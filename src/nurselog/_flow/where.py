@@ -28,20 +28,18 @@ def caller() -> str | None:
 def parked(coroutine: Any) -> str | None:
     """Return file and line where a coroutine that is not running waits in the application's code."""
     found = None
-    for code, line in _chain(coroutine):
-        if not code.startswith(_INSIDE):
-            found = f"{code}:{line}"
+    for one, kind in chain(coroutine):
+        frame = getattr(one, f"{kind}_frame")
+        if not frame.f_code.co_filename.startswith(_INSIDE):
+            found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     return found
 
 
-def _chain(coroutine: Any) -> Iterator[tuple[str, int]]:
-    """The frames of a coroutine, outermost first; generators and async generators on the way included."""
+def chain(coroutine: Any) -> Iterator[tuple[Any, str]]:
+    """Yield a coroutine and what it awaits, outermost first, with the prefix of their attributes."""
     while coroutine is not None:
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(coroutine, f"{kind}_frame", None)
-            if frame is not None:
-                yield frame.f_code.co_filename, frame.f_lineno
-                coroutine = getattr(coroutine, f"{kind}_await" if kind != "gi" else "gi_yieldfrom")
-                break
-        else:
+        kind = next((kind for kind in ("cr", "gi", "ag") if getattr(coroutine, f"{kind}_frame", None)), None)
+        if kind is None:
             return
+        yield coroutine, kind
+        coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")

@@ -20,6 +20,12 @@ from ..lowlevel import (
 )
 from .job import Body
 
+_FIRST_CLAIM = 2
+"""The row of a claim that takes up what nobody has run yet."""
+
+_PAGE = 60
+"""Rows of a log that is short enough to be drawn."""
+
 
 class Fact(enum.Enum):
     """Something that is counted; the value is its line in the report."""
@@ -56,7 +62,7 @@ def count_log(log: Sequence[LogEntry]) -> Counter[Fact]:
                 facts[Fact.CLEANUPS] += name == "discard" and result is Result.VALUE
             case StepRetried():
                 facts[Fact.RETRIES] += 1
-            case Claimed():
+            case Claimed() if record.seq > _FIRST_CLAIM:
                 facts[Fact.TAKEOVERS] += 1
                 facts[Fact.REPLAYED] += ended
             case _:
@@ -78,13 +84,14 @@ def count_trace(trace: Iterable[Body]) -> Counter[Fact]:
 
 
 def choose_log(logs: Mapping[str, Sequence[LogEntry]]) -> str:
-    """Return the id of the log to draw: the shortest in which a step was cancelled, or else just the shortest."""
-
-    def dullness(name: str) -> tuple[bool, int]:
-        return not any(_cancelled(record.event) for record in logs[name]), len(logs[name])
-
-    return min(logs, key=dullness)
+    """Return the id of the log to draw: of those that fit on a page, or else of all, the one with most to see."""
+    short = {name for name, log in logs.items() if len(log) <= _PAGE} or logs.keys()
+    return max(sorted(short), key=lambda name: len({_kind(entry.event) for entry in logs[name]}))
 
 
-def _cancelled(event: Event) -> bool:
-    return isinstance(event, StepEnded) and event.result is Result.CANCELLED
+def _kind(event: Event) -> tuple[object, ...]:
+    match event:
+        case StepEnded(result=outcome) | ScopeCancelled(by=outcome):
+            return type(event), outcome
+        case _:
+            return (type(event),)
