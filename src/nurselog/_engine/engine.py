@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple, final
 
@@ -190,7 +190,6 @@ class Engine:
 
         A checkpoint.
         """
-        self._check_open()
         where = Filter(
             status=None if status is None else frozenset(status),
             name=name,
@@ -198,7 +197,9 @@ class Engine:
             limit=limit,
             before=None if before is None else before.key,
         )
-        return [WorkflowInfo.of(row, self._table.names) for row in await self._store.list(where)]
+        with self._open():
+            rows = await self._store.list(where)
+        return [WorkflowInfo.of(row, self._table.names) for row in rows]
 
     # -- from outside ----------------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class Engine:
         row = await self._find(id)
         if row.status.final:
             raise WorkflowEnded(id, row.status.value)
-        with trio.CancelScope(shield=True):
+        with self._open(), trio.CancelScope(shield=True):
             await self._store.post(row.key, kind.value, body_of(reason))
             await self._ownership.enter_messages()
             if row.key not in self._runner.runs:
@@ -273,7 +274,7 @@ class Engine:
         target = self._table.find(row.name)
         if target is None:
             raise UsageError(f"workflow {id!r} is a {row.name!r}, which this engine does not have")
-        log = await self._store.read(row.key)
+        log = await self._read(row)
         if not 1 <= at <= len(log) - (row.status.final):
             raise UsageError(f"workflow {id!r} can be forked at seq 1 to {len(log) - row.status.final}, not {at}")
         prefix = list(log[:at])
@@ -298,15 +299,16 @@ class Engine:
     # -- for handles -----------------------------------------------------------------------------
 
     async def _find(self, id: str) -> WorkflowRow:
-        self._check_open()
-        found = await self._store.find([id])
+        with self._open():
+            found = await self._store.find([id])
         if not found:
             raise WorkflowNotFound(id)
         return found[0]
 
     async def _read(self, row: WorkflowRow) -> Sequence[Row]:
-        self._check_open()
-        return await self._store.read(row.key)
+        with self._open():
+            log = await self._store.read(row.key)
+        return log
 
     async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
         """Wait for the end of a workflow, wherever it runs."""
@@ -329,6 +331,16 @@ class Engine:
         if len(data) > self._options.max_payload:
             raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._options.max_payload)
         return data
+
+    @contextmanager
+    def _open(self) -> Generator[None]:
+        """Around a call to the store: one that overlaps the engine's end finds the store closed."""
+        self._check_open()
+        try:
+            yield
+        except UsageError:
+            self._check_open()
+            raise
 
     def _check_open(self) -> None:
         if self._closing.is_set():

@@ -75,6 +75,7 @@ class Journal:
         self._some = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
+        self._closed = False
         self._since: float | None = None
         """When the oldest thing that is not durable came, by Trio's clock."""
 
@@ -119,6 +120,8 @@ class Journal:
             EngineClosed: if the journal ends first.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise EngineClosed("the engine is closed: the workflow was not made")
         asked = _Asked(creation)
         self._asked.append(asked)
         self._wake()
@@ -150,6 +153,7 @@ class Journal:
                 if self._since is None:
                     self._idle.set()
         finally:
+            self._closed = True
             for one in (*asked, *self._asked):
                 one.done.set()
 

@@ -162,8 +162,14 @@ class Ownership:
                     "the lease was lost: everything in memory is suspended, and taken up again where possible"
                 )
                 await self._runner.suspend_all(Leaving.LOST, self._grace)
-                self._renewed(trio.current_time())
+                await patiently(self._enter_again)
                 self.look()
+
+    async def _enter_again(self) -> None:
+        """Get a new lease, whatever became of the old one."""
+        asked = trio.current_time()
+        await self._store.renew()
+        self._renewed(asked)
 
     async def _renew(self) -> bool:
         """Renew in time; False if that cannot be done."""

@@ -122,7 +122,7 @@ class Run:
         self.out.set()
         if sequencer.fatal is not None:
             self._runner.crash(sequencer.fatal)
-        if sequencer.ended is not None:
+        if sequencer.ended is not None and self.leaving is not Leaving.LOST:
             return  # its last row brings its standing
         standing = self._standing_at_exit()
         if standing is None:
@@ -147,8 +147,8 @@ class Run:
     def refused(self) -> None:
         """Somebody else has taken the workflow over."""
         self.leave(Leaving.LOST)
-        if self.leaving is not Leaving.LOST:  # its last words were refused
-            self.leaving = Leaving.LOST
+        self.leaving = Leaving.LOST
+        if self.out.is_set():  # its last words were refused
             self._runner.left(self)
 
     def _standing_at_exit(self) -> Standing | None:

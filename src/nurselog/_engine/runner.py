@@ -80,6 +80,9 @@ class Runner:
         messages: Sequence[Message],
     ) -> Run:
         """Take a workflow into memory and run it."""
+        former = self.runs.get(row.key)
+        if former is not None:  # its last words are on their way, and this claim will have them refused
+            former.refused()
         run = Run(self, workflow, row, writer, rows)
         self.runs[row.key] = run
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
@@ -89,12 +92,14 @@ class Runner:
 
     def left(self, run: Run) -> None:
         """A workflow is out of memory, and all about it is durable."""
+        if run.gone.is_set():
+            return
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
-            self.evicted += run.leaving is Leaving.EVICTED
-            self.stuck += run.sequencer.problem is not None
-            run.gone.set()
-            self.tell()
+        self.evicted += run.leaving is Leaving.EVICTED
+        self.stuck += run.sequencer.problem is not None
+        run.gone.set()
+        self.tell()
 
     def tell(self) -> None:
         """Wake those who wait for a change in any workflow."""

@@ -111,6 +111,9 @@ class Body:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Run the function until it has an outcome, and log that."""
+        if self._abandoned:  # before its first step
+            self.ended = True
+            return
         place.set(self)
         call, sequencer = self.call, self.call.sequencer
         try:
@@ -179,7 +182,9 @@ class Body:
             raise StepInterrupted(self.call.step.name, self.call.path)
         self._noted = True
         row = sequencer.append(StepBegan(path=self.call.path, name=self.call.step.name))
-        if row is not None:
+        if row is None:
+            await trio.sleep_forever()  # abandoned: never go on without the row
+        else:
             await sequencer.written(row)
 
     async def _attempts(self) -> Any:
@@ -209,6 +214,7 @@ class Body:
 
     async def _one_attempt(self) -> Any:
         step = self.call.step
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.begun = True
         if step.attempt_timeout is None:
             return await self._call()
@@ -222,6 +228,8 @@ class Body:
             return await _unprotected(call.step.fn, call.args, call.kwargs)
         value: Any = None
         with trio.CancelScope() as self._thread:
+            if self._abandoned:
+                self._thread.cancel()
             shielded = None if call.step.abandon_on_cancel else self._thread
             value = await trio.to_thread.run_sync(
                 partial(call.step.fn, *call.args, **call.kwargs),
