@@ -111,9 +111,6 @@ class Body:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Run the function until it has an outcome, and log that."""
-        if self._abandoned:  # before its first step
-            self.ended = True
-            return
         place.set(self)
         call, sequencer = self.call, self.call.sequencer
         try:
