@@ -6,14 +6,15 @@ cancel scope that was entered and never left, shows when the body's own scope is
 whose body ended in any other way than by returning is therefore not used again.
 
 Each body has its own context variables, those of the strand that called it: the task steps the body inside that
-context, instead of being started in it.
+context, instead of being started in it. Since it is stepped here, a body that will not go when the engine closes (it
+shields its wait, or swallows every exception) can be closed at its wait; only one that has tasks of its own cannot.
 """
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Coroutine, Generator
-from contextvars import Context
 from typing import Any
 
 import outcome
@@ -21,6 +22,9 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from .._flow.body import Body
+from .._flow.strand import abort, close
+
+logger = logging.getLogger("nurselog")
 
 
 class Bench:
@@ -29,7 +33,9 @@ class Bench:
     def __init__(self) -> None:
         self.nursery: trio.Nursery
         self._idle: list[Task] = []
+        self._busy: dict[Task, _Stepper] = {}
         self._stopped = False
+        self._ended = trio.Event()
 
     def start(self, body: Body) -> None:
         """Run a body; not a checkpoint."""
@@ -44,24 +50,93 @@ class Bench:
         while self._idle:
             reschedule(self._idle.pop(), outcome.Value(None))
 
+    async def ended(self) -> None:
+        """Wait until no body runs any more, after `stop`. A checkpoint."""
+        if self._busy:
+            await self._ended.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def close(self) -> None:
+        """Close the bodies that would not go. A checkpoint."""
+        if not self._busy:
+            return
+        for task, stepper in self._busy.items():
+            call = stepper.body.call
+            logger.error(
+                "workflow %r: step %r (path %s) does not end although it was cancelled, and is closed at its wait",
+                call.sequencer.id, call.step.name, call.path,
+            )  # fmt: skip
+            stepper.closing = not task.child_nurseries
+        watch = _Scheduled()
+        trio.lowlevel.add_instrument(watch)
+        try:
+            for _ in range(2):  # then whatever had been scheduled before has had its step, and has been closed
+                await trio.lowlevel.checkpoint()
+            for task, stepper in list(self._busy.items()):
+                if stepper.closing and task not in watch.tasks:
+                    stepper.interrupt(task)
+        finally:
+            trio.lowlevel.remove_instrument(watch)
+
     async def _work(self, body: Body | None) -> None:
+        task = current_task()
         while body is not None:
-            await _in_context(body.call.context, body.run())
+            self._busy[task] = stepper = _Stepper(body)
+            try:
+                await stepper.run()
+            finally:
+                del self._busy[task]
+                if self._stopped and not self._busy:
+                    self._ended.set()
             if self._stopped or not body.clean:
                 return
-            del body  # what a step was given must not live until the next one comes
-            self._idle.append(current_task())
+            del body, stepper  # what a step was given must not live until the next one comes
+            self._idle.append(task)
             body = await wait_task_rescheduled(lambda _: Abort.FAILED)
 
 
-@types.coroutine
-@enable_ki_protection
-def _in_context(context: Context, coroutine: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-    """Step a coroutine inside a context."""
-    value: Any = None
-    while True:
-        try:
-            trap = context.run(coroutine.send, value)
-        except StopIteration:
-            return
-        value = yield trap
+class _Stepper:
+    """Steps one body inside its own context."""
+
+    __slots__ = ("_trap", "body", "closing")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._trap: Any = None
+        self.closing = False
+        """Whether it is closed at its next step."""
+
+    @types.coroutine
+    @enable_ki_protection
+    def run(self) -> Generator[Any, Any, None]:
+        """Run the body to its end, or until it is closed."""
+        coroutine: Coroutine[Any, Any, None] = self.body.run()
+        step = self.body.call.context.run
+        value: Any = None
+        while not self.closing:
+            try:
+                self._trap = step(coroutine.send, value)
+            except StopIteration:
+                return
+            value = yield self._trap
+        close(coroutine)
+
+    def interrupt(self, task: Task) -> None:
+        """Wake the task from its wait, if that can be left."""
+        if abort(self._trap) is Abort.SUCCEEDED:
+            reschedule(task)
+
+
+class _Scheduled(trio.abc.Instrument):
+    """Which tasks are about to run."""
+
+    def __init__(self) -> None:
+        self.tasks: set[Task] = set()
+
+    def task_scheduled(self, task: Task) -> None:
+        """Trio will step it."""
+        self.tasks.add(task)
+
+    def before_task_step(self, task: Task) -> None:
+        """Trio steps it."""
+        self.tasks.discard(task)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, TypeVarTuple, final
 import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
+from .._flow.times import FAR, to_microseconds
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec, digest
 from .._log.events import Ended, Forked, Row, Started, encode_event
@@ -79,7 +80,8 @@ class Engine:
             max_payload=options.max_payload,
             crash=self._crash,
         )
-        lease = Lease(worker=self._worker, duration=int(options.lease * 1e6))
+        duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
+        lease = Lease(worker=self._worker, duration=duration)
         self._ownership = Ownership(store, self._runner, table, lease, options.max_running, options.grace)
         self._closing = trio.Event()
         self._fatal: BaseException | None = None
@@ -133,7 +135,6 @@ class Engine:
     async def _create(self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]) -> WorkflowHandle[T]:
         here = self._ownership.room > 0
         self._ownership.arriving += here
-        self._ownership.full |= not here
         creation = Creation(
             id=id,
             name=target.name,
@@ -150,6 +151,8 @@ class Engine:
                 self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
         finally:
             self._ownership.arriving -= here
+        if not here:
+            self._ownership.left_for_later()
         found = created.workflow
         if not created.new and (found.name, found.digest) != (target.name, digest_):
             same = found.name == target.name
@@ -319,13 +322,12 @@ class Engine:
                 await run.gone.wait()
                 if run.end is not None:
                     return run.end
-            changed = self._runner.changed
-            self._check_open()
+            told = self._runner.waiters.event(row.id)
             found = refuse_unfinished(row.id, await self._find(row.id))
             if found.status.final:
                 return end_of(found, await self._read(found))
             if row.key not in self._runner.runs:
-                await changed.wait()
+                await told.wait()
 
     def _limited(self, id: str, data: bytes) -> bytes:
         if len(data) > self._options.max_payload:
@@ -394,6 +396,9 @@ class Engine:
                 intake.cancel_scope.cancel()
             await runner.suspend_all(Leaving.CLOSING, self._options.grace)
             runner.bench.stop()
+            with trio.move_on_after(self._options.grace):
+                await runner.bench.ended()
+            await runner.bench.close()
 
     async def _evict(self) -> None:
         while True:

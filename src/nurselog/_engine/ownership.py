@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -108,10 +109,16 @@ class Ownership:
     async def make_room(self) -> None:
         """Look for more when a workflow leaves and others may be waiting for its place, for ever."""
         while True:
-            await self._runner.changed.wait()
+            await self._runner.room.wait()
             if self.full:
                 self.full = False
                 self.look()
+
+    def left_for_later(self) -> None:
+        """A workflow was made for which there was no room."""
+        self.full = True
+        if self.room > 0:
+            self.look()
 
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
@@ -142,7 +149,7 @@ class Ownership:
             await trio.sleep(_POLL)
             if await patiently(self._store.changed):
                 await patiently(self.enter_messages)
-                self._runner.tell()
+                await patiently(partial(self._runner.waiters.look, self._store))
                 self.look()
 
     # -- the lease -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from .bench import Bench
 from .journal import Journal
 from .messages import Kind, reason_of
 from .run import Leaving, Run
+from .waiters import Waiters
 
 
 class Steps:
@@ -64,7 +65,8 @@ class Runner:
         self.bench = Bench()
         self.steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
-        self.changed = trio.Event()
+        self.waiters = Waiters()
+        self.room = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
         self.evicted = 0
         self.stuck = 0
@@ -99,12 +101,9 @@ class Runner:
         self.evicted += run.leaving is Leaving.EVICTED
         self.stuck += run.sequencer.problem is not None
         run.gone.set()
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake those who wait for a change in any workflow."""
-        self.changed.set()
-        self.changed = trio.Event()
+        self.waiters.tell(run.id)
+        self.room.set()
+        self.room = trio.Event()
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
@@ -152,4 +151,4 @@ class Runner:
         """The engine is closed: whoever waits for a workflow that could not be entered as released need not."""
         for run in list(self.runs.values()):
             self.left(run)
-        self.tell()
+        self.waiters.tell_all()

@@ -21,12 +21,12 @@ async def run_workflow(
     """Run a workflow in the current task until it has ended or left memory; never raises."""
     strand = Strand(sequencer, (), None)
     sequencer.root = CancelScope._around(strand, ROOT)
-    task = current_task()
-    sequencer.watch.strands[task] = strand
+    strand.task = current_task()
+    sequencer.watch.enter(strand)
     sequencer.runnable += 1  # this very step of the task
     strand.scheduled += 1
     try:
-        await strand.run(_main(sequencer, workflow, args, kwargs))
+        await strand.run(_main(strand, workflow, args, kwargs))
     except BaseException as exc:  # noqa: BLE001 - nothing may leave: the engine's nursery would be cancelled
         if not sequencer.suspending:
             sequencer.crash(exc)
@@ -35,14 +35,14 @@ async def run_workflow(
         sequencer.host.over()
 
 
-async def _main(
-    sequencer: Sequencer, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    sequencer = strand.sequencer
     root = sequencer.root
     event, value = Ended(result=Result.CANCELLED), None
     try:
         with root:
             result = await workflow.fn(*args, **kwargs)
+            sequencer.check_awaited(strand)
             encoded = sequencer.host.codec.encode(result, workflow.returns)
             value = sequencer.limited(f"the result of workflow {sequencer.id!r}", encoded)
             event = Ended(result=Result.VALUE)

@@ -51,6 +51,7 @@ CHANGED = (
     "patched()."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
+UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
 
@@ -83,6 +84,8 @@ class Sequencer:
         self.problem: NurselogError | None = None
         """Why it is stuck."""
         self.fatal: BaseException | None = None
+        self.strands: set[Strand] = set()
+        """Those that are alive."""
         self.turn: Strand | None = None
         self.runnable = 0
         """How many of its tasks Trio has scheduled."""
@@ -371,7 +374,7 @@ class Sequencer:
 
     def waiting(self) -> Iterator[str]:
         """Say for each strand where it waits."""
-        for strand in sorted(self.strands(), key=lambda strand: strand.path):
+        for strand in sorted(self.strands, key=lambda strand: strand.path):
             yield f"path {strand.text or 'root'} waits at {parked(strand.coroutine) or 'an unknown place'}"
 
     def foreign(self, strand: Strand) -> None:
@@ -381,6 +384,17 @@ class Sequencer:
                 "nothing that wakes it", "a wait that ended from the outside", strand.text, _place(strand), FOREIGN
             )
         )
+
+    def check_awaited(self, strand: Strand) -> None:
+        """A strand has ended: every step that it has called must have been awaited."""
+        if not strand.unawaited or self.suspending:
+            return
+        path, (name, code, line, _) = next(iter(strand.unawaited.items()))
+        for *_, coroutine in strand.unawaited.values():
+            coroutine.close()
+        where = f"{code.co_filename}:{line}"
+        self.stuck(self._error("nothing", f"a call of step {name!r} without await", path, where, UNAWAITED))
+        raise Suspended
 
     def refuses_abort(self, strand: Strand) -> bool:
         """Whether a wait is being cancelled by something that is not the workflow's own doing.
@@ -414,17 +428,13 @@ class Sequencer:
 
     def _error(self, recorded: str, called: str, path: str, where: str | None, remedy: str) -> NonDeterminismError:
         if where is None:
-            strand = min(self.strands(), key=lambda strand: not path.startswith(strand.text), default=None)
+            strand = max(self.strands, key=lambda strand: _nearness(strand.text, path), default=None)
             where = None if strand is None else _place(strand)
         return NonDeterminismError(
             workflow_id=self.id, path=path, recorded=recorded, called=called, where=where, remedy=remedy
         )
 
     # -- leaving memory --------------------------------------------------------------------------
-
-    def strands(self) -> list[Strand]:
-        """Return the strands that are alive."""
-        return [strand for strand in self.watch.strands.values() if strand.sequencer is self]
 
     def stuck(self, problem: NurselogError) -> None:
         """The workflow cannot go on with the code as it is."""
@@ -445,14 +455,19 @@ class Sequencer:
         self.phase, self.suspending = Phase.SUSPENDING, True
         for call in self.calls.values():
             call.abandon()
-        for strand in self.strands():
+        for strand in list(self.strands):
             strand.interrupt()
 
     def close(self) -> None:
         """Close what has not gone by itself after a suspension."""
-        for strand in self.strands():
+        for strand in list(self.strands):
             strand.closing = True
 
 
 def _place(strand: Strand) -> str | None:
     return parked(strand.coroutine)
+
+
+def _nearness(strand: str, path: str) -> tuple[bool, int]:
+    """How likely it is that a strand has to do with a path: its own, or the nearest above."""
+    return path == strand or path.startswith(f"{strand}." if strand else ""), len(strand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, partial, update_wrapper
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, final, overload
@@ -111,8 +112,10 @@ class Step(Generic[P, T_co]):
             return self._suspended()
         strand = current_strand(f"step {self.name!r}")
         operation = strand.operation()
-        strand.unawaited[operation.text] = self.name
-        return self._durable(strand, operation, args, kwargs)
+        coroutine = self._durable(strand, operation, args, kwargs)
+        caller = sys._getframe(1)
+        strand.unawaited[operation.text] = (self.name, caller.f_code, caller.f_lineno, coroutine)
+        return coroutine
 
     async def _suspended(self) -> NoReturn:
         await arrive(f"step {self.name!r}")

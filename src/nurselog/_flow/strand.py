@@ -118,8 +118,8 @@ class Strand:
         """What the task waits in, as it was handed to Trio."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.generators: list[AsyncGenerator[Any, Any]] = []
-        self.unawaited: dict[str, str] = {}
-        """Steps that were called and not awaited yet: path to name."""
+        self.unawaited: dict[str, tuple[str, types.CodeType, int, Coroutine[Any, Any, Any]]] = {}
+        """Steps that were called and not awaited yet, by path: name, where (code and line), and what to await."""
         self.outside = sys.exception()
         """What is being handled around all this: the host may run Trio in an `except` block."""
         self._started = False
@@ -170,7 +170,9 @@ class Strand:
     async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
         try:
-            return await coroutine
+            result = await coroutine
+            self.sequencer.check_awaited(self)
+            return result
         finally:
             while self.generators:
                 generator = self.generators.pop()
@@ -218,13 +220,15 @@ class Strand:
         """
         if not isinstance(value, outcome.Value):
             value = outcome.Error(Suspended())
-        while self._started and not self.closing:
+        while self._started:
             try:
                 self.trap = coroutine.send(value)
             except StopIteration:
                 break
-            if _abort(self.trap) is Abort.FAILED:
+            if abort(self.trap) is Abort.FAILED:
                 value = yield self.trap
+            elif self.closing:
+                break
             else:  # give Trio a chance, lest code that swallows Suspended in a loop hang the process
                 yield from cancel_shielded_checkpoint().__await__()  # noqa: ASYNC105 - a generator cannot await
                 value = outcome.Error(Suspended())
@@ -232,12 +236,8 @@ class Strand:
         raise Suspended
 
     def _close(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        inside = [one for one, _ in chain(coroutine)]
-        try:
-            coroutine.close()
-        except RuntimeError:
-            _abandoned.extend(inside)
-            logger.error(  # noqa: TRY400 - the traceback is the machinery's
+        if not close(coroutine):
+            logger.error(
                 "workflow %r, path %s: the code swallows every exception at its waits and was left behind; let "
                 "BaseException pass", self.sequencer.id, self.text or "root"
             )  # fmt: skip
@@ -248,11 +248,22 @@ class Strand:
             return
         if self.queued:
             reschedule(self.task)
-        elif _abort(self.trap) is Abort.SUCCEEDED:
+        elif abort(self.trap) is Abort.SUCCEEDED:
             reschedule(self.task, outcome.Error(Suspended()))
 
 
-def _abort(trap: Any) -> Abort:
+def close(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    """Close a coroutine; False if it refuses."""
+    inside = [one for one, _ in chain(coroutine)]
+    try:
+        coroutine.close()
+    except RuntimeError:
+        _abandoned.extend(inside)
+        return False
+    return True
+
+
+def abort(trap: Any) -> Abort:
     """Ask a wait's own abort function whether it may be left."""
     abort_func = getattr(trap, "abort_func", None)
     if abort_func is None:

@@ -29,6 +29,11 @@ class Watch(trio.abc.Instrument):
         except RuntimeError:
             return None
 
+    def enter(self, strand: Strand) -> None:
+        """Take note of a strand."""
+        self.strands[strand.task] = strand
+        strand.sequencer.strands.add(strand)
+
     def task_spawned(self, task: Task) -> None:
         """Adopt what workflow code spawns. A task is a strand if its spawner and its nursery's owner both are."""
         nursery = task.parent_nursery
@@ -50,7 +55,7 @@ class Watch(trio.abc.Instrument):
         path, sequencer.adopting = sequencer.adopting or spawner.plain_child(), None
         strand = Strand(sequencer, path, spawner.scope)
         strand.adopt(task)
-        self.strands[task] = strand
+        self.enter(strand)
 
     def task_scheduled(self, task: Task) -> None:
         """Count, and see that nobody from outside woke a strand."""
@@ -73,6 +78,7 @@ class Watch(trio.abc.Instrument):
         strand.scheduled -= 1
         if strand.done:
             del self.strands[task]
+            sequencer.strands.discard(strand)
         sequencer.parked()
 
 

@@ -9,6 +9,7 @@ that did nothing wrong is stuck after a restart. So the codec sends what msgspec
 from __future__ import annotations
 
 import copy
+import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
@@ -51,14 +52,19 @@ def _ordered_dict(value: dict[Any, Any], encode: Encode) -> dict[Any, Any]:
     keys = {_key_text(key, encode): key for key in value}
     if len(keys) < len(value):
         raise EncodingError("two of its keys are the same text in JSON, and one entry would be lost")
-    return {keys[text]: ordered(value[keys[text]], encode) for text in sorted(keys)}
+    return {_plain_key(keys[text]): ordered(value[keys[text]], encode) for text in sorted(keys)}
 
 
 def _key_text(key: Any, encode: Encode) -> bytes:
     try:
-        return encode({key: 0})
+        return encode({_plain_key(key): 0})
     except Exception as exc:
         raise EncodingError(f"its key {key!r} cannot be a key in JSON") from exc
+
+
+def _plain_key(key: Any) -> Any:
+    """Return what msgspec takes as a key: before 0.22 it reads enums as keys, but does not write them."""
+    return key.value if isinstance(key, enum.Enum) else key
 
 
 def _ordered_record(value: Any, encode: Encode) -> Any:
