@@ -1,18 +1,18 @@
-"""Clocks for tests: UTC that goes with Trio's time, so that it is virtual where that is."""
+"""UTC for tests: it goes with Trio's time, so that it is virtual where that is."""
 
 from __future__ import annotations
 
 import trio
 
 EPOCH = 1_700_000_000_000_000
-"""UTC microseconds at which virtual time begins."""
+"""UTC microseconds when virtual time begins."""
 
 
 class VirtualClock:
-    """UTC that goes with Trio's time; `jump` sets it as somebody sets the clock of a machine."""
+    """A `nurselog.abc.Clock`; `jump` does what happens when somebody sets a machine's clock."""
 
-    def __init__(self, begin: int = EPOCH) -> None:
-        self._begin = begin
+    def __init__(self) -> None:
+        self._begin = EPOCH
 
     def utc(self) -> int:
         return self._begin + round(trio.current_time() * 1e6)
@@ -20,7 +20,7 @@ class VirtualClock:
     async def sleep_until(self, due: int) -> None:
         await trio.lowlevel.checkpoint()
         while (left := due - self.utc()) > 0:
-            await trio.sleep(min(left / 1e6, 10.0))
+            await trio.sleep(min(left / 1e6, 10.0))  # it may be set meanwhile
 
     def jump(self, seconds: float) -> None:
         self._begin += round(seconds * 1e6)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import abc
 import datetime as dt
 import decimal
 import enum
@@ -192,6 +193,8 @@ FAITHFUL: list[Exception] = [
     raised(lambda: __import__("does_not_exist")),
     raised(lambda: compile("a b", "file.py", "exec")),
     raised(lambda: json.loads("{")),
+    raised(lambda: decimal.Decimal("x")),
+    TypeError(int, abc.ABC, Reason),
     raised(lambda: msgspec.json.decode(b"{")),
     subprocess.CalledProcessError(2, ["ls", "-l"], output=b"out", stderr=b"err"),
     StopIteration(3),
@@ -390,7 +393,8 @@ class Secret(str):
 
 UNFAITHFUL: list[tuple[Exception, str]] = [
     (Connected(), "test_failures.Connected: connection lost"),
-    (ValueError(object), "ValueError: <class 'object'>"),
+    (ValueError(object()), "ValueError: <object object at "),
+    (ValueError(type(local())), "ValueError: <class 'test_failures.local.<locals>.Local'>"),
     (ValueError("\ud800"), "ValueError: \\ud800"),
     (ValueError(Secret("x")), "ValueError: x"),
     (ValueError(KeyboardInterrupt("x")), "ValueError: x"),

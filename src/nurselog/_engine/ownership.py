@@ -107,11 +107,11 @@ class Ownership:
         return None
 
     async def make_room(self) -> None:
-        """Look for more when a workflow leaves and others may be waiting for its place, for ever."""
+        """Look again when a workflow has left: others may be waiting for its place, or it for a time; for ever."""
         while True:
             await self._runner.room.wait()
-            if self.full:
-                self.full = False
+            if self.full or self._runner.released:
+                self.full = self._runner.released = False
                 self.look()
 
     def left_for_later(self) -> None:

@@ -71,7 +71,7 @@ class Run:
         started = decode_event(rows[0].event)
         assert isinstance(started, Started)
         self.sequencer = Sequencer(
-            host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=tuple(rows)
+            host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=rows
         )
         self.leaving: Leaving | None = None
         self.wake_at: int | None = None

@@ -68,6 +68,8 @@ class Runner:
         self.waiters = Waiters()
         self.room = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
+        self.released = False
+        """Whether something has been put out of memory that will be due later."""
         self.evicted = 0
         self.stuck = 0
         self._entered: set[int] = set()
@@ -98,7 +100,9 @@ class Runner:
             return
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
-        self.evicted += run.leaving is Leaving.EVICTED
+        if run.leaving is Leaving.EVICTED:
+            self.evicted += 1
+            self.released = True
         self.stuck += run.sequencer.problem is not None
         run.gone.set()
         self.waiters.tell(run.id)

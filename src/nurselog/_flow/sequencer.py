@@ -21,7 +21,7 @@ import enum
 import heapq
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -66,9 +66,7 @@ class Phase(enum.Enum):
 class Sequencer:
     """One workflow in memory."""
 
-    def __init__(
-        self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: list[Row] | tuple[Row, ...]
-    ) -> None:
+    def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
         self.host, self.watch = host, watch
         self.id, self.seed, self.writer = id, seed, writer
         self.cursor = Cursor(rows)
@@ -113,11 +111,6 @@ class Sequencer:
         self._breath = 0
 
     # -- the turn --------------------------------------------------------------------------------
-
-    @property
-    def alone(self) -> bool:
-        """Whether no strand but the running one can move."""
-        return self.runnable == 1 and not self._woken
 
     def take_turn(self, strand: Strand) -> bool:
         """Give the turn to a strand that Trio has woken, if nobody else could have it."""
@@ -303,7 +296,7 @@ class Sequencer:
         now = self.host.clock.utc()
         for timer in sorted(self.timers.values(), key=lambda timer: (timer.due, timer.path)):
             if timer.due <= now:
-                self.due(timer)
+                self._log_due(timer)
             else:
                 self.host.arm(timer)
         self._live = True
@@ -320,10 +313,14 @@ class Sequencer:
             del self.timers[timer.path]
 
     def due(self, timer: Timer) -> None:
-        """A timer is due: log it, unless it is over or logged already."""
+        """A timer is due, says the host."""
+        self._log_due(timer)
+        self.parked()  # if nobody wants it, it may have been all that the workflow seemed to wait for
+
+    def _log_due(self, timer: Timer) -> None:
+        """Log that a timer is due, unless it is over or logged already."""
         if not timer.wanted:
             self.disarm(timer)
-            self.parked()  # it may have been all that the workflow seemed to wait for
         elif self.timers.get(timer.path) is timer and not timer.logged:
             timer.logged = True
             self._append_first(TimerFired(path=timer.path, due=timer.due))

@@ -1,8 +1,8 @@
 """Values that carry their types, for what has no annotation: what an exception holds.
 
 Null, booleans, numbers, text and lists of these stand for themselves. Everything else is `{"type": "module:name",
-"value": …}`: tuples, sets and dicts as lists of their packed items, other errors as records, and what the codec knows
-(bytes, dates, enums, dataclasses …) as the codec's JSON for that class.
+"value": …}`: tuples, sets and dicts as lists of their packed items, classes as their names, other errors as records,
+and what the codec knows (bytes, dates, enums, dataclasses …) as the codec's JSON for that class.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ def pack(value: Any, pack_error: PackError) -> Any:
         return value
     if kind is list:
         return [pack(item, pack_error) for item in value]
-    module, qualname = where_is(kind)
-    if find_type(module, qualname) is not kind:
-        raise EncodingError(f"{module}.{qualname} is not the class that has this name now")
-    return {"type": f"{module}:{qualname}", "value": _pack_typed(kind, value, pack_error)}
+    return {"type": _reference(kind), "value": _pack_typed(kind, value, pack_error)}
 
 
 def _pack_typed(kind: type[Any], value: Any, pack_error: PackError) -> Any:
     if issubclass(kind, Exception):
         return pack_error(value)
+    if issubclass(kind, type):
+        return _reference(value)
     if kind is dict:
         return [[pack(key, pack_error), pack(item, pack_error)] for key, item in value.items()]
     if kind in _ARRAYS:
@@ -68,13 +67,21 @@ def unpack(data: Any, unpack_error: Callable[[Any], Exception]) -> Any:
         return [unpack(item, unpack_error) for item in data]
     if shape is not dict:
         return data
-    module, qualname = data["type"].split(":")
-    kind, value = find_type(module, qualname), data["value"]
+    kind, value = find_type(*data["type"].split(":")), data["value"]
     if issubclass(kind, Exception):
         return unpack_error(value)
+    if issubclass(kind, type):
+        return find_type(*value.split(":"))
     if kind in _CONTAINERS:
         return kind(unpack(item, unpack_error) for item in value)
     return _codec.decode(msgspec.json.encode(value), kind)
+
+
+def _reference(kind: type[Any]) -> str:
+    module, qualname = where_is(kind)
+    if find_type(module, qualname) is not kind:
+        raise EncodingError(f"{module}.{qualname} is not the class that has this name now")
+    return f"{module}:{qualname}"
 
 
 def where_is(kind: type[Any]) -> tuple[str, str]:

@@ -1,0 +1,137 @@
+"""What tests of whole engines are made of: engines in virtual time, stores that hang or fail on demand, short logs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from nurselog import Engine, Workflow, WorkflowHandle, open_engine
+from nurselog._stores import Synchronous
+from nurselog._stores._sqlite.executors import InlineExecutor
+from nurselog._stores.sqlite import SqliteStore, parse_url
+from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Row, Store, Wanted, WorkflowKey
+from nurselog.abc import Workflow as WorkflowRow
+from tests.clocks import VirtualClock
+
+
+def in_memory(clock: VirtualClock | None = None, **options: Any) -> AbstractAsyncContextManager[Engine]:
+    """Open an engine in memory; the workflows that it is to know at once are given as `workflows`."""
+    options.setdefault("workflows", ())
+    return open_engine("sqlite://", clock=clock or VirtualClock(), **options)
+
+
+def file_store(path: Path, clock: VirtualClock) -> SqliteStore:
+    """Return a store on a file that needs no thread, so that it can be used in virtual time."""
+    return SqliteStore(parse_url(f"sqlite:///{path}"), InlineExecutor(), clock, Synchronous.NORMAL)
+
+
+def on_file(
+    path: Path, *workflows: Workflow[..., Any], clock: VirtualClock | None = None, **options: Any
+) -> AbstractAsyncContextManager[Engine]:
+    """Open an engine on a file, in virtual time."""
+    clock = clock or VirtualClock()
+    return open_engine(file_store(path, clock), workflows, clock=clock, **options)
+
+
+def crashed(path: Path) -> Path:
+    """Copy the database as it would be if all its processes died now."""
+    twin = path.with_name(f"{path.stem}-crashed{path.suffix}")
+    twin.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(twin)) as target:
+        source.backup(target)
+    return twin
+
+
+def sql(path: Path, *statements: str) -> None:
+    """Write into a database behind the engines' back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+async def kinds(handle: WorkflowHandle[Any]) -> list[str]:
+    """Return the kinds of a log's events, in order."""
+    return [type(entry.event).__name__ for entry in await handle.log()]
+
+
+async def settle(times: int = 20) -> None:
+    """Let everything that can happen now happen."""
+    for _ in range(times):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+class Hooked:
+    """A store whose calls go through a hook first, which may wait or raise."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.before_commit: Callable[[Batch], Awaitable[None]] = _nothing
+        self.after_commit: Callable[[Batch], Awaitable[None]] = _nothing
+        self.before_renew: Callable[[], Awaitable[None]] = _nothing
+        self.before_claim: Callable[[], Awaitable[None]] = _nothing
+        self.after_read: Callable[[], Awaitable[None]] = _nothing
+
+    @property
+    def shared(self) -> bool:
+        return self._store.shared
+
+    async def open(self, lease: Lease) -> None:
+        await self._store.open(lease)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def commit(self, batch: Batch) -> Receipt:
+        with trio.CancelScope(shield=True):  # a call that has begun ends
+            await self.before_commit(batch)
+            receipt = await self._store.commit(batch)
+            await self.after_commit(batch)
+            return receipt
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        await self.before_claim()
+        return await self._store.claim(wanted)
+
+    async def renew(self) -> bool:
+        await self.before_renew()
+        return await self._store.renew()
+
+    async def changed(self) -> bool:
+        return await self._store.changed()
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        await self._store.post(key, kind, body)
+
+    async def messages(self) -> Sequence[Message]:
+        return await self._store.messages()
+
+    async def find(self, ids: Sequence[str]) -> Sequence[WorkflowRow]:
+        return await self._store.find(ids)
+
+    async def list(self, where: Filter) -> Sequence[WorkflowRow]:
+        return await self._store.list(where)
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+        rows = await self._store.read(key, from_seq)
+        await self.after_read()
+        return rows
+
+    async def next_due(self, names: frozenset[str]) -> int | None:
+        return await self._store.next_due(names)
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+@asynccontextmanager
+async def in_background(fn: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Run a function beside the block, and wait for it at the end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fn)
+        yield
