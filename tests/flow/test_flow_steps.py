@@ -21,6 +21,7 @@ from nurselog import (
     StepFailed,
     StepTimedOut,
     UsageError,
+    WorkflowStuck,
     attempt,
     open_engine,
     open_nursery,
@@ -305,14 +306,15 @@ async def test_a_sync_step_runs_in_a_thread() -> None:
     assert await play(flow) == (True, "played", 1)
 
 
-async def test_a_sync_step_must_not_return_something_to_await() -> None:
-    async def later() -> None: ...
+class Awaitable:
+    def __await__(self) -> Any:
+        raise AssertionError("nobody awaits it")
 
+
+async def test_a_sync_step_must_not_return_something_to_await() -> None:
     @step(name="mistaken")
     def mistaken() -> Any:
-        coroutine = later()
-        coroutine.close()
-        return coroutine
+        return Awaitable()
 
     async def flow() -> None:
         await mistaken()
@@ -484,11 +486,12 @@ async def test_steps_with_a_file_of_their_own_are_awaited_once(tmp_path: Any) ->
         assert await engine.run(flow) == 2
 
 
-async def test_a_step_that_is_called_and_not_awaited_does_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_step_that_is_called_and_not_awaited_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    @workflow(name="flow")
     async def flow() -> int:
-        double(1).close()
+        double(1)  # type: ignore[unused-awaitable]  # that is the point
         return await double(2)
 
     async with in_memory() as engine:
-        assert await play_on(engine, flow) == 4
-        assert [event.path for event in await events(engine) if isinstance(event, StepEnded)] == ["2"]
+        with pytest.raises(WorkflowStuck, match=r"a call of step 'double' without await(?s:.)*nursery.go"):
+            await engine.run(flow)

@@ -45,12 +45,12 @@ def blocks(page: str) -> Iterator[Block]:
         )
         line = page.count("\n", 0, block.start()) + 2
         yield Block(
-            line, block["info"].strip(), inspect.cleandoc(block["body"]) + "\n", plain(below) if touches else None
+            line, block["info"].strip(), textwrap.dedent(block["body"]), plain(below) if touches else None
         )
 
 
 def plain(block: re.Match[str] | None) -> str | None:
-    return inspect.cleandoc(block["body"]) + "\n" if block else None
+    return textwrap.dedent(block["body"]) if block else None
 
 
 def execute(block: Block, page: str, module: types.ModuleType) -> str:

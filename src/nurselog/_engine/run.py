@@ -175,6 +175,7 @@ class Run:
     def kill(self) -> None:
         """End it without running its code: the end is in the log first."""
         if not self.sequencer.suspending and self.sequencer.ended is None:
-            self.sequencer.ended = Ended(result=Result.KILLED)
-            self.sequencer.append(self.sequencer.ended)
+            ended = Ended(result=Result.KILLED)
+            self.sequencer.append(ended)
+            self.sequencer.ended = ended
             self.leave(Leaving.KILLED)

@@ -89,7 +89,9 @@ def patched(name: str) -> bool:
     sequencer = strand.sequencer
     answer = sequencer.answers.get(name)
     if answer is None:
-        found = sequencer.cursor.patched(name)
+        delivered = sequencer.cursor.delivered
+        before = {path for path, call in sequencer.calls.items() if call.since < delivered}
+        found = sequencer.cursor.patched(name, before)
         if found is None:
             sequencer.append(Patched(name=name))
         answer = sequencer.answers[name] = found is not False

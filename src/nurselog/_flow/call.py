@@ -44,7 +44,19 @@ class Why(NamedTuple):
 class Call(ABC):
     """One call of a step: it waits until the workflow is quiet, its body runs, and its outcome is delivered."""
 
-    __slots__ = ("args", "body", "context", "digest", "kwargs", "operation", "sequencer", "step", "told", "why")
+    __slots__ = (
+        "args",
+        "body",
+        "context",
+        "digest",
+        "kwargs",
+        "operation",
+        "sequencer",
+        "since",
+        "step",
+        "told",
+        "why",
+    )
 
     def __init__(
         self,
@@ -58,6 +70,8 @@ class Call(ABC):
         self.args, self.kwargs = args, kwargs
         self.digest = step.digest(args, kwargs)
         self.context = contextvars.copy_context()
+        self.since = sequencer.cursor.delivered
+        """The number of events that had been delivered when it was made."""
         self.body: Body | None = None
         self.told = False
         """Whether its scope was cancelled."""

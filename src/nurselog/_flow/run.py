@@ -51,5 +51,5 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
         event, value = Ended(result=Result.ERROR), sequencer.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
     if not sequencer.suspending:
-        sequencer.ended = event
         sequencer.note(event, value)
+        sequencer.ended = event

@@ -177,8 +177,8 @@ class Sequencer:
     # -- the log ---------------------------------------------------------------------------------
 
     def append(self, event: Event, value: bytes | None = None) -> Row | None:
-        """Queue an event for the log; None (and nothing happens) once the workflow leaves memory."""
-        if self.suspending:
+        """Queue an event for the log; None (and nothing happens) once the workflow has ended or leaves memory."""
+        if self.suspending or self.ended is not None:
             return None
         self.seq += 1
         self.at = max(self.at, self.host.clock.utc())

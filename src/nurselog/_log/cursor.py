@@ -16,7 +16,7 @@ a crash has lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -154,11 +154,6 @@ class Cursor:
             history = self.histories.setdefault(event.path, History())
             history.attempts, history.due = event.attempt, event.due
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether the log has nothing more to say at this place."""
-        return not self.left and not self._notes and self.delivered >= self._bound
-
     def take(self) -> Entry:
         """Return the next event to deliver.
 
@@ -197,16 +192,31 @@ class Cursor:
             raise Mismatch("nothing of the kind at this place", describe(event))
         return None
 
-    def patched(self, name: str) -> bool | None:
+    def patched(self, name: str, called_before: Container[str]) -> bool | None:
         """Answer whether the code at this place is the patched one.
 
+        Args:
+            name: the marker's.
+            called_before: paths of the steps that were called before the last event was delivered.
+
         Returns:
-            True if the log has the marker here, False if the log goes on without it, None if the log is exhausted:
-            then the answer is True, and the marker is to be appended.
+            True if the log has the marker here, False if the log shows that the code has passed here without it, None
+            if it does not: then the answer is True, and the marker, which a crash may have lost, is to be appended.
         """
         if self._notes and self._notes[0].row.after <= self.delivered:
             if _essence(self._notes[0].event) == ("patched", name):
                 self._notes.popleft()
                 return True
             return False
-        return None if self.exhausted else False
+        return False if self._passed(called_before) else None
+
+    def _passed(self, called_before: Container[str]) -> bool:
+        """Whether the log has anything that the code can have brought about only beyond this place.
+
+        The outcome of a step that had been called before is no sign: its body ran while the code came here. One of any
+        other step is: bodies start when the workflow is quiet, that is, when the code is through with this place.
+        """
+        if self._notes or self.delivered < self._bound:
+            return True
+        steps = [entry.event.path for entry in self.left if isinstance(entry.event, StepEnded)]
+        return any(path not in called_before for path in (*steps, *self.histories))

@@ -21,6 +21,7 @@ import sqlite3
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import trio
@@ -50,14 +51,20 @@ async def download(folder: str, url: str, file: File, partial_file: str) -> None
     """Download a file, and make sure that it is what the manifest promises."""
     witness(folder, "download")
     digest = hashlib.sha256()
-    await trio.Path(partial_file).parent.mkdir(parents=True, exist_ok=True)
-    async with http.stream("GET", url) as response, await trio.open_file(partial_file, "wb") as out:
+    # No await in the loop: a cancellation there would leave httpx's generators in the middle.
+    async with http.stream("GET", url) as response:
         response.raise_for_status()
-        async for chunk in response.aiter_bytes():
-            digest.update(chunk)
-            await out.write(chunk)
+        with _create(partial_file) as out:
+            async for chunk in response.aiter_bytes():
+                digest.update(chunk)
+                out.write(chunk)
     if digest.hexdigest() != file.sha256:
         raise WrongBytes(file.path)
+
+
+def _create(path: str) -> BinaryIO:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return Path(path).open("wb")
 
 
 @step

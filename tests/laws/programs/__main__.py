@@ -24,14 +24,16 @@ _ROUND = 200
 class Hunt:
     """Programs that failed, each way of failing once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, without: list[str]) -> None:
+        self.folder, self.without = folder, without
         self.known: Counter[str] = Counter()
         self.target: str | None = None
         self.smallest: tuple[Scenario, Broken] | None = None
 
     def try_one(self, scenario: Scenario) -> None:
         """Run one program; a failure of a new kind is raised, for Hypothesis to shrink."""
+        if any(f'"{word}"' in scenario.arguments[0] for word in self.without):
+            return
         try:
             examine(scenario)
         except Broken as exc:
@@ -73,9 +75,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="how many programs")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--failures", type=Path, default=Path("failures"), help="where shrunk failures are put")
+    parser.add_argument("--without", nargs="*", default=[], help="words of programs that are left out")
     arguments = parser.parse_args()
     arguments.failures.mkdir(parents=True, exist_ok=True)
-    hunt, began, number = Hunt(arguments.failures), time.monotonic(), arguments.seed * 1_000_000
+    hunt, began, number = Hunt(arguments.failures, arguments.without), time.monotonic(), arguments.seed * 1_000_000
     while tally["programs"] < arguments.count:
         hunt.round(number, min(_ROUND, arguments.count - tally["programs"]))
         number += 1

@@ -62,7 +62,7 @@ class Broken(AssertionError):
     def signature(self) -> str:
         """What two failures share that probably have the same cause."""
         text = f"{self.law}: {self.detail.splitlines()[0]}" if self.detail else self.law
-        return re.sub(r"'[^']*'|\([^)]*\)|[0-9a-f]{8,}|(\bt?\d+(\.t?\d+)*\b)|/\S+", "#", text)[:120]
+        return re.sub(r"\([^)]*\)|[0-9a-f]{8,}|(\bt?\d+(\.t?\d+)*\b)|/\S+", "#", text)[:120]
 
 
 class Hang(BaseException):
@@ -251,7 +251,8 @@ def show(rows: Sequence[Row]) -> str:
 def difference(a: Sequence[Any], b: Sequence[Any]) -> str:
     at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return "\n".join([
-        f"trace differs at {at} of {len(a)} and {len(b)}",
+        f"the trace {' and then '.join(' '.join(one[1][2:4]) for one in [*a[at : at + 1], *b[at : at + 1]])}",
+        f"  place {at} of {len(a)} and {len(b)}",
         *(f"  both   {one}" for one in a[max(0, at - 3) : at]),
         *(f"  before {one}" for one in a[at : at + 3]),
         *(f"  after  {one}" for one in b[at : at + 3]),

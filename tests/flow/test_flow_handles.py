@@ -1,0 +1,527 @@
+"""Nurseries and handles: what a child's outcome is, whose an error is, and what `claimed` means."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from nurselog import (
+    CancelScope,
+    ChildCancelled,
+    Failed,
+    Handle,
+    Nursery,
+    Status,
+    Succeeded,
+    UnsupportedError,
+    WasCancelled,
+    after,
+    as_completed,
+    gather,
+    open_nursery,
+    select,
+    sleep,
+    step,
+    workflow,
+)
+from nurselog.lowlevel import Cause, ScopeCancelled, StepEnded
+from tests.engine.rig import in_memory
+from tests.flow.rig import events, play, play_on
+
+Clock = trio.testing.MockClock
+
+
+@step
+async def nap(seconds: float) -> float:
+    await trio.sleep(seconds)
+    return seconds
+
+
+@step
+async def fail(message: str, seconds: float = 0) -> None:
+    await trio.sleep(seconds)
+    raise ValueError(message)
+
+
+async def branch_nap(seconds: float) -> float:
+    await sleep(seconds)
+    return seconds
+
+
+async def branch_fail(message: str, seconds: float = 0) -> None:
+    await sleep(seconds)
+    raise ValueError(message)
+
+
+Napper = Callable[[float], Awaitable[float]]
+Failer = Callable[[str], Awaitable[None]]
+nappers = pytest.mark.parametrize("napper", [nap, branch_nap])
+failers = pytest.mark.parametrize("failer", [fail, branch_fail])
+
+
+# -- outcomes ------------------------------------------------------------------------------------
+
+
+@nappers
+async def test_every_receiver_gets_the_outcome_as_often_as_asked(autojump_clock: Clock, napper: Napper) -> None:
+    async def flow() -> list[float]:
+        got: list[float] = []
+
+        async def ask(handle: Handle[float]) -> None:
+            got.append(await handle.result())
+
+        async with open_nursery() as nursery:
+            handle = nursery.go(napper, 3)
+            for _ in range(3):
+                nursery.go(ask, handle)
+            await ask(handle)
+            await ask(handle)
+            assert await handle.receive() == Succeeded(3)
+        return got
+
+    assert await play(flow) == [3] * 5
+
+
+@nappers
+async def test_a_handle_tells_about_its_child(autojump_clock: Clock, napper: Napper) -> None:
+    async def flow() -> list[str]:
+        async with open_nursery() as nursery:
+            handle = nursery.go(napper, 1, name="first nap")
+            other = nursery.go(napper, 2)
+            seen = [handle.path, handle.name, other.name, handle.status.value, repr(handle.outcome), repr(handle)]
+            await handle.receive()
+            seen += [handle.status.value, repr(handle.outcome), repr(handle)]
+            assert handle == handle  # noqa: PLR0124 - equality is what is tested
+            assert handle != other
+            assert {handle: 1, other: 2}[handle] == 1
+        return seen
+
+    seen = await play(flow)
+    assert seen[:2] == ["2", "first nap"]
+    assert seen[2] in {"nap", "branch_nap"}
+    assert seen[3:6] == ["running", "None", "<nurselog.Handle first nap at path 2, running>"]
+    assert seen[6:] == ["completed", "Succeeded(value=1)", "<nurselog.Handle first nap at path 2, completed>"]
+
+
+@failers
+async def test_receive_never_raises_and_result_does(autojump_clock: Clock, failer: Failer) -> None:
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(failer, "no")
+            outcome = await handle.receive()
+            assert isinstance(outcome, Failed)
+            assert handle.status is Status.FAILED
+            for _ in range(2):
+                with pytest.raises(ValueError, match="no"):
+                    await handle.result()
+            with pytest.raises(ValueError, match="no"):
+                outcome.unwrap()
+        return "body goes on"
+
+    assert await play(flow) == "body goes on"
+
+
+@nappers
+async def test_a_cancelled_child_settles_and_says_why(autojump_clock: Clock, napper: Napper) -> None:
+    async def flow() -> list[str]:
+        async with open_nursery() as nursery:
+            handle = nursery.go(napper, 100)
+            await sleep(1)
+            handle.cancel("enough")
+            handle.cancel("too late")
+            assert await handle.receive() == WasCancelled("enough", handle.path)
+            assert handle.status is Status.CANCELLED
+            with pytest.raises(ChildCancelled) as caught:
+                await handle.result()
+            assert (caught.value.path, caught.value.reason) == ("2", "enough")
+            handle.cancel("settled")
+        return [str(caught.value)]
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == ["the child at path 2 was cancelled: enough"]
+        [noted] = [event for event in await events(engine) if isinstance(event, ScopeCancelled)]
+    assert (noted.path, noted.by, noted.reason) == ("2", Cause.EXPLICIT, "enough")
+
+
+@nappers
+async def test_children_of_a_cancelled_nursery_settle(autojump_clock: Clock, napper: Napper) -> None:
+    async def flow() -> bool:
+        async with open_nursery() as nursery:
+            handles = [nursery.go(napper, 100) for _ in range(3)]
+            await sleep(1)
+            nursery.cancel_scope.cancel("all of you")
+        for handle in handles:
+            assert await handle.receive() == WasCancelled("all of you", handle.path)
+        return nursery.cancel_scope.cancelled_caught
+
+    assert await play(flow)
+
+
+@nappers
+async def test_children_of_a_scope_around_settle_too(autojump_clock: Clock, napper: Napper) -> None:
+    async def flow() -> bool:
+        with CancelScope() as scope:
+            async with open_nursery() as nursery:
+                handle = nursery.go(napper, 100)
+                await sleep(1)
+                scope.cancel("from further out")
+        assert handle.outcome == WasCancelled("from further out", handle.path)
+        return scope.cancelled_caught
+
+    assert await play(flow)
+
+
+async def test_a_child_that_is_cancelled_before_it_began(autojump_clock: Clock) -> None:
+    async def flow() -> bool:
+        async with open_nursery() as nursery:
+            step_handle, branch_handle = nursery.go(nap, 1), nursery.go(branch_nap, 1)
+            step_handle.cancel()
+            branch_handle.cancel()
+        assert step_handle.outcome == WasCancelled(None, step_handle.path)
+        assert branch_handle.outcome == WasCancelled(None, branch_handle.path)
+        return True
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow)
+        [ended] = [event for event in await events(engine) if isinstance(event, StepEnded)]
+    assert (ended.begun, ended.attempts, ended.scope) == (False, 0, ended.path)
+
+
+async def test_a_child_that_finishes_although_cancelled_has_finished(autojump_clock: Clock) -> None:
+    @step(name="stubborn")
+    async def stubborn() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        return "done all the same"
+
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(stubborn)
+            await sleep(1)
+            handle.cancel("please")
+        return await handle.result()
+
+    assert await play(flow) == "done all the same"
+
+
+async def test_an_error_in_cleanup_is_an_error(autojump_clock: Clock) -> None:
+    async def clumsy() -> None:
+        try:
+            await sleep(100)
+        finally:
+            raise ValueError("in cleanup")
+
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(clumsy)
+            await sleep(1)
+            handle.cancel()
+            outcome = await handle.receive()
+        assert isinstance(outcome, Failed)
+        return str(outcome.error)
+
+    assert await play(flow) == "in cleanup"
+
+
+# -- whose an error is ---------------------------------------------------------------------------
+
+
+async def receive(handle: Handle[None]) -> None:
+    await handle.receive()
+
+
+async def result(handle: Handle[None]) -> None:
+    with pytest.raises(ValueError, match="no"):
+        await handle.result()
+
+
+async def chosen(handle: Handle[None]) -> None:
+    assert (await select(handle, after(100))).case is handle
+
+
+async def looked_at(handle: Handle[None]) -> None:
+    await sleep(5)
+    assert handle.outcome is not None
+
+
+async def completed(handle: Handle[None]) -> None:
+    assert [h async for h in as_completed(handle)] == [handle]
+
+
+async def gathered(handle: Handle[None]) -> None:
+    with pytest.raises(ValueError, match="no"):
+        await gather(handle)
+
+
+async def parked(handle: Handle[None]) -> None:
+    with CancelScope() as scope:
+        async with open_nursery() as waiting:
+            waiting.go(handle.receive)
+            await sleep(5)
+            scope.cancel()
+
+
+@failers
+@pytest.mark.parametrize("claim", [receive, result, chosen, looked_at, completed, gathered, parked])
+async def test_a_claimed_failure_is_not_raised(
+    autojump_clock: Clock, failer: Failer, claim: Callable[[Handle[None]], Awaitable[None]]
+) -> None:
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(failer, "no")
+            await claim(handle)
+        return "the nursery is content"
+
+    assert await play(flow) == "the nursery is content"
+
+
+@failers
+async def test_an_unclaimed_failure_is_raised_when_the_body_ends_and_cancels_the_others(
+    autojump_clock: Clock, failer: Failer
+) -> None:
+    async def flow() -> list[object]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                nursery.go(failer, "no")
+                other = nursery.go(nap, 100)
+                await sleep(5)
+                assert other.status is Status.RUNNING, "while the body runs a failure belongs to its handle"
+        assert nursery.cancel_scope.cancel_called
+        return [str(exc) for exc in caught.value.exceptions] + [other.status.value]
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == ["no", "cancelled"]
+        [noted] = [event for event in await events(engine) if isinstance(event, ScopeCancelled)]
+    assert (noted.by, noted.reason) == (Cause.FAILURE, "ValueError")
+
+
+async def test_a_failure_after_the_body_has_ended_is_the_nurserys(autojump_clock: Clock) -> None:
+    async def flow() -> list[object]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                nursery.go(branch_fail, "no", 5)
+                other = nursery.go(branch_nap, 100)
+        return [str(exc) for exc in caught.value.exceptions] + [other.status.value]
+
+    assert await play(flow) == ["no", "cancelled"]
+
+
+async def test_a_failure_that_another_child_waits_for_is_claimed(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        async with open_nursery() as nursery:
+            handle = nursery.go(fail, "no", 5)
+            watcher = nursery.go(handle.receive)
+        return [repr(watcher.status.value), repr(handle.status.value)]
+
+    assert await play(flow) == ["'completed'", "'failed'"]
+
+
+async def test_unclaimed_failures_join_the_bodys_own_error(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                nursery.go(fail, "child")
+                await sleep(5)
+                raise KeyError("body")
+        return sorted(repr(exc) for exc in caught.value.exceptions)
+
+    assert await play(flow) == ["KeyError('body')", "ValueError('child')"]
+
+
+async def test_an_error_that_the_body_got_from_a_handle_is_raised_once(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                await nursery.go(fail, "child").result()
+        return [repr(exc) for exc in caught.value.exceptions]
+
+    assert await play(flow) == ["ValueError('child')"]
+
+
+async def test_losing_a_select_claims_nothing(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                loser = nursery.go(fail, "lost", 2)
+                winner = nursery.go(nap, 1)
+                assert (await select(loser, winner)).index == 1
+                await sleep(5)
+        return [str(exc) for exc in caught.value.exceptions]
+
+    assert await play(flow) == ["lost"]
+
+
+async def test_the_status_claims_nothing(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                handle = nursery.go(fail, "no")
+                await sleep(5)
+                assert handle.status is Status.FAILED
+        return [str(exc) for exc in caught.value.exceptions]
+
+    assert await play(flow) == ["no"]
+
+
+async def test_a_cancelled_child_never_fails_the_nursery(autojump_clock: Clock) -> None:
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(nap, 100)
+            other = nursery.go(branch_nap, 100)
+            await sleep(1)
+            handle.cancel()
+            other.cancel()
+        return "content"
+
+    assert await play(flow) == "content"
+
+
+# -- start_soon, start, and the edges ------------------------------------------------------------
+
+
+@failers
+async def test_start_soon_fails_the_nursery_at_once(autojump_clock: Clock, failer: Failer) -> None:
+    async def flow() -> float:
+        began = trio.current_time()
+        with pytest.raises(ExceptionGroup, match="nursery") as caught:
+            async with open_nursery() as nursery:
+                nursery.start_soon(failer, "no")
+                await sleep(100)
+        assert [str(exc) for exc in caught.value.exceptions] == ["no"]
+        return trio.current_time() - began
+
+    assert await play(flow) == 0
+
+
+async def test_start_waits_for_started(autojump_clock: Clock) -> None:
+    async def server(name: str, *, task_status: trio.TaskStatus[str]) -> None:
+        await nap(1)
+        task_status.started(f"{name} is up")
+        await nap(100)
+
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            said = await nursery.start(server, "it", name="server")
+            nursery.cancel_scope.cancel()
+        return str(said)
+
+    assert await play(flow) == "it is up"
+
+
+async def test_who_fails_before_started_fails_the_call_of_start_alone(autojump_clock: Clock) -> None:
+    async def broken(task_status: trio.TaskStatus[None]) -> None:
+        await nap(1)
+        raise ValueError("not up")
+
+    async def silent(task_status: trio.TaskStatus[None]) -> None:
+        await nap(1)
+
+    async def flow() -> float:
+        async with open_nursery() as nursery:
+            with pytest.raises(ValueError, match="not up"):
+                await nursery.start(broken)
+            with pytest.raises(RuntimeError, match="started"):
+                await nursery.start(silent)
+            return await nap(2)
+
+    assert await play(flow) == 2
+
+
+async def test_who_fails_after_started_fails_the_nursery(autojump_clock: Clock) -> None:
+    async def fragile(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await nap(1)
+        raise ValueError("fell over")
+
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_nursery() as nursery:
+                await nursery.start(fragile)
+                await nap(100)
+        return [repr(exc) for exc in caught.value.exceptions]
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == ["ValueError('fell over')"]
+        assert Cause.FAILURE in [event.by for event in await events(engine) if isinstance(event, ScopeCancelled)]
+
+
+async def test_a_closed_nursery_takes_nobody(autojump_clock: Clock) -> None:
+    async def flow() -> int:
+        async with open_nursery() as nursery:
+            pass
+        for start in (nursery.go, nursery.start_soon):
+            for child in (nap, branch_nap):
+                with pytest.raises(RuntimeError, match="closed"):
+                    start(child, 1)
+        return 1
+
+    assert await play(flow) == 1
+
+
+async def test_children_may_bring_children(autojump_clock: Clock) -> None:
+    async def flow() -> list[float]:
+        got = []
+
+        async def parent(nursery: Nursery, depth: int) -> None:
+            got.append(await nap(depth))
+            if depth:
+                nursery.start_soon(parent, nursery, depth - 1)
+                got.append(await nursery.go(nap, depth / 2).result())
+
+        async with open_nursery() as nursery:
+            nursery.go(parent, nursery, 3)
+        return got
+
+    assert await play(flow) == [3, 1.5, 2, 1.0, 1, 0.5, 0] or await play(flow) == [3, 1.5, 2, 1, 1, 0, 0.5]
+
+
+async def test_partials_of_steps_and_branches(autojump_clock: Clock) -> None:
+    async def branch(a: int, b: int, *, c: int) -> list[int]:
+        return [a, b, c]
+
+    async def flow() -> list[object]:
+        async with open_nursery() as nursery:
+            one = nursery.go(functools.partial(functools.partial(branch, 1), c=3), 2)
+            two = nursery.go(functools.partial(nap, seconds=0.5))
+            assert (one.name.rpartition(".")[2], two.name) == ("branch", "nap")
+        return [await one.result(), await two.result()]
+
+    assert await play(flow) == [[1, 2, 3], 0.5]
+
+
+async def test_child_workflows_are_refused_for_now(autojump_clock: Clock) -> None:
+    @workflow(name="child")
+    async def child() -> int:
+        return 1
+
+    async def flow() -> int:
+        async with open_nursery() as nursery:
+            for start in (nursery.go, nursery.start_soon):
+                with pytest.raises(UnsupportedError, match="not built yet"):
+                    start(child)
+            with pytest.raises(UnsupportedError, match="not built yet"):
+                await nursery.start(child)
+            with pytest.raises(UnsupportedError, match="not built yet"):
+                await child()
+            return await nursery.go(child.fn).result()
+
+    assert await play(flow) == 1
+
+
+async def test_a_nursery_whose_shield_comes_after_its_cancellation(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with CancelScope() as outer:
+            async with open_nursery() as nursery:
+                first = nursery.go(nap, 100)
+                await sleep(1)
+                outer.cancel("outer")
+                nursery.cancel_scope.shield = True
+                second = nursery.go(nap, 2)
+                await sleep(3)
+                first.cancel("inner")
+        return [first.status.value, second.status.value, str(nursery.cancel_scope.shield)]
+
+    assert await play(flow) == ["cancelled", "completed", "True"]
