@@ -37,8 +37,8 @@ class Watch(trio.abc.Instrument):
     def task_spawned(self, task: Task) -> None:
         """Adopt what workflow code spawns. A task is a strand if its spawner and its nursery's owner both are."""
         nursery = task.parent_nursery
-        if nursery is None:
-            return  # a system task belongs to nobody
+        if nursery is None or nursery.parent_task.parent_nursery is None:
+            return  # a system task, in a nursery of Trio's own, belongs to nobody
         owner = self.strands.get(nursery.parent_task)
         spawner = self.running()
         if owner is None and spawner is None:
