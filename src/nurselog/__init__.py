@@ -76,3 +76,13 @@ from ._flow.step import step as step
 from ._flow.workflow import Workflow as Workflow
 from ._flow.workflow import workflow as workflow
 from ._log.lifecycle import Status as Status
+
+
+def _show_public_places() -> None:
+    """Have tracebacks and logs name what is public by where it is public; a private file may move."""
+    for value in list(globals().values()):
+        if str(getattr(value, "__module__", "")).startswith("nurselog._"):
+            value.__module__ = __name__
+
+
+_show_public_places()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.plan import COMPARED, GROWTH, HOST, HOST_CHECKPOINTS, NAMES, Measured, Peer, Sample
+from tests.benchmarks.plan import COMPARED, GROWTH, HOST, HOST_CHECKPOINTS, NAMES, Measured, Peer, Sample, Series
 from tests.benchmarks.tables import compared, growth, host
 
 QUICK = 10
@@ -67,17 +67,22 @@ def progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def measure(peer: Peer, name: str, size: int, options: Options, *, crash: bool = False) -> Sample:
-    """Take one measurement in a process and a folder of its own; with `crash`, after a process that was killed."""
+class MeasurementError(Exception):
+    """A peer could not do what was to be measured."""
+
+
+def measure(peer: Peer, name: str, size: int, options: Options, *, crash: bool) -> Sample:
+    """Take one measurement in a process and a folder of its own; with `crash`, after a process that was killed.
+
+    Raises:
+        MeasurementError: if the process fails, with what it said.
+    """
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         command = [sys.executable, "-m", "tests.benchmarks.child", peer.name, name, str(size), folder]
-        if crash:
-            died = subprocess.run(command, capture_output=True, text=True, check=False)
-            if died.returncode != -signal.SIGKILL:
-                raise RuntimeError(f"{name} of {peer.value} should have been killed half way:\n{died.stderr}")
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{name} of {peer.value} failed:\n{done.stderr}")
+        for wanted in (-signal.SIGKILL, 0) if crash else (0,):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != wanted:
+                raise MeasurementError(f"{name} of {peer.value} ended with {done.returncode}:\n{done.stderr}")
         return Sample(**json.loads(done.stdout))
 
 
@@ -87,44 +92,47 @@ def median(samples: Sequence[Sample]) -> Sample:
 
 
 def repeated(peers: Sequence[Peer], name: str, size: int, options: Options, *, crash: bool = False) -> Measured:
-    """Measure one case for several peers, which take turns."""
+    """Measure one case for several peers, which take turns; a peer that fails is left out."""
     taken: dict[Peer, list[Sample]] = {peer: [] for peer in peers if peer in options.peers}
     for repetition in range(options.repetitions):
-        for peer, samples in taken.items():
+        for peer, samples in tuple(taken.items()):
             if samples and samples[0].seconds > LONG:
                 continue
             progress(f"{name} ({size:,}), {peer.value}, {repetition + 1} of {options.repetitions}")
-            samples.append(measure(peer, name, size, options, crash=crash))
+            try:
+                samples.append(measure(peer, name, size, options, crash=crash))
+            except MeasurementError as error:
+                print(error, file=sys.stderr)
+                del taken[peer]
     progress("")
     return {peer: median(samples) for peer, samples in taken.items()}
 
 
-def compare(options: Options) -> None:
+def alone(name: str, size: int, options: Options) -> list[Sample]:
+    """Measure what only nurselog does; empty if that is not wanted, or fails."""
+    return list(repeated([Peer.NURSELOG], name, size, options).values())
+
+
+def compare(options: Options) -> str:
     """Measure nurselog beside its peers."""
-    rows = [
-        (case, size, repeated(case.peers, case.name, size, options, crash=case.crash))
-        for case in COMPARED
-        if case.name in options.only
-        for size in [options.size(case.size)]
-    ]
-    if rows:
-        print(compared(rows, judged=not options.quick))
+    rows = []
+    for case in COMPARED:
+        if case.name in options.only:
+            size = options.size(case.size)
+            rows.append((case, size, repeated(case.peers, case.name, size, options, crash=case.crash)))
+    return compared(rows, judged=not options.quick)
 
 
-def grow(options: Options) -> None:
-    """Measure how nurselog grows."""
-    for series in GROWTH:
-        if series.name in options.only and Peer.NURSELOG in options.peers:
-            sizes = series.sizes[:-1] if options.quick else series.sizes
-            samples = [repeated([Peer.NURSELOG], series.name, size, options)[Peer.NURSELOG] for size in sizes]
-            print(growth(series, samples))
+def grow(series: Series, options: Options) -> str:
+    """Measure how nurselog grows in one respect."""
+    sizes = series.sizes[:-1] if options.quick else series.sizes
+    return growth(series, [sample for size in sizes for sample in alone(series.name, size, options)])
 
 
-def visit(options: Options) -> None:
+def visit(options: Options) -> str:
     """Measure what the host of an engine pays."""
-    if "host" in options.only and Peer.NURSELOG in options.peers:
-        size = options.size(HOST_CHECKPOINTS)
-        print(host([(title, repeated([Peer.NURSELOG], name, size, options)[Peer.NURSELOG]) for name, title in HOST]))
+    size = options.size(HOST_CHECKPOINTS)
+    return host([(title, sample) for name, title in HOST for sample in alone(name, size, options)])
 
 
 def main() -> None:
@@ -134,9 +142,13 @@ def main() -> None:
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, trio {version('trio')}, "
         f"medians of {options.repetitions}\n"
     )
-    compare(options)
-    grow(options)
-    visit(options)
+    if not options.only.isdisjoint(case.name for case in COMPARED):
+        print(compare(options))
+    for series in GROWTH:
+        if series.name in options.only:
+            print(grow(series, options))
+    if "host" in options.only:
+        print(visit(options))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ async def mirror_with(root: Path, *faults: Fault) -> AsyncIterator[httpx.AsyncCl
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.trio
 async def test_a_good_mirror_serves_the_bytes_and_keeps_the_connection(root: Path) -> None:
     async with mirror_with(root, Fault.NONE) as client:
         streams = []
@@ -48,13 +47,11 @@ async def test_a_good_mirror_serves_the_bytes_and_keeps_the_connection(root: Pat
         assert len({stream.get_extra_info("client_addr") for stream in streams}) == 1
 
 
-@pytest.mark.trio
 async def test_an_empty_file_is_served(root: Path) -> None:
     async with mirror_with(root, Fault.NONE) as client:
         assert (await client.get("/package/empty.py")).content == b""
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("path", ["/package/none.py", "/package", "/../secret.py", "/%2e%2e/secret.py"])
 async def test_nothing_but_files_below_the_root_is_served(root: Path, path: str) -> None:
     (root.parent / "secret.py").write_bytes(b"secret")
@@ -63,13 +60,16 @@ async def test_nothing_but_files_below_the_root_is_served(root: Path, path: str)
     assert response.status_code == HTTPStatus.NOT_FOUND
 
 
-@pytest.mark.trio
+async def test_the_body_of_a_request_is_ignored(root: Path) -> None:
+    async with mirror_with(root, Fault.NONE) as client:
+        assert (await client.post("/package/module.py", content=b"please")).content == BODY
+
+
 async def test_a_mirror_that_refuses_answers_503(root: Path) -> None:
     async with mirror_with(root, Fault.REFUSE) as client:
         assert (await client.get("/package/module.py")).status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("name", ["module", "empty"])
 async def test_a_body_that_is_cut_short_is_a_protocol_error(root: Path, name: str) -> None:
     async with mirror_with(root, Fault.CUT) as client:
@@ -77,7 +77,6 @@ async def test_a_body_that_is_cut_short_is_a_protocol_error(root: Path, name: st
             await client.get(f"/package/{name}.py")
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("name", ["module", "empty"])
 async def test_corrupt_bytes_look_like_a_good_answer(root: Path, name: str) -> None:
     async with mirror_with(root, Fault.CORRUPT) as client:
@@ -87,7 +86,6 @@ async def test_corrupt_bytes_look_like_a_good_answer(root: Path, name: str) -> N
     assert response.content == corrupt(original) != original
 
 
-@pytest.mark.trio
 async def test_a_stall_gives_half_of_the_body_and_no_more(root: Path) -> None:
     received = bytearray()
     half = trio.Event()
@@ -107,7 +105,6 @@ async def test_a_stall_gives_half_of_the_body_and_no_more(root: Path) -> None:
     assert bytes(received) == BODY[: len(BODY) // 2]
 
 
-@pytest.mark.trio
 async def test_a_stalled_connection_ends_when_the_client_hangs_up(root: Path) -> None:
     temper = Temper("test", {Fault.STALL: 1}, fast=0, slow=0, bad_days=0)
     mirror = Mirror(root, temper, seed=7)
@@ -120,14 +117,12 @@ async def test_a_stalled_connection_ends_when_the_client_hangs_up(root: Path) ->
             await client_end.aclose()  # the nursery ends only if `converse` does
 
 
-@pytest.mark.trio
 async def test_from_the_fourth_request_on_a_mirror_is_good(root: Path) -> None:
     async with mirror_with(root, Fault.REFUSE) as client:
         answers = [(await client.get("/package/module.py")).status_code for _ in range(BAD_REQUESTS + 2)]
     assert answers == [HTTPStatus.SERVICE_UNAVAILABLE] * BAD_REQUESTS + [HTTPStatus.OK] * 2
 
 
-@pytest.mark.trio
 async def test_all_mirrors_start_on_loopback_ports_of_their_own(root: Path) -> None:
     async with trio.open_nursery() as nursery:
         urls = await start_mirrors(nursery, root, seed=7)

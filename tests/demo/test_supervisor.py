@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from nurselog.demo import worker
 from nurselog.demo.catalogue import create_catalogue
 from nurselog.demo.job import Layout, read_trace, write_jobs
 from nurselog.demo.manifest import jobs, manifest, standard_library
@@ -70,9 +71,21 @@ async def test_a_cancelled_supervisor_leaves_no_process(layout: Layout) -> None:
 def test_a_worker_ends_with_the_process_that_started_it(layout: Layout) -> None:
     files = manifest(standard_library(), 3, seed=1)
     write_jobs(layout, jobs(files, {"nobody": "http://127.0.0.1:9"}, layout))
-    worker = [sys.executable, "-m", "nurselog.demo.worker", str(layout.folder)]
-    run = subprocess.run(worker, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    command = [sys.executable, "-m", "nurselog.demo.worker", str(layout.folder)]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     assert run.stdout == b"open\n"
+
+
+def test_a_worker_ends_when_its_jobs_are_done(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jobs(layout, [])
+    monkeypatch.setattr(sys, "argv", ["worker", str(layout.folder)])
+    end, other_end = os.pipe()
+    with os.fdopen(end) as stdin, os.fdopen(other_end, "w"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        worker.main()
+        assert capsys.readouterr().out == "open\n"
 
 
 def no_kills(kill: Kill) -> None:

@@ -211,7 +211,9 @@ def test_metadata_of_annotations_counts() -> None:
 def test_an_annotation_for_type_checkers_only_names_its_parameter() -> None:
     with pytest.raises(RegistrationError, match="hidden: the annotation of its parameter 'thing' means no"):
         signature_of(hidden)
-    with pytest.raises(RegistrationError, match="lost: the annotation of its result means nothing at run time: name 'Thing'") as caught:
+    with pytest.raises(
+        RegistrationError, match="lost: the annotation of its result means nothing at run time: name 'Thing'"
+    ) as caught:
         returns_of(lost)
     assert isinstance(caught.value.__cause__, NameError)
 

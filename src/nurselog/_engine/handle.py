@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import msgspec
 
-from .._errors import NurselogError, WorkflowCancelled, WorkflowKilled, WorkflowNotFound, WorkflowStuck
+from .._errors import StoreCorrupt, WorkflowCancelled, WorkflowKilled, WorkflowNotFound, WorkflowStuck
 from .._log.events import Ended, Event, Result, Row, decode_event
 from .._log.failures import decode_error, rebuild_error
 from .._log.lifecycle import Status
@@ -105,10 +105,11 @@ def value_of(id: str, event: Ended, value: bytes | None, codec: Codec, returns: 
 
 def end_of(row: WorkflowRow, log: Sequence[Row]) -> tuple[Ended, bytes | None]:
     """Return the end of a workflow that has one."""
-    event = decode_event(log[-1].event)
-    if not isinstance(event, Ended):
-        raise NurselogError(f"workflow {row.id!r} is {row.status.value}, but its log has no end")
-    return event, log[-1].value
+    for last in reversed(log):
+        event = decode_event(last.event)
+        if isinstance(event, Ended):
+            return event, last.value
+    raise StoreCorrupt(f"workflow {row.id!r} is {row.status.value}, but its log has no end")
 
 
 def refuse_unfinished(id: str, row: WorkflowRow | None) -> WorkflowRow:

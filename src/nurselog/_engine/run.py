@@ -82,6 +82,8 @@ class Run:
         self.gone = trio.Event()
         """Set when everything about it is durable as well."""
         self.idle_since: float | None = None
+        self._end_queued = False
+        """Whether its last row is on its way."""
 
     async def go(self) -> None:
         """Run it in the current task until it leaves memory."""
@@ -102,6 +104,7 @@ class Run:
         standing = standing_after(event)
         if standing is not None:
             journal.stand(self, standing)
+            self._end_queued = standing.release
 
     def start(self, body: Body) -> None:
         """Start a step's body, and have it noted as begun if it lasts."""
@@ -122,7 +125,7 @@ class Run:
         self.out.set()
         if sequencer.fatal is not None:
             self._runner.crash(sequencer.fatal)
-        if sequencer.ended is not None and self.leaving is not Leaving.LOST:
+        if self._end_queued and self.leaving is not Leaving.LOST:
             return  # its last row brings its standing
         standing = self._standing_at_exit()
         if standing is None:
@@ -153,9 +156,11 @@ class Run:
 
     def _standing_at_exit(self) -> Standing | None:
         """Return what is to be said when it has left memory without an end."""
-        problem = self.sequencer.problem
+        problem, ended = self.sequencer.problem, self.sequencer.ended
         if self.leaving is Leaving.LOST:
             return None
+        if ended is not None:  # by a log that had its end already
+            return standing_after(ended)
         if problem is not None:
             return Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
         if self.leaving is Leaving.EVICTED:

@@ -89,13 +89,14 @@ def discard(folder: str, partial_file: str) -> bool:
 def enter(folder: str, file: File, mirror: str) -> str:
     """Enter a file in the catalogue, once, however often this body runs; return the entry's key."""
     witness(folder, "enter")
-    key = step_key()
+    entry = {"key": step_key(), "path": file.path, "sha256": file.sha256, "mirror": mirror}
     with closing(sqlite3.connect(Layout(Path(folder)).catalogue, timeout=30, isolation_level=None)) as db:
         db.execute(
-            "INSERT INTO entry SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = ?1)",
-            (key, file.path, file.sha256, mirror),
+            "INSERT INTO entry (key, path, sha256, mirror) SELECT :key, :path, :sha256, :mirror "
+            "WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = :key)",
+            entry,
         )
-    return key
+    return entry["key"]
 
 
 @workflow

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import assert_never
 from urllib.parse import unquote
 
 import h11
@@ -81,6 +82,8 @@ async def _perform(connection: h11.Connection, stream: trio.abc.Stream, fault: F
             return False
         case Fault.NONE:
             return await _send(connection, stream, HTTPStatus.OK, body)
+        case _:
+            assert_never(fault)
 
 
 def corrupt(body: bytes) -> bytes:

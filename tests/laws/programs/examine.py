@@ -99,6 +99,8 @@ class Examination:
     def run(self) -> None:
         live = self._life("live", None, cancel_after=self.scenario.cancel_after)
         tally["events"] += len(live.rows)
+        tally.update(type(event).__name__ for event in live.events)
+        tally.update(type(live.outcome).__name__ for _ in [0])
         self._replay("replay", live)
         for cut in self._places(1, len(_whole(live)), self.cuts):
             second = self._resume(f"resumed at {cut}", live, cut)

@@ -30,6 +30,7 @@ def one_of_field(record: type, field: str) -> st.SearchStrategy[Any]:
 step_names = mixture((8, st.sampled_from(_COMMON)), (1, st.sampled_from(sorted(_RARE - {"threaded"}))))
 which = st.integers(0, SHARED - 1)
 some = st.integers(0, 5)
+rarely = st.sampled_from([False, False, False, True])
 
 
 def _ops(record: type, number: st.SearchStrategy[int], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -40,7 +41,7 @@ _cases = st.builds(leaves.Case, kind=one_of_field(leaves.Case, "kind"), which=so
 
 calls = st.builds(leaves.Call, step=step_names, number=st.integers(0, 9))
 leaf = mixture(
-    (10, calls),
+    (14, calls),
     (1, st.just(leaves.Checkpoint())),
     (1, st.builds(leaves.Sleep, seconds=_SECONDS, until=st.booleans())),
     (1, st.builds(leaves.Ask, what=one_of_field(leaves.Ask, "what"))),
@@ -69,14 +70,14 @@ def nodes(depth: int) -> st.SearchStrategy[Any]:
 
     def nursery(*kinds: str) -> st.SearchStrategy[Any]:
         kind = st.sampled_from(kinds)
-        return st.builds(trees.Nursery, kind=kind, children=children, body=part, cancel=st.booleans())
+        return st.builds(trees.Nursery, kind=kind, children=children, body=part, cancel=rarely)
 
     def pick(tree: type, field: str) -> dict[str, st.SearchStrategy[Any]]:
         return {field: one_of_field(tree, field)}
 
     return mixture(
-        (4 if depth < 3 else 1, leaf),
-        (4, st.builds(trees.Sequence, _parts(part, 2, 4))),
+        (3 if depth < 3 else 1, leaf),
+        (6, st.builds(trees.Sequence, _parts(part, 2, 5))),
         (5, nursery("ours")),
         (2, nursery("trio", "anyio")),
         (2, st.builds(trees.Catch, part)),
@@ -96,7 +97,7 @@ def _parts(part: st.SearchStrategy[Any], least: int = 1, most: int = 3) -> st.Se
 
 scenarios = st.builds(
     Scenario,
-    tree=st.sampled_from([4, 3, 2, 1]).flatmap(nodes),
+    tree=st.sampled_from([4, 3, 2, 5, 1]).flatmap(nodes),
     patience=st.sampled_from([0.05, 0.05, 0.05, 0.01, 5.0, None]),
     cancel_after=st.none() | st.none() | st.integers(0, 12),
     stop_after=st.integers(1, 12),
