@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from nurselog._log.failures import encode_error, record_error
 from nurselog.demo.tree import Mark, draw_log
 from nurselog.lowlevel import (
     Cause,
@@ -121,6 +122,26 @@ def test_what_went_wrong_stands_out(event: Event, mark: Mark, text: str) -> None
     _, line = draw_log("id", log_of(event))
     assert line.mark is mark
     assert line.text.endswith(text)
+
+
+ERROR = encode_error(record_error(ValueError(f"far too {'long ' * 20}\nand more")))
+FAULT = f": ValueError: far too {'long ' * 10}lo..."
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "text"),
+    [
+        (StepEnded(name="s", result=Result.ERROR), ERROR, f"s FAILED{FAULT}"),
+        (Ended(result=Result.ERROR), ERROR, f"the workflow FAILED{FAULT}"),
+        (StepRetried(name="s", attempt=1, due=START), ERROR, f"attempt 1 failed{FAULT}; the next is due at +0.000"),
+        (StepEnded(name="s", result=Result.VALUE), b'{"price":12}', 's -> {"price":12}'),
+        (StepEnded(name="s", result=Result.VALUE), b"\xff" * 70, "s -> " + "\ufffd" * 60 + "..."),
+        (StepEnded(name="s", result=Result.VALUE), b"null", "s"),
+    ],
+)
+def test_values_and_errors_are_shown_on_one_line(event: Event, value: bytes, text: str) -> None:
+    _, line = draw_log("id", log_of((event, value)))
+    assert line.text.endswith(f"  {text}")
 
 
 def test_every_kind_of_event_has_a_text() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import open_engine
+from nurselog import open_engine, workflow
 from nurselog.demo import mirror_stdlib
 from nurselog.demo.catalogue import create_catalogue, read_catalogue
 from nurselog.demo.job import File, Job, Layout, read_jobs, read_trace, write_jobs
 from nurselog.demo.manifest import jobs, manifest
-from nurselog.demo.mirror_stdlib import NobodyDelivered, mirror_package
+from nurselog.demo.mirror_stdlib import NobodyDelivered, discard, enter, keep, mirror_package
 from nurselog.demo.mirrors import Mirror
 from nurselog.demo.temper import Fault, Temper
 from nurselog.demo.verify import check_bodies, verify
@@ -83,6 +83,25 @@ async def test_a_file_that_nobody_delivers_in_time_fails_and_leaves_nothing(
         "json/module5.py: entered 0 times in the catalogue",
     ]
     assert read_catalogue(layout) == []
+
+
+@workflow
+async def do_all_twice(folder: str, partial_file: str, target: str) -> tuple[bool, bool]:
+    for _ in range(2):
+        await keep(folder, partial_file, target)
+        await enter(folder, File(path="module.py", sha256="0", size=4), "alder")
+    return await discard(folder, target), await discard(folder, target)
+
+
+async def test_steps_that_run_again_do_no_harm(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_stdlib, "step_key", lambda: "the same key")
+    partial_file, target = layout.partial / "module.py", layout.copies / "module.py"
+    partial_file.parent.mkdir()
+    partial_file.write_bytes(b"pass")
+    async with open_engine(layout.store) as engine:
+        discarded = await engine.run(do_all_twice, str(layout.folder), str(partial_file), str(target))
+    assert discarded == (True, False)
+    assert len(read_catalogue(layout)) == 1
 
 
 def test_jobs_come_back_as_they_were_written(source: Path, layout: Layout) -> None:

@@ -71,7 +71,7 @@ async def order_of_arrival(open_channel: Open, nursery: Any) -> list[Any]:
     got.append(send.statistics().tasks_waiting_receive)
     for number in range(3):
         send.send_nowait(number)
-    await tick()
+        await tick()
     return got
 
 

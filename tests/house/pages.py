@@ -13,6 +13,7 @@ import inspect
 import io
 import re
 import sys
+import textwrap
 import types
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -44,9 +45,7 @@ def blocks(page: str) -> Iterator[Block]:
             below is not None and below["info"].strip() == "text" and not page[block.end() : below.start()].strip()
         )
         line = page.count("\n", 0, block.start()) + 2
-        yield Block(
-            line, block["info"].strip(), textwrap.dedent(block["body"]), plain(below) if touches else None
-        )
+        yield Block(line, block["info"].strip(), textwrap.dedent(block["body"]), plain(below) if touches else None)
 
 
 def plain(block: re.Match[str] | None) -> str | None:

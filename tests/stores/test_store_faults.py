@@ -15,7 +15,7 @@ import pytest
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import faults, schema
-from nurselog._stores._sqlite.bulk import transaction
+from nurselog._stores._sqlite.bulk import CHUNK, transaction
 from nurselog.abc import Append, Lease, WorkflowKey
 from tests.stores.kit import (
     LONG,
@@ -100,6 +100,19 @@ async def test_a_full_disk_loses_nothing(file_url: str) -> None:
         connection_of(store).execute("PRAGMA max_page_count = 100000")
         assert await append(store, *batches[1]) == {99}
         assert (await store.read(key))[1:] == large
+
+
+async def test_a_batch_of_several_statements_is_written_whole_or_not_at_all(file_url: str) -> None:
+    async with opened_inline(file_url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        [(pages,)] = connection_of(store).execute("PRAGMA page_count")
+        connection_of(store).execute(f"PRAGMA max_page_count = {pages + 200}")
+        fits = rows(2, CHUNK + 1, 7)
+        batch = Append(key=key, rows=[*fits, row(CHUNK + 2, 7, value=bytes(1_000_000))])
+        with pytest.raises(StoreUnavailable, match="no room"):
+            await append(store, batch)
+        assert await store.read(key) == rows(1, 1, 7)
+        assert not await append(store, Append(key=key, rows=fits))
 
 
 def test_a_transaction_that_sqlite_has_rolled_back_by_itself(path: Path) -> None:

@@ -70,6 +70,16 @@ async def test_who_is_too_late_owns_nothing_and_begins_anew(url: str, clock: Fak
         assert (await look(store, "one")).owner == "a"
 
 
+async def test_who_begins_anew_has_one_beacon(file_url: str, clock: FakeClock, tmp_path: Path) -> None:
+    async with opened(file_url, clock, duration=LEASE) as store:
+        [before] = beacons(tmp_path)
+        clock.now += LEASE
+        assert not await store.renew()
+        [after] = beacons(tmp_path)
+        assert after != before
+        assert not beacon.is_out(tmp_path / after)
+
+
 async def test_who_was_removed_owns_nothing_and_begins_anew(file_url: str, clock: FakeClock, tmp_path: Path) -> None:
     async with opened(file_url, clock, "a", LEASE) as a, opened(file_url, clock, "b") as b:
         [key] = await create(a, running("one", "a"))
@@ -171,6 +181,8 @@ def test_a_beacon_that_is_lit_is_seen(path: Path) -> None:
     assert not beacon.is_out(file)
     lit.put_out()
     assert not file.exists()
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(lit._fd)
 
 
 def test_a_beacon_goes_out_with_its_file_descriptor(path: Path) -> None:

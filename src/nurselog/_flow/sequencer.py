@@ -21,8 +21,7 @@ import enum
 import heapq
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -197,15 +196,6 @@ class Sequencer:
             self.append(event, value)
             return event
         return recorded
-
-    @contextmanager
-    def checking(self) -> Generator[None]:
-        """Make the workflow stuck where its code runs and does not fit what is recorded."""
-        try:
-            yield
-        except NurselogError as exc:
-            self.stuck(exc)
-            raise Suspended from None
 
     def limited(self, what: str, data: bytes) -> bytes:
         """Return `data` if it is not too large for one log entry.

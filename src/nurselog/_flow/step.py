@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Typ
 import msgspec
 import trio
 
-from .._errors import RegistrationError, Suspended
+from .._errors import NurselogError, RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from .call import AwaitedCall, check_step, outcome_of
@@ -73,7 +73,7 @@ class Step(Generic[P, T_co]):
         """The plain function."""
         return self._fn
 
-    @property
+    @cached_property
     def function(self) -> object:
         """What identifies the step: the function itself, without what is bound to it."""
         return getattr(_function(self._fn), "__func__", _function(self._fn))
@@ -135,7 +135,9 @@ class Step(Generic[P, T_co]):
         self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T_co:
         caller.unawaited.pop(operation.text, None)
-        strand = await arrive(f"step {self.name!r}")
+        strand = place.get()
+        if strand is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
+            strand = await arrive(f"step {self.name!r}")
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)
         recorded = sequencer.replayed(operation.text)
@@ -144,9 +146,12 @@ class Step(Generic[P, T_co]):
             answer: T_co = await call.wait(strand)
             return answer
         event, value = recorded
-        with sequencer.checking():
+        try:
             check_step(sequencer, self, operation.text, self.digest(args, kwargs), event)
             result = outcome_of(sequencer, self, event, value)
+        except NurselogError as exc:
+            sequencer.stuck(exc)
+            raise Suspended from None
         returned: T_co = result.unwrap()
         return returned
 

@@ -6,19 +6,28 @@ Each failure is shrunk and written to a file; programs that fail in the same way
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from ..harness import tally
-from .examine import Broken, examine
+from .examine import Hang, examine, met
 from .scenario import Scenario
 from .strategies import scenarios
 
-_ROUND = 200
+_ROUND = 100
 """Programs between two looks at whether enough have been run."""
+
+
+def signature(exc: BaseException) -> str:
+    """Return what two failures share that probably have the same cause."""
+    text = f"{type(exc).__name__}: {exc}".partition("\n")[0]
+    return re.sub(r"[0-9a-f]{8,}|[0-9][0-9:.T+-]*|/\S+", "#", text)[:200]
 
 
 class Hunt:
@@ -28,7 +37,7 @@ class Hunt:
         self.folder, self.without = folder, without
         self.known: Counter[str] = Counter()
         self.target: str | None = None
-        self.smallest: tuple[Scenario, Broken] | None = None
+        self.smallest: tuple[Scenario, BaseException] | None = None
 
     def try_one(self, scenario: Scenario) -> None:
         """Run one program; a failure of a new kind is raised, for Hypothesis to shrink."""
@@ -36,15 +45,16 @@ class Hunt:
             return
         try:
             examine(scenario)
-        except Broken as exc:
-            signature = exc.signature
-            if signature in self.known:
-                self.known[signature] += 1
-            elif self.target in {None, signature}:
-                self.target, self.smallest = signature, (scenario, exc)
-                raise
+        except (Exception, Hang) as exc:
+            kind = signature(exc)
+            if kind in self.known:
+                self.known[kind] += 1
+            elif self.target in {None, kind}:
+                self.target, self.smallest = kind, (scenario, exc)
+                raise AssertionError(kind) from None
 
     def round(self, number: int, count: int) -> None:
+        """Run programs until one fails in a new way, which is shrunk and reported."""
         self.target = self.smallest = None
         run = settings(
             max_examples=count,
@@ -56,18 +66,20 @@ class Hunt:
         )(given(scenarios)(self.try_one))
         try:
             seed(number)(run)()
-        except BaseException as exc:
+        except Exception:
             if self.smallest is None:
                 raise
-            if not isinstance(exc, Broken):  # flaky, says Hypothesis
-                print(f"({type(exc).__name__})")
             self._report(*self.smallest)
 
-    def _report(self, scenario: Scenario, broken: Broken) -> None:
-        self.known[broken.signature] += 1
+    def _report(self, scenario: Scenario, exc: BaseException) -> None:
+        kind = signature(exc)
+        self.known[kind] += 1
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{len(self.known)}.json"
         path.write_bytes(scenario.dump())
-        print(f"\n== {broken.signature}\n{path}\n{scenario.dump().decode()}{broken}\n", flush=True)
+        print(f"\n== {kind}\n{path}\n{scenario.dump().decode()}")
+        traceback.print_exception(exc, limit=-8, file=sys.stdout)
+        print(flush=True)
 
 
 def main() -> None:
@@ -77,14 +89,14 @@ def main() -> None:
     parser.add_argument("--failures", type=Path, default=Path("failures"), help="where shrunk failures are put")
     parser.add_argument("--without", nargs="*", default=[], help="words of programs that are left out")
     arguments = parser.parse_args()
-    arguments.failures.mkdir(parents=True, exist_ok=True)
     hunt, began, number = Hunt(arguments.failures, arguments.without), time.monotonic(), arguments.seed * 1_000_000
     while tally["programs"] < arguments.count:
         hunt.round(number, min(_ROUND, arguments.count - tally["programs"]))
         number += 1
         print(f"{time.monotonic() - began:.0f} s {dict(tally)}", flush=True)
-    for signature, times in hunt.known.most_common():
-        print(f"{times:5} {signature}")
+    print(dict(met))
+    for kind, times in hunt.known.most_common():
+        print(f"{times:5} {kind}")
 
 
 if __name__ == "__main__":

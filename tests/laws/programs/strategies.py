@@ -77,10 +77,9 @@ def nodes(depth: int) -> st.SearchStrategy[Any]:
 
     return mixture(
         (3 if depth < 3 else 1, leaf),
-        (6, st.builds(trees.Sequence, _parts(part, 2, 5))),
+        (8, st.builds(trees.Sequence, _parts(part, 2, 5), st.sampled_from([False, True, True, True]))),
         (5, nursery("ours")),
         (2, nursery("trio", "anyio")),
-        (2, st.builds(trees.Catch, part)),
         (2, st.builds(trees.Cleanup, **pick(trees.Cleanup, "after"), part=part, repairs=repairs)),
         (3, st.builds(trees.Within, **pick(trees.Within, "kind"), seconds=_SECONDS, part=part)),
         (2, st.builds(trees.Holding, **pick(trees.Holding, "guard"), which=which, part=part)),

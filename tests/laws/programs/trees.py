@@ -26,20 +26,22 @@ class Tree(msgspec.Struct, frozen=True, tag=str.lower):
 
 
 class Sequence(Tree, frozen=True):
+    """One part after the other."""
+
     parts: tuple[Node, ...]
+    careful: bool = False
+    """Whether it goes on after an error."""
 
     async def run(self, world: World) -> list[Any]:
-        return [await world.run(part) for part in self.parts]
+        return [await (attempt(world, part) if self.careful else world.run(part)) for part in self.parts]
 
 
-class Catch(Tree, frozen=True):
-    part: Node
-
-    async def run(self, world: World) -> Any:
-        try:
-            return await world.run(self.part)
-        except Exception as exc:
-            return shape(exc)
+async def attempt(world: World, part: Node) -> Any:
+    """Run a part, and return its error as a value."""
+    try:
+        return await world.run(part)
+    except Exception as exc:  # noqa: BLE001 - whatever it is: it is part of the program
+        return shape(exc)
 
 
 class Cleanup(Tree, frozen=True):
@@ -157,7 +159,7 @@ class Nursery(Tree, frozen=True):
     cancel: bool = False
 
     async def run(self, world: World) -> Any:
-        first = len(world.handles)
+        first, value = len(world.handles), None
         async with _NURSERIES[self.kind]() as nursery:
             world.scopes.append(nursery.cancel_scope)
             for child in self.children:
@@ -178,6 +180,7 @@ class Started(Tree, frozen=True):
     body: Node
 
     async def run(self, world: World) -> Any:
+        value = None
         async with _NURSERIES[self.kind]() as nursery:
             world.scopes.append(nursery.cancel_scope)
             value = await nursery.start(self._serve, world)
@@ -207,6 +210,6 @@ class Map(Tree, frozen=True):
 _NURSERIES = {"ours": nurselog.open_nursery, "trio": trio.open_nursery, "anyio": anyio.create_task_group}
 
 AnyTree: TypeAlias = (
-    Sequence | Catch | Cleanup | Within | Holding | Generated | Nursery | Started | Race | Map
+    Sequence | Cleanup | Within | Holding | Generated | Nursery | Started | Race | Map
 )
 Node: TypeAlias = AnyLeaf | AnyTree
