@@ -16,8 +16,14 @@ from tests.house.tree import ROOT, files
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
-    "docs/design.md",
+    "docs/design/cancellation.md",
+    "docs/design/index.md",
+    "docs/design/mechanism.md",
+    "docs/design/select.md",
+    "docs/how-to.md",
     "docs/log-format.md",
+    "docs/reference.md",
+    "docs/tutorial.md",
 )
 
 

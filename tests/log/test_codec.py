@@ -3,17 +3,14 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import decimal
-import enum
 import math
 import os
 import pathlib
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, TypedDict
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn
 
 import attrs
 import msgspec
@@ -22,90 +19,28 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from nurselog._errors import DecodingError, EncodingError
-from nurselog._log.codec import JsonCodec, digest, digest_arguments
+from nurselog._log.codec import JsonCodec
+from tests.log.values import (
+    Access,
+    Address,
+    Age,
+    Box,
+    Cat,
+    Checked,
+    Cloud,
+    Color,
+    Dog,
+    Options,
+    Pair,
+    Person,
+    Point,
+    Tags,
+    typed,
+)
 
 codec = JsonCodec()
-
-
-class Color(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Access(enum.Flag):
-    READ = 1
-    WRITE = 2
-
-
-@dataclass(frozen=True)
-class Point:
-    x: int
-    y: float = 0.0
-
-
-@dataclass(frozen=True)
-class Cloud:
-    name: str
-    points: frozenset[Point] = frozenset()
-    marks: dict[int, set[Color]] = field(default_factory=dict)
-    inner: list[Cloud] = field(default_factory=list)
-
-
-@attrs.frozen
-class Box:
-    width: int
-    tags: frozenset[Color] = frozenset()
-
-
-class Cat(msgspec.Struct, frozen=True, tag="cat", rename="camel"):
-    lives_left: int = 9
-    friends: frozenset[Point] = frozenset()
-
-
-class Dog(msgspec.Struct, frozen=True, tag="dog"):
-    name: str
-
-
-class Pair(NamedTuple):
-    left: int
-    right: Color
-
-
-class Options(TypedDict, total=False):
-    retries: int
-    color: Color
-
-
-class Address(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(strict=True)
-    zip_code: int = pydantic.Field(alias="zip", serialization_alias="postcode")
-    since: dt.datetime = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    raw: bytes = b""
-
-
-class Person(pydantic.BaseModel):
-    name: str
-    tags: set[str] = set()
-    groups: frozenset[frozenset[str]] = frozenset()
-    homes: list[Address] = []
-    marks: dict[int, set[str]] = {}
-    pair: tuple[int, set[str]] = (0, set())
-    score: float = 0.0
-
-
-class Tags(pydantic.RootModel[set[str]]):
-    pass
-
-
-@pydantic_dataclass(frozen=True)
-class Checked:
-    age: int
-
-
-Age = NewType("Age", int)
 
 HERE = dt.timezone(dt.timedelta(hours=2))
 
@@ -180,47 +115,6 @@ def test_a_value_comes_back(value: object, annotation: Any) -> None:
 
 
 keys = st.text(max_size=3) | st.integers(-5, 5)
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=10,
-)
-colors = st.sampled_from(Color)
-points = st.builds(Point, st.integers(), st.floats(allow_nan=False, allow_infinity=False))
-clouds = st.recursive(
-    st.builds(
-        Cloud,
-        st.text(max_size=3),
-        st.frozensets(points, max_size=3),
-        st.dictionaries(st.integers(), st.sets(colors), max_size=3),
-    ),
-    lambda inner: st.builds(Cloud, st.text(max_size=3), st.just(frozenset()), st.just({}), st.lists(inner, max_size=2)),
-    max_leaves=4,
-)
-typed: st.SearchStrategy[tuple[Any, Any]] = st.one_of(
-    st.tuples(plain, st.just(Any)),
-    st.tuples(clouds, st.just(Cloud)),
-    st.tuples(st.datetimes(timezones=st.just(dt.UTC)), st.just(dt.datetime)),
-    st.tuples(st.timedeltas(), st.just(dt.timedelta)),
-    st.tuples(st.decimals(allow_nan=False), st.just(decimal.Decimal)),
-    st.tuples(st.binary(max_size=8), st.just(bytes)),
-    st.tuples(st.uuids(), st.just(uuid.UUID)),
-    st.tuples(
-        st.dictionaries(st.uuids(), st.tuples(st.text(max_size=3), colors), max_size=3),
-        st.just(dict[uuid.UUID, tuple[str, Color]]),
-    ),
-    st.sets(st.frozensets(st.text(max_size=3), max_size=3), max_size=3).map(lambda v: (v, set[frozenset[str]])),
-    st.builds(Box, st.integers(), st.frozensets(colors)).map(lambda v: (v, Box)),
-    st.builds(Cat, st.integers(), st.frozensets(points, max_size=3)).map(lambda v: (v, Cat | Dog)),
-    st.builds(
-        Person,
-        name=st.text(),
-        tags=st.sets(st.text(max_size=3), max_size=3),
-        groups=st.frozensets(st.frozensets(st.text(max_size=3), max_size=3), max_size=3),
-        marks=st.dictionaries(st.integers(-5, 5), st.sets(st.text(max_size=3), max_size=3), max_size=3),
-        pair=st.tuples(st.integers(-5, 5), st.sets(st.text(max_size=3), max_size=3)),
-    ).map(lambda v: (v, Person)),
-)
 
 
 @given(typed)
@@ -294,7 +188,7 @@ REFUSED: list[tuple[Any, str]] = [
     (math.nan, "$ is nan, and JSON has no such number"),
     ([None, {"x": (1.0, -math.inf)}], "$[1]['x'][1] is -inf"),
     ([None, Point(1, math.inf)], "$[1].y is inf"),
-    (Person(name="x", score=math.nan), "$ is a test_codec.Person that holds NaN or infinity, and JSON"),
+    (Person(name="x", score=math.nan), "$ is a tests.log.values.Person that holds NaN or infinity, and JSON"),
 ]
 
 
@@ -379,7 +273,7 @@ class Picky:
     ("data", "annotation", "complaint"),
     [
         (b'"x"', int, "recorded data does not fit int: Expected `int`, got `str`. Make"),
-        (b'{"x":"a"}', Point, "does not fit test_codec.Point: Expected `int`, got `str` - at `$.x`"),
+        (b'{"x":"a"}', Point, "does not fit tests.log.values.Point: Expected `int`, got `str` - at `$.x`"),
         (b"[1,", list[int], "does not fit list[int]: "),
         (b'"\xff"', str, "does not fit str: "),
         (b'{"x":0}', Picky, "does not fit test_codec.Picky: 'zero'"),
@@ -414,105 +308,3 @@ def test_a_decoder_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (own.decode(b"1", int), own.decode(b"2", odd)) == (1, 2)
     with pytest.raises(EncodingError):
         own.encode(1, float)
-
-
-# -- digests -------------------------------------------------------------------------------------
-
-
-def test_digests_never_change() -> None:
-    assert digest(b"") == "e4a6a0577479b2b4"
-    assert digest(b'["x"]') == digest_arguments(("x",), {}) == "e43c7340223ebf65"
-    assert digest_arguments((), {}) == "71857576257465c7"
-    assert digest_arguments((1, Point(2)), {"b": {Color.RED}, "a": None}) == "e8d7b56fc6ab023e"
-
-
-@given(st.lists(plain, max_size=3), st.dictionaries(st.text(max_size=3), plain, max_size=3))
-def test_equal_arguments_have_equal_digests(args: list[Any], kwargs: dict[str, Any]) -> None:
-    found = digest_arguments(tuple(args), kwargs)
-    assert found is not None
-    assert re.fullmatch("[0-9a-f]{16}", found)
-    assert found == digest_arguments(args, dict(reversed(kwargs.items())))
-
-
-def test_different_arguments_have_different_digests() -> None:
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-        ((), {}),
-        ((None,), {}),
-        ((1,), {}),
-        ((1.0,), {}),
-        ((True,), {}),
-        (("1",), {}),
-        (([1],), {}),
-        ((1, {}), {}),
-        (({"a": 1},), {}),
-        ((), {"a": 1}),
-        ((1,), {"a": 1}),
-        (([[1]],), {}),
-        ((({1: 2},),), {}),
-    ]
-    assert len({digest_arguments(*call) for call in calls}) == len(calls)
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [
-        ((Client(),), {}),
-        ((1,), {"client": Client()}),
-        (([{Point(1): Client()}],), {}),
-        ((len,), {}),
-        (("\ud800",), {}),
-        ((Sour(),), {}),
-        (({1: 2, "1": 3},), {}),
-    ],
-)
-def test_where_an_argument_cannot_be_encoded_there_is_no_digest(args: Any, kwargs: Any) -> None:
-    assert digest_arguments(args, kwargs) is None
-
-
-SEEDED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_codec import Box, Cat, Cloud, Color, Person, Point, Tags, codec, digest_arguments
-from pathlib import Path
-from typing import Any
-words = ["alpha", "beta", "gamma", "delta", "epsilon"]
-points = frozenset(map(Point, range(5)))
-values = [
-    set(words),
-    {frozenset({a, b}) for a in words for b in words},
-    [{(a, frozenset({a, b})) for a in words for b in words}],
-    {*words, 1, 2, None},
-    points,
-    set(Color),
-    {word: {other for other in words} for word in set(words)},
-    {key: set(words) for key in {*words, 1, 2}},
-    Cloud("c", points, {3: set(Color), 1: set(Color)}, [Cloud("d", points)]),
-    Cat(1, points),
-    Box(1, frozenset(Color)),
-    {Path(word) for word in words},
-    Person(name="x", tags=set(words), groups={frozenset({a, b}) for a in words for b in words},
-           marks={1: set(words)}, pair=(1, set(words))),
-    Tags(set(words)),
-    {"people": [Tags(set(words))], 7: {frozenset(words)}},
-]
-for value in values:
-    print(digest_arguments((value,), {}), digest_arguments((), {"x": value}), codec.encode(value, Any))
-"""
-
-
-def test_no_hash_seed_shows() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", SEEDED, str(pathlib.Path(__file__).parent)],
-            env={**environment, "PYTHONHASHSEED": str(seed)},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout.splitlines()
-        for seed in range(4)
-    ]
-    assert len(outputs[0]) == 15
-    assert not any("None" in line.split("b'")[0] for line in outputs[0])
-    for lines in zip(*outputs, strict=True):
-        assert len(set(lines)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import queue
 import threading
@@ -132,12 +133,24 @@ async def test_no_interrupt_comes_between_an_order_and_the_wait(monkeypatch: pyt
         assert protected == [True]
 
 
-async def test_nothing_of_a_job_is_kept() -> None:
-    async with started(ThreadExecutor(NAME)) as executor:
-        thing = await executor.run(Thing)
+async def test_nothing_of_a_job_is_kept_until_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold many megabytes, and hours may go by."""
+    looks = threading.Semaphore(0)
+
+    class Orders(queue.SimpleQueue[object]):
+        def get(self, *_: object) -> object:
+            looks.release()
+            return super().get()
+
+    executor = ThreadExecutor(NAME)
+    monkeypatch.setattr(executor, "_orders", Orders())
+    async with started(executor):
+        thing = Thing()
         seen = weakref.ref(thing)
+        await executor.run(functools.partial(id, thing))
         del thing
-        await executor.run(lambda: None)
+        assert looks.acquire(timeout=10)
+        assert looks.acquire(timeout=10)
         gc.collect()
         assert seen() is None
 

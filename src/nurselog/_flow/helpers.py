@@ -91,12 +91,13 @@ def _settled_at(handle: Handle[Any]) -> float:
 async def as_completed(*handles: Handle[T]) -> AsyncIterator[Handle[T]]:
     """Give the handles one after the other, as their children end: those that ended first come first.
 
-    Each turn is a checkpoint. A handle that was given is claimed: its failure is yours.
+    A handle that is passed twice is given once. Each turn is a checkpoint. A handle that was given is claimed: its failure is yours.
     """
     arrivals: _Arrivals[T] = _Arrivals(await arrive("as_completed"))
-    for handle in sorted(handles, key=_settled_at):
+    different = dict.fromkeys(handles)
+    for handle in sorted(different, key=_settled_at):
         arrivals.expect(handle)
-    for _ in handles:
+    for _ in different:
         handle = await arrivals.next()
         handle._claim()
         yield handle

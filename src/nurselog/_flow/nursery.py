@@ -342,7 +342,6 @@ class Steward:
         if isinstance(outcome, WasCancelled) and call.why.scope != call.path:
             self._caught = True
         if not self._calls:
-            self._nursery._steward = None
             self._wake()
 
     def _wake(self) -> None:
@@ -360,6 +359,7 @@ class Steward:
             self._parked = True
             await wait_task_rescheduled(self._abort)
             raise_cancel = self._told or raise_cancel
+        self._nursery._steward = None
         if self._caught and raise_cancel is not None:
             raise_cancel()
 

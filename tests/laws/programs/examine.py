@@ -32,6 +32,8 @@ from .steps import STEPS
 
 CUTS = 10
 """How many places a log is cut at, at most."""
+AGAIN = 0.3
+"""How often what has become of a cut is cut once more."""
 PATIENCE = 20
 """Seconds of the wall clock that one life may take: in virtual time even a day takes none."""
 
@@ -76,8 +78,9 @@ class Examination:
         self._replay(live)
         for cut in self._places(1, len(_open_rows(live)), self.cuts):
             second = self._resume(live, cut)
-            for again in self._places(cut + 1, len(_open_rows(second)), 1):
-                self._resume(second, again)
+            if self.random.random() < AGAIN:
+                for again in self._places(cut + 1, len(_open_rows(second)), 1):
+                    self._resume(second, again)
         self._stop_early()
 
     def _places(self, first: int, last: int, most: int) -> list[int]:
