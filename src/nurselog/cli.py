@@ -22,6 +22,9 @@ from .lowlevel import LogEntry
 
 T = TypeVar("T")
 
+_INTERRUPTED = 130
+"""The exit code that a shell gives to a program that SIGINT has ended."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -37,6 +40,16 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: the program's own) ask for; return the exit code."""
+    chosen = _parser().parse_args(arguments)
+    code = _INTERRUPTED
+    try:
+        code = _run(chosen)
+    except* KeyboardInterrupt:  # in a group, if it came while Trio ran
+        print("nurselog: interrupted", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nurselog", description="Durable workflows for Trio.")
     parser.add_argument("--version", action="version", version=f"nurselog {_version()}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -44,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub = choices.add_parser(command.name, help=command.summary, description=command.summary)
         command.declare(sub)
         sub.set_defaults(run=command.run)
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         return int(chosen.run(chosen))
     except NurselogError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nurselog.demo import run as demo
-from nurselog.demo.job import Layout
+from nurselog.demo.job import Layout, read_trace
 from nurselog.demo.run import Settings
 from nurselog.demo.supervisor import Kill, Plan, WorkerFailed, supervise
 
@@ -39,6 +40,21 @@ def test_the_demo_survives_its_kills_and_says_what_happened(tmp_path: Path) -> N
     assert said["races"] >= 40
     assert said["steps replayed"] > 0
     assert list(tmp_path.glob(TEMPORARY)) == []
+
+
+def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1", "--keep", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if "SIGKILL" in line:
+                run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=300)
+    assert (run.returncode, error) == (130, "nurselog: interrupted\n")
+    for pid in {body.pid for body in read_trace(Layout(folder))}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 Ruin = Callable[[Layout], object]

@@ -88,9 +88,7 @@ ELSEWHERE = {"mirror_stdlib.py"}
 def run(program: Path, folder: Path) -> str:
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": str(Path(sys.executable).parent)}
     command = [sys.executable, "-W", "error", str(program)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -14,8 +14,9 @@ from nurselog import Engine, Workflow, WorkflowHandle, open_engine
 from nurselog._stores import Synchronous
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
-from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Row, Store, Wanted, WorkflowKey
+from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
 from nurselog.abc import Workflow as WorkflowRow
+from nurselog.lowlevel import Row
 from tests.clocks import VirtualClock
 
 
@@ -75,6 +76,8 @@ class Hooked:
         self.before_renew: Callable[[], Awaitable[None]] = _nothing
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_read: Callable[[], Awaitable[None]] = _nothing
+        self.before_find: Callable[[], Awaitable[None]] = _nothing
+        self.before_post: Callable[[], Awaitable[None]] = _nothing
 
     @property
     def shared(self) -> bool:
@@ -105,12 +108,14 @@ class Hooked:
         return await self._store.changed()
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        await self.before_post()
         await self._store.post(key, kind, body)
 
     async def messages(self) -> Sequence[Message]:
         return await self._store.messages()
 
     async def find(self, ids: Sequence[str]) -> Sequence[WorkflowRow]:
+        await self.before_find()
         return await self._store.find(ids)
 
     async def list(self, where: Filter) -> Sequence[WorkflowRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ async def test_a_task_that_only_inherits_the_context_is_no_strand(autojump_clock
             found.append(str(exc))
 
     async def flow() -> None:
-        trio.lowlevel.spawn_system_task(elsewhere, context=None)
+        trio.lowlevel.spawn_system_task(elsewhere, context=copy_context())
         await nap(1)
 
     async with in_memory() as engine:

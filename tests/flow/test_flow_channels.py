@@ -44,17 +44,18 @@ async def nowait(open_channel: Open, _: Any) -> list[Any]:
 async def rendezvous(open_channel: Open, nursery: Any) -> list[Any]:
     send, receive = open_channel(0)
     got: list[Any] = [await caught(lambda: send.send_nowait(0))]
+    sent: list[int] = []
 
     async def produce() -> None:
         for number in range(3):
             await send.send(number)
-            got.append(f"sent {number}")
+            sent.append(number)
         await send.aclose()
 
     nursery.start_soon(produce)
     async for item in receive:
-        got.append(f"got {item}")
         await tick()
+        got.append((item, *sent))
     return got
 
 
@@ -200,6 +201,7 @@ async def iteration_by_many(open_channel: Open, nursery: Any) -> list[Any]:
     with send:
         for number in range(4):
             await send.send(number)
+            await tick(0.1)
     await tick(10)
     return got
 

@@ -126,7 +126,9 @@ def test_cancelled_from_outside(case: Case) -> None:
 @each_case
 def test_evicted_and_overdue(case: Case) -> None:
     """Workflows that only wait leave memory; after a long downtime all timers are overdue."""
-    recording = live(case, 8, evict_after=0.5)
+    rows = live(case, 8).rows
+    duration = (rows[-1].at - rows[0].at) / 1e6
+    recording = live(case, 8, evict_after=max(0.5, duration / 50))
     check_replay(recording, threads=case.threads)
     for cut in sample(len(recording.rows) - 1, min(case.cuts, 6)):
         check_replay(go_on(case, recording, 1 + cut, seed=cut, downtime=86400 * 100), threads=case.threads)

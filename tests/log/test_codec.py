@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import attrs
 import msgspec
-import pydantic
 import pytest
 import trio
 from hypothesis import given
@@ -29,6 +28,7 @@ from tests.log.values import (
     Box,
     Cat,
     Checked,
+    Client,
     Cloud,
     Color,
     Dog,
@@ -36,6 +36,7 @@ from tests.log.values import (
     Pair,
     Person,
     Point,
+    Sour,
     Tags,
     typed,
 )
@@ -137,10 +138,6 @@ def test_the_order_of_a_dict_does_not_show(names: list[Any], random: Any) -> Non
 # -- what cannot be written ----------------------------------------------------------------------
 
 
-class Client:
-    pass
-
-
 @dataclass
 class Holder:
     name: str
@@ -150,12 +147,6 @@ class Holder:
 @attrs.define
 class Shelf:
     content: Any = attrs.field(init=False)
-
-
-class Sour(pydantic.BaseModel):
-    @pydantic.model_serializer
-    def sour(self) -> dict[str, Any]:
-        raise KeyError("sour")
 
 
 class BytesPath:
@@ -170,18 +161,18 @@ def shelf(content: object) -> Shelf:
 
 
 REFUSED: list[tuple[Any, str]] = [
-    (Client(), "$ (a test_codec.Client) cannot be recorded: a test_codec.Client has no JSON form"),
-    ([1, Client()], "$[1] (a test_codec.Client)"),
-    ({"a": {"b": Client()}}, "$['a']['b'] (a test_codec.Client)"),
-    ({1: [], 2: Client()}, "$[2] (a test_codec.Client)"),
-    ({Client()}, "${} (a test_codec.Client)"),
-    (Holder("x", [None, Client()]), "$.clients[1] (a test_codec.Client)"),
-    (shelf((Client(),)), "$.content[0] (a test_codec.Client)"),
-    (Cat(Client()), "$.lives_left (a test_codec.Client)"),  # type: ignore[arg-type]  # what a caller may do
+    (Client(), "$ (a tests.log.values.Client) cannot be recorded: a tests.log.values.Client has no JSON form"),
+    ([1, Client()], "$[1] (a tests.log.values.Client)"),
+    ({"a": {"b": Client()}}, "$['a']['b'] (a tests.log.values.Client)"),
+    ({1: [], 2: Client()}, "$[2] (a tests.log.values.Client)"),
+    ({Client()}, "${} (a tests.log.values.Client)"),
+    (Holder("x", [None, Client()]), "$.clients[1] (a tests.log.values.Client)"),
+    (shelf((Client(),)), "$.content[0] (a tests.log.values.Client)"),
+    (Cat(Client()), "$.lives_left (a tests.log.values.Client)"),  # type: ignore[arg-type]  # what a caller may do
     ({(1, 2): 3}, "$ (a dict) cannot be recorded: its key (1, 2) cannot be a key in JSON"),
     ([{1: "a", "1": "b"}], "$[0] (a dict) cannot be recorded: two of its keys are the same text"),
     ({"x": "\ud800"}, "$['x'] (a str) cannot be recorded: 'utf-8'"),
-    (Sour(), "$ (a test_codec.Sour) cannot be recorded: "),
+    (Sour(), "$ (a tests.log.values.Sour) cannot be recorded: "),
     (BytesPath(), "$ (a test_codec.BytesPath) cannot be recorded: a path of bytes"),
     (1j, "$ (a complex)"),
     (lambda: None, "$ (a function)"),
@@ -247,7 +238,7 @@ def test_nothing_is_written_that_could_not_be_read(annotation: Any) -> None:
 
 
 def test_the_refusal_of_an_annotation_names_the_type_to_blame() -> None:
-    with pytest.raises(EncodingError, match=r"list\[test_codec.Holder2\] .* nothing makes a test_codec.Client of JSON"):
+    with pytest.raises(EncodingError, match=r"list\[test_codec.Holder2\] .* nothing makes a \S+.Client of"):
         codec.encode([], list[Holder2])
 
 

@@ -33,6 +33,7 @@ from tests.log.errors import (
     Forwarding,
     Guarded,
     Money,
+    Mute,
     Outer,
     Quota,
     Reason,
@@ -159,11 +160,6 @@ class Moody(Exception):
         return f"instance {id(self)}"
 
 
-class Mute(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-
 class Reading(Exception):
     def __init__(self) -> None:
         super().__init__()
@@ -229,7 +225,7 @@ UNFAITHFUL: list[tuple[Exception, str]] = [
     (ValueError(Secret("x")), "ValueError: x"),
     (ValueError(KeyboardInterrupt("x")), "ValueError: x"),
     (LateBase(2, "late", "/a"), "test_failures.LateBase: (2, 'late', '/a')"),
-    (Mute(), "test_failures.Mute: <its text cannot be had: RuntimeError>"),
+    (Mute(), "tests.log.errors.Mute: <its text cannot be had: RuntimeError>"),
     (shadowed(), "test_failures.Reading: "),
     (local(), "test_failures.local.<locals>.Local: local"),
     (replaced(), "test_failures.Declined: impostor"),

@@ -186,6 +186,7 @@ async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: Fa
     known = len(schema.load_migrations())
     with database(path) as connection:
         connection.execute(f"PRAGMA user_version = {known + 1}")
+        connection.execute("PRAGMA journal_mode = DELETE")  # a newer release may have its reasons
     before = content(path)
     with pytest.raises(StoreTooNew) as caught:
         await open_store(file_url, clock=clock).open(ME)

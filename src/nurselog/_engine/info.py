@@ -1,8 +1,9 @@
 """A workflow as a list shows it."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: as text, they would be looked up where the class is public, not here.
 
 from datetime import datetime
+from typing import Self
 
 import msgspec
 
@@ -29,7 +30,7 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Its place in the list, for the next page."""
 
     @classmethod
-    def of(cls, row: Workflow, names: frozenset[str]) -> WorkflowInfo:
+    def of(cls, row: Workflow, names: frozenset[str]) -> Self:
         """Make it from the store's row, for an engine that has these workflow functions."""
         problem = row.problem
         if not row.status.final and row.owner is None and row.name not in names:

@@ -1,6 +1,6 @@
 """When a failed step is tried again."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: as text, they would be looked up where the class is public, not here.
 
 from collections.abc import Callable
 from typing import cast

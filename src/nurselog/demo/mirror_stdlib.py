@@ -30,12 +30,12 @@ from nurselog import CancelScope, Retry, map_concurrently, move_on_after, race, 
 from nurselog.demo.job import File, Job, Layout, witness
 
 FILES_AT_ONCE = 16
-HEAD_START = 0.1
+HEAD_START = 0.2
 """Seconds between the starts of two mirrors."""
 TIME_LIMITS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Seconds for the first race for a file, for the second, and so on."""
 
-http = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None))
+http = httpx.AsyncClient(timeout=30)
 
 
 class WrongBytes(Exception):

@@ -104,6 +104,7 @@ async def _start(layout: Layout) -> trio.Process:
             stdin=subprocess.PIPE,  # its end tells the worker that this process has gone
             stdout=subprocess.PIPE,
             stderr=output,
+            start_new_session=True,  # Ctrl-C is for this process, which then kills the worker
         )
 
 

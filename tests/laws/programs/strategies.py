@@ -27,7 +27,9 @@ def one_of_field(record: type, field: str) -> st.SearchStrategy[Any]:
     return st.sampled_from(get_args(get_type_hints(record)[field]))
 
 
-step_names = mixture((8, st.sampled_from(_COMMON)), (1, st.sampled_from(sorted(_RARE - {"threaded"}))))
+step_names = mixture(
+    (170, st.sampled_from(_COMMON)), (29, st.sampled_from(sorted(_RARE - {"threaded"}))), (1, st.just("threaded"))
+)
 which = st.integers(0, SHARED - 1)
 some = st.integers(0, 5)
 rarely = st.sampled_from([False, False, False, True])
@@ -65,7 +67,8 @@ def nodes(depth: int) -> st.SearchStrategy[Any]:
     how = st.sampled_from(["go", "go", "go", "soon"])
     branch = st.builds(trees.Spawned, how=how, part=part)
     step = st.builds(trees.Spawned, how=how, step=step_names)
-    children = st.lists(mixture((2, branch), (1, step)), min_size=1, max_size=4).map(tuple)
+    child = mixture((2, branch), (1, step))
+    children = st.lists(child, min_size=1, max_size=4).map(tuple)
     repairs = st.lists(step_names.filter(lambda name: name != "endless"), min_size=1, max_size=2).map(tuple)
 
     def nursery(*kinds: str) -> st.SearchStrategy[Any]:
@@ -84,6 +87,7 @@ def nodes(depth: int) -> st.SearchStrategy[Any]:
         (3, st.builds(trees.Within, **pick(trees.Within, "kind"), seconds=_SECONDS, part=part)),
         (2, st.builds(trees.Holding, **pick(trees.Holding, "guard"), which=which, part=part)),
         (1, st.builds(trees.Generated, parts=_parts(part), **pick(trees.Generated, "end"))),
+        (2, st.builds(trees.Into, which=some, child=child)),
         (1, st.builds(trees.Started, **pick(trees.Started, "kind"), first=part, rest=part, body=part)),
         (1, st.builds(trees.Race, _parts(part))),
         (1, st.builds(trees.Map, parts=_parts(part, 1, 4), limit=st.none() | st.integers(1, 2))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -76,7 +77,7 @@ class Cleanup(Tree, frozen=True):
 class Within(Tree, frozen=True):
     """A part in a cancel scope."""
 
-    kind: Literal["move on", "fail", "scope", "shield", "plain"]
+    kind: Literal["move on", "fail", "at", "scope", "shield", "cancelled", "plain", "anyio"]
     seconds: float
     part: Node
 
@@ -92,16 +93,23 @@ class Within(Tree, frozen=True):
                 return nurselog.move_on_after(self.seconds)
             case "fail":
                 return nurselog.fail_after(self.seconds)
+            case "at":
+                return nurselog.move_on_at(nurselog.now() + timedelta(seconds=self.seconds))
             case "plain":
                 return trio.CancelScope()
+            case "anyio":
+                return anyio.CancelScope()
             case _:
-                return nurselog.CancelScope(shield=self.kind == "shield")
+                scope = nurselog.CancelScope(shield=self.kind == "shield")
+                if self.kind == "cancelled":
+                    scope.cancel("before it was entered")
+                return scope
 
 
 class Holding(Tree, frozen=True):
     """A part that holds a lock, a semaphore or a limiter's token."""
 
-    guard: Literal["lock", "fifo", "semaphore", "limiter"]
+    guard: Literal["lock", "fifo", "semaphore", "limiter", "anyio lock", "anyio semaphore", "anyio limiter"]
     which: int
     part: Node
 
@@ -161,7 +169,7 @@ class Nursery(Tree, frozen=True):
     async def run(self, world: World) -> Any:
         first, value = len(world.handles), None
         async with _NURSERIES[self.kind]() as nursery:
-            world.scopes.append(nursery.cancel_scope)
+            world.opened(nursery)
             for child in self.children:
                 child.start(world, nursery)
             mine = world.handles[first:]
@@ -171,10 +179,21 @@ class Nursery(Tree, frozen=True):
         return (value, [(one.path, repr(one.outcome)) for one in mine])
 
 
+class Into(Tree, frozen=True):
+    """Start a child in any nursery, whoever has opened it and whether it is still open or not."""
+
+    which: int
+    child: Spawned
+
+    async def run(self, world: World) -> str | None:
+        nursery = world.nursery(self.which)
+        return None if nursery is None else self.child.start(world, nursery)
+
+
 class Started(Tree, frozen=True):
     """`nursery.start`: the caller waits for the first part."""
 
-    kind: Literal["ours", "trio"]
+    kind: Literal["ours", "trio", "anyio"]
     first: Node
     rest: Node
     body: Node
@@ -182,7 +201,7 @@ class Started(Tree, frozen=True):
     async def run(self, world: World) -> Any:
         value = None
         async with _NURSERIES[self.kind]() as nursery:
-            world.scopes.append(nursery.cancel_scope)
+            world.opened(nursery)
             value = await nursery.start(self._serve, world)
             await world.run(self.body)
         return value
@@ -210,6 +229,6 @@ class Map(Tree, frozen=True):
 _NURSERIES = {"ours": nurselog.open_nursery, "trio": trio.open_nursery, "anyio": anyio.create_task_group}
 
 AnyTree: TypeAlias = (
-    Sequence | Cleanup | Within | Holding | Generated | Nursery | Started | Race | Map
+    Sequence | Cleanup | Within | Holding | Generated | Nursery | Into | Started | Race | Map
 )
 Node: TypeAlias = AnyLeaf | AnyTree

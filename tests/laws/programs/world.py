@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import anyio
 import trio
 
 from nurselog import CancelScope, Handle, open_memory_channel
@@ -41,11 +42,15 @@ class World:
             "fifo": [trio.StrictFIFOLock() for _ in range(SHARED)],
             "semaphore": [trio.Semaphore(1 + n) for n in range(SHARED)],
             "limiter": [trio.CapacityLimiter(1 + n) for n in range(SHARED)],
+            "anyio lock": [anyio.Lock() for _ in range(SHARED)],
+            "anyio semaphore": [anyio.Semaphore(1 + n) for n in range(SHARED)],
+            "anyio limiter": [anyio.CapacityLimiter(1 + n) for n in range(SHARED)],
         }
         self.plain = [trio.open_memory_channel[Any](n) for n in range(SHARED)]
         self.ours = [open_memory_channel[Any](n) for n in range(SHARED)]
         self.scopes: list[Any] = []
         """All cancel scopes that were ever opened: ours, Trio's and AnyIO's."""
+        self.nurseries: list[Any] = []
         self.handles: list[Handle[Any]] = []
         """All children that were ever started with `go`."""
 
@@ -60,6 +65,15 @@ class World:
             raise
         note("out", name, value)
         return value
+
+    def opened(self, nursery: Any) -> None:
+        """A nursery was opened."""
+        self.nurseries.append(nursery)
+        self.scopes.append(nursery.cancel_scope)
+
+    def nursery(self, index: int) -> Any:
+        """Return one of the nurseries, counted back from the last one opened; None if there are none."""
+        return self.nurseries[-1 - index % len(self.nurseries)] if self.nurseries else None
 
     def scope(self, index: int) -> Any:
         """Return one of the scopes, counted back from the last one opened; None if there are none."""

@@ -1,0 +1,416 @@
+"""What is said to a workflow from outside: cancel, kill, resume, fork."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from nurselog import (
+    CancelScope,
+    NonDeterminismError,
+    Status,
+    UsageError,
+    WorkflowCancelled,
+    WorkflowConflict,
+    WorkflowEnded,
+    WorkflowHandle,
+    WorkflowKilled,
+    WorkflowStuck,
+    open_nursery,
+    sleep,
+    step,
+    step_key,
+    uuid4,
+    workflow,
+)
+from nurselog.lowlevel import Cause, Ended, Forked, Result, Resumed, ScopeCancelled, StepEnded
+from tests.clocks import VirtualClock
+from tests.engine.rig import in_memory, kinds, on_file
+
+Clock = trio.testing.MockClock
+bodies: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def no_bodies() -> None:
+    bodies.clear()
+
+
+@step
+async def nap(seconds: float) -> float:
+    bodies.append(f"nap {seconds:g}")
+    await trio.sleep(seconds)
+    return seconds
+
+
+@step
+async def compensate(what: str) -> str:
+    bodies.append(what)
+    await trio.sleep(1)
+    return what
+
+
+@step
+async def key() -> str:
+    return step_key()
+
+
+@workflow
+async def napping() -> str:
+    await nap(100)
+    return "awake"
+
+
+@workflow
+async def waiting() -> str:
+    await sleep(100)
+    return "awake"
+
+
+@workflow
+async def careful() -> str:
+    try:
+        await nap(100)
+    finally:
+        with CancelScope(shield=True):
+            await compensate("first")
+            await compensate("second")
+    return "never"
+
+
+@workflow
+async def stubborn() -> str:
+    try:
+        await nap(100)
+    except trio.Cancelled:
+        pass
+    return "went on"
+
+
+@workflow
+async def family() -> list[str]:
+    async with open_nursery() as nursery:
+        for seconds in (100, 200):
+            nursery.go(nap, seconds)
+        nursery.go(careful.fn)
+    return []
+
+
+# -- cancel --------------------------------------------------------------------------------------
+
+
+async def test_cancel_reaches_the_code_and_the_log(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(napping, id="one")
+        await trio.sleep(1)
+        await engine.cancel("one", "not needed")
+        with pytest.raises(WorkflowCancelled, match="'one' was cancelled: not needed") as caught:
+            await handle.result()
+        assert (caught.value.workflow_id, caught.value.reason) == ("one", "not needed")
+        assert await handle.status() is Status.CANCELLED
+        _, noted, ended, last = [entry.event for entry in await handle.log() if entry.event.path != "began"]
+    assert isinstance(noted, ScopeCancelled)
+    assert (noted.by, noted.reason, noted.path) == (Cause.EXTERNAL, "not needed", "")
+    assert isinstance(ended, StepEnded)
+    assert (ended.result, ended.scope, ended.reason) == (Result.CANCELLED, "", "not needed")
+    assert isinstance(last, Ended)
+    assert (last.result, last.reason) == (Result.CANCELLED, "not needed")
+
+
+async def test_cleanup_is_durable_and_seen_as_cancelling(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(careful, id="one")
+        await trio.sleep(0.5)
+        await engine.cancel("one")
+        await engine.cancel("one", "the second reason is too late")
+        await trio.sleep(1.5)
+        assert await handle.status() is Status.CANCELLING
+        with pytest.raises(WorkflowCancelled) as caught:
+            await handle.result()
+        assert caught.value.reason is None
+        assert bodies == ["nap 100", "first", "second"]
+
+
+async def test_a_workflow_that_swallows_its_cancellation_is_completed(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(stubborn, id="one")
+        await trio.sleep(1)
+        await engine.cancel("one")
+        assert await handle.result() == "went on"
+        assert await handle.status() is Status.COMPLETED
+
+
+async def test_cancel_reaches_every_branch(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(family, id="one")
+        await trio.sleep(1)
+        await engine.cancel("one")
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+        ended = [entry.event for entry in await handle.log() if isinstance(entry.event, StepEnded)]
+    assert sorted(event.result.value for event in ended) == ["cancelled"] * 3 + ["value"] * 2
+
+
+async def test_cancel_before_the_first_turn(autojump_clock: Clock) -> None:
+    async with in_memory(max_running=1) as engine:
+        await engine.submit(napping, id="in the way")
+        handle = await engine.submit(careful, id="one")
+        assert await handle.status() is Status.PENDING
+        await engine.cancel("one", "never mind")
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+        assert bodies == ["nap 100", "first", "second"], "what it calls under its cancellation does not start"
+
+
+async def test_crash_in_the_middle_of_cleanup_resumes_there(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, careful, clock=clock) as engine:
+        await engine.submit(careful, id="one")
+        await trio.sleep(0.5)
+        await engine.cancel("one", "why not")
+        await trio.sleep(1.5)
+    async with on_file(path, clock=clock) as engine:
+        assert [info.status for info in await engine.list()] == [Status.CANCELLING]
+    async with on_file(path, careful, clock=clock) as engine:
+        with pytest.raises(WorkflowCancelled, match="why not"):
+            await (await engine.get("one")).result()
+    assert bodies == ["nap 100", "first", "second", "second"]
+
+
+async def test_a_cancellation_survives_a_crash_before_it_was_entered(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, waiting, clock=clock) as engine:
+        await engine.submit(waiting, id="one")
+    async with on_file(path, clock=clock) as engine:  # nobody here can run it
+        await engine.cancel("one", "from elsewhere")
+        assert [info.status for info in await engine.list()] == [Status.CANCELLING]
+    async with on_file(path, waiting, clock=clock) as engine:
+        with pytest.raises(WorkflowCancelled, match="from elsewhere"):
+            await (await engine.get("one")).result()
+
+
+# -- kill ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+async def test_kill_ends_it_without_running_code(autojump_clock: Clock, wait: float) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(careful, id="one")
+        await trio.sleep(wait)
+        await engine.kill("one")
+        with pytest.raises(WorkflowKilled, match="'one' was killed"):
+            await handle.result()
+        assert await handle.status() is Status.KILLED
+        assert "first" not in bodies
+        assert (await kinds(handle))[-1] == "Ended"
+        with pytest.raises(WorkflowEnded, match="it is killed"):
+            await engine.cancel("one")
+
+
+async def test_kill_of_what_waits_in_the_store(autojump_clock: Clock) -> None:
+    async with in_memory(max_running=1, evict_after=1) as engine:
+        await engine.submit(waiting, id="evicted")
+        await trio.sleep(5)
+        await engine.submit(napping, id="in the way")
+        await engine.submit(napping, id="pending")
+        for id_ in ("evicted", "pending"):
+            await engine.kill(id_)
+            with pytest.raises(WorkflowKilled):
+                await (await engine.get(id_)).result()
+
+
+async def test_kill_of_what_this_engine_cannot_run(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, waiting, clock=clock) as engine:
+        await engine.submit(waiting, id="one")
+    async with on_file(path, clock=clock) as engine:
+        await engine.kill("one")
+        with pytest.raises(WorkflowKilled):
+            await (await engine.get("one")).result()
+
+
+async def test_kill_while_it_cleans_up(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(careful, id="one")
+        await trio.sleep(0.5)
+        await engine.cancel("one")
+        await trio.sleep(0.5)
+        await engine.kill("one")
+        with pytest.raises(WorkflowKilled):
+            await handle.result()
+        assert bodies == ["nap 100", "first"]
+
+
+# -- stuck and resume ----------------------------------------------------------------------------
+
+
+async def before() -> str:
+    await nap(1)
+    await sleep(100)
+    return "before"
+
+
+async def broken() -> str:
+    await sleep(100)
+    return "broken"
+
+
+def version(code: object) -> object:
+    return workflow(name="changing")(code)  # type: ignore[call-overload]  # an async function
+
+
+async def get_stuck(path: Path, clock: VirtualClock) -> None:
+    async with on_file(path, version(before), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        await engine.submit(version(before), id="one")  # type: ignore[arg-type]  # a workflow
+        await trio.sleep(10)
+    async with on_file(path, version(broken), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        handle: WorkflowHandle[str] = await engine.get("one")
+        with pytest.raises(WorkflowStuck, match="step 'nap'") as caught:
+            await handle.result()
+        assert caught.value.problem in str(caught.value)
+        [info] = await engine.list()
+        assert info.status is Status.STUCK
+        assert info.problem is not None
+        assert "patched()" in info.problem
+        assert engine.statistics().stuck == 1
+
+
+async def test_what_is_stuck_waits_and_resume_goes_on_after_a_fix(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    await get_stuck(path, clock)
+    async with on_file(path, version(before), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        handle = await engine.get("one")
+        await trio.sleep(1000)
+        with pytest.raises(WorkflowStuck):
+            await handle.result()
+        await engine.resume("one")
+        assert await handle.result() == "before"
+        await engine.resume("one")  # nothing to do
+        log = [entry.event for entry in await handle.log()]
+    assert sum(isinstance(event, Resumed) for event in log) == 1
+    assert bodies == ["nap 1"]
+
+
+async def test_resume_without_a_fix_gets_stuck_again(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    await get_stuck(path, clock)
+    async with on_file(path, version(broken), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        await engine.resume("one")
+        with pytest.raises(WorkflowStuck):
+            await (await engine.get("one")).result()
+
+
+@pytest.mark.parametrize("end", ["cancel", "kill"])
+async def test_what_is_stuck_can_be_killed_and_cancelled(autojump_clock: Clock, tmp_path: Path, end: str) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    await get_stuck(path, clock)
+    async with on_file(path, version(broken), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        await getattr(engine, end)("one")
+        handle = await engine.get("one")
+        with pytest.raises(WorkflowKilled if end == "kill" else WorkflowStuck):
+            await handle.result()
+    async with on_file(path, version(before), clock=clock) as engine:  # type: ignore[arg-type]  # a workflow
+        if end == "cancel":  # its code must be mended first; the cancellation waits
+            await engine.resume("one")
+            with pytest.raises(WorkflowCancelled):
+                await (await engine.get("one")).result()
+
+
+async def test_resume_of_what_is_not_stuck_does_nothing(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(waiting, id="one")
+        await engine.resume("one")
+        assert await handle.result() == "awake"
+        assert "Resumed" not in await kinds(handle)
+
+
+async def test_a_problem_is_of_its_own_class_inside(autojump_clock: Clock) -> None:
+    assert issubclass(NonDeterminismError, Exception)
+    assert not issubclass(WorkflowStuck, NonDeterminismError)
+
+
+# -- fork ----------------------------------------------------------------------------------------
+
+
+@workflow
+async def story() -> list[str]:
+    first = [str(uuid4()), await key()]
+    await nap(1)
+    second = [str(uuid4()), await key()]
+    await sleep(5)
+    return first + second
+
+
+async def test_a_fork_has_the_prefix_and_its_own_future(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        original = await engine.run(story, id="one")
+        log = await (await engine.get("one")).log()
+        cut = 1 + next(entry.seq for entry in log if isinstance(entry.event, StepEnded) and entry.event.name == "nap")
+        fork = await engine.fork("one", at=cut - 1, new_id="two")
+        assert fork.id == "two"
+        forked = await fork.result()
+        assert forked[:3] == original[:3], "what is recorded is the same, and so are random values"
+        assert forked[3] != original[3], "the key of a step after the cut is the fork's own"
+        rows = await fork.log()
+        assert [row.event for row in rows[: cut - 1]] == [row.event for row in log[: cut - 1]]
+        assert rows[cut - 1].event == Forked(source="one", at=cut - 1)
+    assert bodies == ["nap 1"]
+
+
+async def test_a_fork_can_be_forked_at_every_row(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        await engine.run(story, id="one")
+        length = len(await (await engine.get("one")).log())
+        for at in range(1, length):
+            fork = await engine.fork("one", at=at)
+            again = await engine.fork(fork.id, at=at + 1)
+            assert len(await again.result()) == len(await fork.result()) == 4
+
+
+async def test_the_same_fork_twice_is_one(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        await engine.run(story, id="one")
+        first = await engine.fork("one", at=2, new_id="two")
+        again = await engine.fork("one", at=2, new_id="two")
+        assert await first.result() == await again.result()
+        with pytest.raises(WorkflowConflict):
+            await engine.fork("one", at=1, new_id="two")
+
+
+async def test_what_fork_refuses(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, story, clock=clock) as engine:
+        await engine.run(story, id="one")
+        length = len(await (await engine.get("one")).log())
+        for at in (0, -1, length, length + 1):
+            with pytest.raises(UsageError, match=f"seq 1 to {length - 1}, not {at}"):
+                await engine.fork("one", at=at)
+        with pytest.raises(UsageError, match="cannot be a workflow's id"):
+            await engine.fork("one", at=1, new_id="a/b")
+    async with on_file(path, clock=clock) as engine:
+        with pytest.raises(UsageError, match="'story', which this engine does not have"):
+            await engine.fork("one", at=1)
+
+
+async def test_a_fork_of_what_is_under_way_goes_on_by_itself(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(story, id="one")
+        await trio.sleep(3)
+        fork = await engine.fork("one", at=len(await handle.log()))
+        assert (await fork.result())[:3] == (await handle.result())[:3]
+
+
+async def test_a_fork_after_a_cancellation_cleans_up_again(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(careful, id="one")
+        await trio.sleep(0.5)
+        await engine.cancel("one", "original")
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+        at = 1 + [type(entry.event) for entry in await handle.log()].index(ScopeCancelled)
+        fork = await engine.fork("one", at=at)
+        with pytest.raises(WorkflowCancelled, match="original"):
+            await fork.result()
+    assert bodies == ["nap 100", "first", "second", "first", "second"]
