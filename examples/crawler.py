@@ -78,7 +78,7 @@ async def crawl(start: str, seconds: float) -> list[str]:
 
 async def main(database: Path) -> None:
     async with open_engine(f"sqlite:///{database}") as engine:
-        handle = await engine.submit(crawl, "/", 2.0, id="crawl-1")
+        handle = await engine.submit(crawl, "/", 3.0, id="crawl-1")
         print("reached:", *sorted(await handle.result()))
         print("rows in the log:", len(await handle.log()))
 

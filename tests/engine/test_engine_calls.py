@@ -345,7 +345,7 @@ async def test_what_the_options_refuse() -> None:
     for option in ("max_running", "max_threads", "max_payload", "evict_after", "lease", "grace"):
         for wrong in (0, -1, float("nan")):
             with pytest.raises(UsageError, match=f"{option} must be more than 0"):
-                async with open_engine("sqlite://", **{option: wrong}):  # type: ignore[arg-type]  # several types
+                async with open_engine("sqlite://", [], **{option: wrong}):  # type: ignore[arg-type]  # several types
                     pytest.fail("it must not open")
 
 

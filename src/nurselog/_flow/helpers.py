@@ -91,7 +91,8 @@ def _settled_at(handle: Handle[Any]) -> float:
 async def as_completed(*handles: Handle[T]) -> AsyncIterator[Handle[T]]:
     """Give the handles one after the other, as their children end: those that ended first come first.
 
-    A handle that is passed twice is given once. Each turn is a checkpoint. A handle that was given is claimed: its failure is yours.
+    A handle that is passed twice is given once. Each turn is a checkpoint. A handle that was given is claimed: its
+    failure is yours.
     """
     arrivals: _Arrivals[T] = _Arrivals(await arrive("as_completed"))
     different = dict.fromkeys(handles)

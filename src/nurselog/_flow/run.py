@@ -31,6 +31,8 @@ async def run_workflow(
         if not sequencer.suspending:
             sequencer.crash(exc)
     finally:
+        for call in sequencer.unawaited.values():
+            call.coroutine.close()
         sequencer.phase = Phase.OVER
         sequencer.host.over()
 
@@ -42,7 +44,7 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
     try:
         with root:
             result = await workflow.fn(*args, **kwargs)
-            sequencer.check_awaited(strand)
+            sequencer.check_awaited()
             encoded = sequencer.host.codec.encode(result, workflow.returns)
             value = sequencer.limited(f"the result of workflow {sequencer.id!r}", encoded)
             event = Ended(result=Result.VALUE)

@@ -21,8 +21,9 @@ import enum
 import heapq
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
@@ -62,6 +63,15 @@ class Phase(enum.Enum):
     OVER = enum.auto()
 
 
+class Unawaited(NamedTuple):
+    """A step that was called; somebody must await it."""
+
+    name: str
+    code: CodeType
+    line: int
+    coroutine: Coroutine[Any, Any, Any]
+
+
 class Sequencer:
     """One workflow in memory."""
 
@@ -92,6 +102,8 @@ class Sequencer:
         """The path of the durable child that is being spawned just now."""
         self.calls: dict[str, Call] = {}
         """Steps whose outcome has not been delivered."""
+        self.unawaited: dict[str, Unawaited] = {}
+        """Steps that were called and not awaited yet, by path."""
         self.timers: dict[str, Timer] = {}
         self.root: CancelScope
         self.answers: dict[str, bool] = {}
@@ -372,16 +384,12 @@ class Sequencer:
             )
         )
 
-    def check_awaited(self, strand: Strand) -> None:
-        """A strand has ended: every step that it has called must have been awaited."""
-        if not strand.unawaited or self.suspending:
-            return
-        path, (name, code, line, _) = next(iter(strand.unawaited.items()))
-        for *_, coroutine in strand.unawaited.values():
-            coroutine.close()
-        where = f"{code.co_filename}:{line}"
-        self.stuck(self._error("nothing", f"a call of step {name!r} without await", path, where, UNAWAITED))
-        raise Suspended
+    def check_awaited(self) -> None:
+        """Nobody is left who could await anything: every step that was called must have been awaited."""
+        for path, call in self.unawaited.items():
+            where = f"{call.code.co_filename}:{call.line}"
+            self.stuck(self._error("nothing", f"a call of step {call.name!r} without await", path, where, UNAWAITED))
+            raise Suspended
 
     def refuses_abort(self, strand: Strand) -> bool:
         """Whether a wait is being cancelled by something that is not the workflow's own doing.

@@ -17,6 +17,7 @@ from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand
 from .names import is_async, recorded_name
 from .retry import ONCE, Retry
+from .sequencer import Unawaited
 from .strand import Operation, Strand, place
 
 P = ParamSpec("P")
@@ -114,7 +115,7 @@ class Step(Generic[P, T_co]):
         operation = strand.operation()
         coroutine = self._durable(strand, operation, args, kwargs)
         caller = sys._getframe(1)
-        strand.unawaited[operation.text] = (self.name, caller.f_code, caller.f_lineno, coroutine)
+        strand.sequencer.unawaited[operation.text] = Unawaited(self.name, caller.f_code, caller.f_lineno, coroutine)
         return coroutine
 
     async def _suspended(self) -> NoReturn:
@@ -134,7 +135,7 @@ class Step(Generic[P, T_co]):
     async def _durable(
         self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T_co:
-        caller.unawaited.pop(operation.text, None)
+        caller.sequencer.unawaited.pop(operation.text, None)
         strand = place.get()
         if strand is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
             strand = await arrive(f"step {self.name!r}")

@@ -23,6 +23,7 @@ import contextvars
 import logging
 import sys
 import types
+import warnings
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
@@ -98,7 +99,6 @@ class Strand:
         "task",
         "text",
         "trap",
-        "unawaited",
     )
 
     def __init__(self, sequencer: Sequencer, path: Path, scope: CancelScope | None) -> None:
@@ -118,8 +118,6 @@ class Strand:
         """What the task waits in, as it was handed to Trio."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.generators: list[AsyncGenerator[Any, Any]] = []
-        self.unawaited: dict[str, tuple[str, types.CodeType, int, Coroutine[Any, Any, Any]]] = {}
-        """Steps that were called and not awaited yet, by path: name, where (code and line), and what to await."""
         self.outside = sys.exception()
         """What is being handled around all this: the host may run Trio in an `except` block."""
         self._started = False
@@ -165,14 +163,12 @@ class Strand:
         finally:
             self.done = True
             if not self._started:
-                coroutine.close()
+                _drop(coroutine)
 
     async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
         try:
-            result = await coroutine
-            self.sequencer.check_awaited(self)
-            return result
+            return await coroutine
         finally:
             while self.generators:
                 generator = self.generators.pop()
@@ -250,6 +246,13 @@ class Strand:
             reschedule(self.task)
         elif abort(self.trap) is Abort.SUCCEEDED:
             reschedule(self.task, outcome.Error(Suspended()))
+
+
+def _drop(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close a coroutine that was never started, and what it may hold that was not either, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        coroutine.close()
 
 
 def close(coroutine: Coroutine[Any, Any, Any]) -> bool:

@@ -26,8 +26,10 @@ _ROUND = 100
 
 def signature(exc: BaseException) -> str:
     """Return what two failures share that probably have the same cause."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[-1]
     text = f"{type(exc).__name__}: {exc}".partition("\n")[0]
-    return re.sub(r"[0-9a-f]{8,}|[0-9][0-9:.T+-]*|/\S+", "#", text)[:200]
+    return re.sub(r"'[^']*'|[0-9a-f]{8,}|[0-9][0-9:.T+-]*|/\S+", "#", text)[:200]
 
 
 class Hunt:

@@ -98,7 +98,7 @@ class Examination:
     # -- lives -----------------------------------------------------------------------------------
 
     def _first(self, **plan: Any) -> Recording:
-        plan |= self._plan | {"cancel_after": self.scenario.cancel_after}
+        plan = self._plan | {"cancel_after": self.scenario.cancel_after} | plan
         live = _watch(lambda: run_live(program, self.scenario.arguments, **plan))
         check_log(live)
         return live
@@ -129,7 +129,7 @@ class Examination:
     def _stop_early(self) -> None:
         """Stop a first life early, and go on with what it has left."""
         how = self.random.choice(["close_after", "break_after"])
-        before = self._first(**{how: self.scenario.stop_after})
+        before = self._first(**{how: self.scenario.stop_after, "cancel_after": None})
         if isinstance(before.outcome, Unfinished):
             tally["stopped early"] += 1
             self._resume(before, len(_open_rows(before)))
