@@ -119,7 +119,11 @@ class DeadlockError(StuckError):
         self.workflow_id, self.waiting = workflow_id, waiting
 
     def __str__(self) -> str:
-        return f"workflow {self.workflow_id!r}: everybody waits, and nobody can move:\n  " + "\n  ".join(self.waiting)
+        lines = "\n  ".join(self.waiting)
+        return (
+            f"workflow {self.workflow_id!r}: everybody waits, and nobody can move:\n  {lines}\nIf one of them waits "
+            "for the outside world (I/O, a thread, plain trio.sleep), put that into a step, or use nurselog.sleep()."
+        )
 
 
 class StepFailed(NurselogError):

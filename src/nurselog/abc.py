@@ -157,7 +157,9 @@ class Wanted(Record, frozen=True, kw_only=True):
 
     worker: str
     names: frozenset[str]
-    """Workflow functions that it has."""
+    """Workflow functions that it has, for workflows of any version."""
+    versions: frozenset[tuple[str, str]] = frozenset()
+    """Workflow functions that it has for one version only: name and version."""
     limit: int
     keys: frozenset[WorkflowKey] | None = None
     """Only these, whatever their name and due time; None: whatever is due."""
@@ -246,9 +248,9 @@ class Store(Protocol):
         ...
 
     async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        """Return a workflow's log from `from_seq` on."""
+        """Return a workflow's log from `from_seq` on; -1 is the last row, as in a list."""
         ...
 
-    async def next_due(self, names: frozenset[str]) -> int | None:
-        """Return when the next workflow without an owner is due, UTC microseconds; None if none is."""
+    async def next_due(self, wanted: Wanted) -> int | None:
+        """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
         ...

@@ -41,10 +41,11 @@ from nurselog import (
     open_engine,
     step_key,
 )
+from nurselog._engine.handle import value_of
 from nurselog._flow.current import current_strand
 from nurselog._flow.sequencer import Sequencer
 from nurselog.abc import Append, Batch, Creation, Lease, Receipt, Standing
-from nurselog.lowlevel import Event, Row, Started, decode_event, is_delivered, is_note, open_store
+from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
 
 ID = "law"
 EPOCH = 1_700_000_000_000_000
@@ -305,11 +306,23 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
             outcome = trio.run(main, clock=MockClock(autojump_threshold=0.02 if plan.threads else 0))
     finally:
         _world.reset(token)
+    rows = store_box[0].rows
     if problems:
         outcome = GotStuck(problems[0])
-    return Recording(
-        workflow, store_box[0].rows, len(prefix), outcome, tuple(world.bodies), tuple(world.trace)
-    )
+    elif isinstance(outcome, Unfinished):
+        outcome = end_of(rows, workflow) or outcome  # it may have ended at the very moment at which it was closed
+    return Recording(workflow, rows, len(prefix), outcome, tuple(world.bodies), tuple(world.trace))
+
+
+def end_of(rows: Sequence[Row], workflow: Workflow[..., Any]) -> Outcome | None:
+    """Return what a log says became of its workflow; None if it does not."""
+    event = decode_event(rows[-1].event) if rows else None
+    if not isinstance(event, Ended):
+        return None
+    try:
+        return Returned(value_of(ID, event, rows[-1].value, JsonCodec(), workflow.returns))
+    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
+        return outcome_of(exc)
 
 
 async def _live(
@@ -348,16 +361,23 @@ async def _close(scope: trio.CancelScope, store: BenchStore, after: int) -> None
 async def _outcome(handle: WorkflowHandle[Any]) -> Outcome:
     try:
         return Returned(await handle.result())
-    except WorkflowCancelled as exc:
-        return WasCancelled(exc.reason)
-    except WorkflowKilled:
-        return WasKilled()
-    except WorkflowStuck as exc:
-        return GotStuck(exc)
-    except EngineClosed:
-        return Unfinished()
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
-        return Raised(shape(exc))
+        return outcome_of(exc)
+
+
+def outcome_of(exc: Exception) -> Outcome:
+    """Return what an error that a waiter gets says."""
+    match exc:
+        case WorkflowCancelled():
+            return WasCancelled(exc.reason)
+        case WorkflowKilled():
+            return WasKilled()
+        case WorkflowStuck():
+            return GotStuck(exc)
+        case EngineClosed():
+            return Unfinished()
+        case _:
+            return Raised(shape(exc))
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nurselog._errors import StoreCorrupt
 from nurselog._log.events import Claimed, Row, encode_event
 from nurselog._log.lifecycle import NEXT, Status
 from nurselog._stores.sqlite import SqliteStore
-from nurselog.abc import Append, Claim, Standing, Workflow, WorkflowKey
+from nurselog.abc import Append, Claim, Standing, Wanted, Workflow, WorkflowKey
 from tests.stores.kit import (
     FakeClock,
     append,
@@ -108,6 +109,15 @@ async def test_only_names_that_the_worker_has(url: str) -> None:
         await create(store, creation("one", name="ours"), creation("two", name="theirs"), creation("three", name="too"))
         assert await claim_due(store, "a", "nothing") == []
         assert ids(await claim_due(store, "a", "ours", "too")) == ["one", "three"]
+
+
+async def test_only_versions_that_the_worker_has(url: str) -> None:
+    async with opened(url) as store:
+        for id, version in (("old", "1"), ("new", "2"), ("none", None)):
+            await create(store, msgspec.structs.replace(creation(id, name="ours"), version=version))
+        wanted = Wanted(worker="a", names=frozenset(), versions=frozenset({("ours", "2")}), limit=9)
+        assert ids(await store.claim(wanted)) == ["new"]
+        assert ids(await claim_due(store, "a", "ours")) == ["none", "old"]
 
 
 async def test_keys_are_claimed_whatever_their_name_and_due_time(url: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from nurselog._log.lifecycle import Status
 from nurselog._stores._sqlite.bulk import BUCKET
-from nurselog.abc import Append, Filter, Standing
+from nurselog.abc import Append, Filter, Standing, Wanted, WorkflowKey
 from tests.stores.kit import FakeClock, append, claim_due, create, creation, opened, row, rows, sleeping
 
 
@@ -84,9 +84,13 @@ async def test_messages_are_those_for_what_one_owns_in_order(file_url: str) -> N
         assert [message.body for message in await b.messages()] == [b"2"]
 
 
+def wanted(*names: str) -> Wanted:
+    return Wanted(worker="a", names=frozenset(names), limit=1)
+
+
 async def test_next_due(url: str, clock: FakeClock) -> None:
     async with opened(url, clock) as store:
-        names = frozenset({"work", "more"})
+        names = wanted("work", "more")
         assert await store.next_due(names) is None
         keys = await create(
             store,
@@ -99,11 +103,11 @@ async def test_next_due(url: str, clock: FakeClock) -> None:
         assert await store.next_due(names) == 70
         await append(store, Append(key=keys[4], standing=sleeping(60)))
         assert await store.next_due(names) == 60
-        assert await store.next_due(frozenset({"work"})) == 70
-        assert await store.next_due(frozenset()) is None
+        assert await store.next_due(wanted("work")) == 70
+        assert await store.next_due(wanted()) is None
         await claim_due(store, "a", "work", "more")
         assert await store.next_due(names) is None
-        assert await store.next_due(frozenset({"foreign"})) == 0
+        assert await store.next_due(wanted("foreign")) == 0
 
 
 async def test_changed_is_what_others_did(file_url: str) -> None:
@@ -131,3 +135,11 @@ async def test_nobody_else_changes_what_is_in_memory() -> None:
 async def test_a_file_is_shared(file_url: str) -> None:
     async with opened(file_url) as store:
         assert store.shared
+
+
+async def test_the_last_row(url: str) -> None:
+    async with opened(url) as store:
+        (key,) = await create(store, creation("one", owner="a"))
+        log = await store.read(key)
+        assert await store.read(key, -1) == log[-1:]
+        assert await store.read(WorkflowKey(99), -1) == []

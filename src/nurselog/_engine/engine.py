@@ -21,7 +21,7 @@ from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowCo
 from .._flow.times import FAR, to_microseconds
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec, digest
-from .._log.events import Ended, Forked, Row, Started, encode_event
+from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
 from .._stores import open_store
@@ -202,7 +202,7 @@ class Engine:
         )
         with self._open():
             rows = await self._store.list(where)
-        return [WorkflowInfo.of(row, self._table.names) for row in rows]
+        return [WorkflowInfo.of(row, here=self._table.can_run(row.name, row.version)) for row in rows]
 
     # -- from outside ----------------------------------------------------------------------------
 
@@ -313,6 +313,11 @@ class Engine:
             log = await self._store.read(row.key)
         return log  # noqa: RET504 - in the block, a type checker sees a way past it
 
+    async def _last(self, row: WorkflowRow) -> Sequence[Row]:
+        with self._open():
+            rows = await self._store.read(row.key, -1)
+        return rows if isinstance(decode_event(rows[-1].event), Ended) else await self._read(row)
+
     async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
         """Wait for the end of a workflow, wherever it runs."""
         await trio.lowlevel.checkpoint()
@@ -325,7 +330,7 @@ class Engine:
             told = self._runner.waiters.event(row.id)
             found = refuse_unfinished(row.id, await self._find(row.id))
             if found.status.final:
-                return end_of(found, await self._read(found))
+                return end_of(found, await self._last(found))
             if row.key not in self._runner.runs:
                 await told.wait()
 
@@ -402,6 +407,7 @@ class Engine:
 
     async def _evict(self) -> None:
         while True:
+            await self._runner.occupied.wait()
             await trio.sleep(self._options.evict_after / 2)
             self._runner.evict(self._options.evict_after)
 

@@ -30,11 +30,11 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Its place in the list, for the next page."""
 
     @classmethod
-    def of(cls, row: Workflow, names: frozenset[str]) -> Self:
-        """Make it from the store's row, for an engine that has these workflow functions."""
-        problem = row.problem
-        if not row.status.final and row.owner is None and row.name not in names:
-            problem = f"no worker for {row.name!r} here"
+    def of(cls, row: Workflow, *, here: bool) -> Self:
+        """Make it from the store's row, for an engine that has the workflow's function here, or has not."""
+        problem, version = row.problem, f" in version {row.version!r}" if row.version else ""
+        if not row.status.final and row.owner is None and not here:
+            problem = f"no worker for {row.name!r}{version} here"
         return cls(
             id=row.id,
             name=row.name,

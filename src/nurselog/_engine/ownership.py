@@ -15,7 +15,7 @@ from typing import TypeVar
 import trio
 
 from .._errors import StoreUnavailable
-from ..abc import Claim, Lease, Store, Wanted, WorkflowKey
+from ..abc import Claim, Lease, Store, WorkflowKey
 from .messages import Kind
 from .run import Leaving
 from .runner import Runner
@@ -98,11 +98,12 @@ class Ownership:
     async def _claim_due(self) -> int | None:
         """Claim what there is room for; return when the next one is due."""
         while (limit := min(self.room, _BATCH)) > 0:
-            claims = await self._store.claim(Wanted(worker=self._lease.worker, names=self._table.names, limit=limit))
+            wanted = self._table.wanted(self._lease.worker, limit)
+            claims = await self._store.claim(wanted)
             for claim in claims:
                 self._start(claim)
             if len(claims) < limit:
-                return await self._store.next_due(self._table.names)
+                return await self._store.next_due(wanted)
         self.full = True
         return None
 
@@ -122,13 +123,12 @@ class Ownership:
 
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
-        wanted = Wanted(worker=self._lease.worker, names=self._table.names, limit=1, keys=frozenset({key}))
-        for claim in await self._store.claim(wanted):
+        for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
             self._start(claim)
 
     def _start(self, claim: Claim) -> None:
         row = claim.workflow
-        workflow = self._table.find(row.name)
+        workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
         killed = any(message.kind == Kind.KILL.value for message in claim.messages)
         run = self._runner.start(
             workflow or self._table.unknown(row.name), row, claim.writer, claim.rows, claim.messages

@@ -66,6 +66,8 @@ class Runner:
         self.steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
         self.waiters = Waiters()
+        self.occupied = trio.Event()
+        """Set while any workflow is in memory."""
         self.room = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
         self.released = False
@@ -89,6 +91,7 @@ class Runner:
             former.refused()
         run = Run(self, workflow, row, writer, rows)
         self.runs[row.key] = run
+        self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
         for message in messages:
             self.enter(run, message)
@@ -100,6 +103,8 @@ class Runner:
             return
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
+            if not self.runs:
+                self.occupied = trio.Event()
         if run.leaving is Leaving.EVICTED:
             self.evicted += 1
             self.released = True
@@ -107,6 +112,8 @@ class Runner:
         run.gone.set()
         self.waiters.tell(run.id)
         self.room.set()
+        self.occupied = trio.Event()
+        """Set while any workflow is in memory."""
         self.room = trio.Event()
 
     def enter(self, run: Run, message: Message) -> None:

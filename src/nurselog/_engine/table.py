@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 from .._errors import RegistrationError
 from .._flow.workflow import Workflow, registry
+from ..abc import Wanted, WorkflowKey
 
 
 class Table:
@@ -18,10 +19,21 @@ class Table:
         for workflow in registry.values() if workflows is None else workflows:
             self.add(workflow)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The names that this engine can run."""
-        return frozenset(self._found)
+    def wanted(self, worker: str, limit: int, key: WorkflowKey | None = None) -> Wanted:
+        """Return what an engine with these functions would take up: what is due, or one workflow."""
+        found = self._found.values()
+        return Wanted(
+            worker=worker,
+            names=frozenset(one.name for one in found if one.version is None),
+            versions=frozenset((one.name, one.version) for one in found if one.version is not None),
+            limit=limit,
+            keys=None if key is None else frozenset({key}),
+        )
+
+    def can_run(self, name: str, version: str | None) -> bool:
+        """Whether this engine has the function for a workflow."""
+        found = self._found.get(name)
+        return found is not None and found.version in {None, version}
 
     def find(self, name: str) -> Workflow[..., Any] | None:
         """Return the workflow of a name, if there is one."""

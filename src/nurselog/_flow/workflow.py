@@ -92,7 +92,7 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
     Args:
         fn: an async function. Its arguments and its result must be encodable by their annotations.
         name: its name in the log; by default the function's qualified name.
-        version: recorded with each run; an engine that names versions claims only those.
+        version: recorded with each run; an engine then takes up runs of this version only. None: of any version.
 
     Raises:
         RegistrationError: if the function is not async, or has no name to be recorded by.

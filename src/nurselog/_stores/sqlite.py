@@ -139,12 +139,12 @@ class SqliteStore:
         return await self._run(queries.list_workflows, where)
 
     async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        """Return a workflow's log from `from_seq` on."""
+        """Return a workflow's log from `from_seq` on; -1 is the last row, as in a list."""
         return await self._run(queries.read, key, from_seq)
 
-    async def next_due(self, names: frozenset[str]) -> int | None:
-        """Return when the next workflow without an owner is due, UTC microseconds; None if none is."""
-        return await self._run(queries.next_due, names)
+    async def next_due(self, wanted: Wanted) -> int | None:
+        """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
+        return await self._run(queries.next_due, wanted)
 
     async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self._session:

@@ -26,9 +26,9 @@ _KEYS = msgspec.json.Decoder(list[WorkflowKey])
 _DUE = Query(
     _KEYS,
     "key",
-    """
+    f"""
     workflow
-    WHERE owner IS NULL AND due_at <= :now AND name IN (SELECT value FROM json_each(:names))
+    WHERE owner IS NULL AND due_at <= :now AND {queries.WANTED}
     ORDER BY due_at LIMIT :limit""",
 )
 
@@ -89,7 +89,7 @@ def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
 
 def _pick(connection: sqlite3.Connection, wanted: Wanted, now: int) -> Sequence[WorkflowKey]:
     if wanted.keys is None:
-        return _DUE.fetch(connection, now=now, names=as_json(wanted.names), limit=wanted.limit)
+        return _DUE.fetch(connection, now=now, limit=wanted.limit, **queries.wanted_parameters(wanted))
     return _NAMED.fetch(connection, keys=as_json(wanted.keys), final=FINAL, limit=wanted.limit)
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..._log.events import Row
-from ...abc import Filter, Message, Workflow, WorkflowKey
+from ...abc import Filter, Message, Wanted, Workflow, WorkflowKey
 from .bulk import Query, as_json
 from .session import Session
 
@@ -82,10 +82,14 @@ _LETTERS_OF_OWNER = Query(
 
 _LETTERS_BY_KEY = Query(_LETTERS, _LETTER, "message WHERE workflow IN (SELECT value FROM json_each(:keys))")
 
-_NEXT_DUE = """
+WANTED = """(name IN (SELECT value FROM json_each(:names))
+    OR (name, version) IN
+        (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:versions)))"""
+
+_NEXT_DUE = f"""
     SELECT due_at FROM workflow
-    WHERE owner IS NULL AND due_at IS NOT NULL AND name IN (SELECT value FROM json_each(:names))
-    ORDER BY due_at LIMIT 1"""
+    WHERE owner IS NULL AND due_at IS NOT NULL AND {WANTED}
+    ORDER BY due_at LIMIT 1"""  # noqa: S608 - all parts are constants
 
 
 def find(session: Session, ids: Sequence[str]) -> list[Workflow]:
@@ -114,7 +118,10 @@ def list_workflows(session: Session, where: Filter) -> list[Workflow]:
 
 
 def read(session: Session, key: WorkflowKey, from_seq: int) -> Sequence[Row]:
-    """Return a workflow's log from `from_seq` on."""
+    """Return a workflow's log from `from_seq` on; a negative one counts from the end."""
+    if from_seq < 0:
+        (last,) = session.connection.execute("SELECT max(seq) FROM log WHERE workflow = ?", (key,)).fetchone()
+        from_seq += 1 + (last or 0)
     return read_logs(session, [key], from_seq).get(key, [])
 
 
@@ -138,9 +145,14 @@ def read_messages(session: Session, keys: Sequence[WorkflowKey]) -> list[Message
     return _in_order(_LETTERS_BY_KEY.fetch(session.connection, keys=as_json(keys)))
 
 
-def next_due(session: Session, names: frozenset[str]) -> int | None:
+def wanted_parameters(wanted: Wanted) -> dict[str, str]:
+    """Return what the condition `WANTED` needs."""
+    return {"names": as_json(wanted.names), "versions": as_json(wanted.versions)}
+
+
+def next_due(session: Session, wanted: Wanted) -> int | None:
     """Return when the next workflow without an owner is due."""
-    found: tuple[int] | None = session.connection.execute(_NEXT_DUE, {"names": as_json(names)}).fetchone()
+    found: tuple[int] | None = session.connection.execute(_NEXT_DUE, wanted_parameters(wanted)).fetchone()
     return found[0] if found else None
 
 
