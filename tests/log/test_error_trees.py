@@ -63,6 +63,7 @@ def test_a_chain_of_causes() -> None:
     back = again(caused(ValueError("top"), caused(Connected(), KeyError("root"))))
     assert isinstance(back.__cause__, StepFailed)
     assert "tests.log.errors.Connected: connection lost" in back.__cause__.traceback
+    assert "KeyError" not in back.__cause__.traceback
     assert isinstance(back.__cause__.__cause__, KeyError)
     assert back.__cause__.__cause__.__cause__ is None
 

@@ -176,6 +176,30 @@ def shadowed() -> Exception:
     return exc
 
 
+class Shouting(Exception):
+    @property
+    def text(self) -> str:
+        return self._text
+
+    @text.setter
+    def text(self, value: str) -> None:
+        self._text = value.upper()
+
+
+def quiet() -> Exception:
+    exc = Shouting()
+    exc.text = "loud"
+    vars(exc)["text"] = "quiet"
+    return exc
+
+
+def of_another_type_by_its_number() -> Exception:
+    exc = OSError()
+    exc.args = (errno.ENOENT, "late")
+    exc.errno, exc.strerror = exc.args
+    return exc
+
+
 def local() -> Exception:
     class Local(Exception):
         pass
@@ -213,6 +237,9 @@ def circular_argument() -> Exception:
     return ValueError(circle)
 
 
+ODD_ZONE = dt.datetime(1900, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=1)))
+
+
 class Secret(str):
     __slots__ = ()
 
@@ -227,6 +254,10 @@ UNFAITHFUL: list[tuple[Exception, str]] = [
     (LateBase(2, "late", "/a"), "test_failures.LateBase: (2, 'late', '/a')"),
     (Mute(), "tests.log.errors.Mute: <its text cannot be had: RuntimeError>"),
     (shadowed(), "test_failures.Reading: "),
+    (quiet(), "test_failures.Shouting: "),
+    (of_another_type_by_its_number(), "OSError: [Errno 2] late"),
+    (ValueError(ODD_ZONE), "ValueError: 1900-01-01 00:00:00+00:00:01"),
+    (ValueError(type(replaced())), "ValueError: <class 'test_failures.Declined'>"),
     (local(), "test_failures.local.<locals>.Local: local"),
     (replaced(), "test_failures.Declined: impostor"),
     (ValueError([replaced()]), "ValueError: [Declined('impostor')]"),

@@ -55,6 +55,14 @@ class Shop:
 async def wrapped(*args: Any, **kwargs: Any) -> Any: ...
 
 
+def elsewhere(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function in one that knows nothing of this module's names."""
+    scope: dict[str, Any] = {"functools": functools, "fn": fn}
+    exec("@functools.wraps(fn)\nasync def wrapper(*args): return await fn(*args)", scope)
+    wrapper: Callable[..., Any] = scope["wrapper"]
+    return wrapper
+
+
 def encode(signature: Signature, *args: object, **kwargs: object) -> bytes:
     return signature.encode_call(codec.encode, args, kwargs)
 
@@ -182,11 +190,13 @@ def test_an_argument_is_never_made_up() -> None:
         (Shop.close, "Shop.close", type(None), ["at"]),
         (Shop(), "Shop.__call__", Order, ["order"]),
         (wrapped, "buy", list[Order], ["order", "shop", "extras", "limit", "notes"]),
+        (elsewhere(buy), "buy", list[Order], ["order", "shop", "extras", "limit", "notes"]),
+        (functools.cache(Shop().sell), "Shop.sell", Order, ["order"]),
         (functools.partial(Shop().sell), "Shop.sell", Order, ["order"]),
         (functools.partial(functools.partial(buy, Order("x")), "y"), "buy", list[Order], ["extras", "limit", "notes"]),
         (functools.partial(buy, limit=3), "buy", list[Order], ["order", "shop", "extras", "limit", "notes"]),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_signatures(fn: Any, name: str, returns: Any, parameters: list[str]) -> None:
     signature = signature_of(fn)

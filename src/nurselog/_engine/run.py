@@ -87,10 +87,13 @@ class Run:
 
     async def go(self) -> None:
         """Run it in the current task until it leaves memory."""
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
         try:
             args, kwargs = self.workflow.signature.decode_call(self.codec.decode, self.input)
         except NurselogError as exc:
             self.sequencer.stuck(exc)
+        if self.sequencer.suspending:  # its input cannot be read, or it was killed before its first turn
             self.over()
         else:
             await run_workflow(self.sequencer, self.workflow, args, kwargs)

@@ -23,7 +23,6 @@ import contextvars
 import logging
 import sys
 import types
-import warnings
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
@@ -83,7 +82,6 @@ class Strand:
     """One task of workflow code: its place in the tree, its own operation counters, and its gate."""
 
     __slots__ = (
-        "_started",
         "children",
         "closing",
         "coroutine",
@@ -120,8 +118,6 @@ class Strand:
         self.generators: list[AsyncGenerator[Any, Any]] = []
         self.outside = sys.exception()
         """What is being handled around all this: the host may run Trio in an `except` block."""
-        self._started = False
-        """Whether the coroutine has had its first turn."""
         self.done = False
         self.closing = False
 
@@ -162,8 +158,6 @@ class Strand:
             raise
         finally:
             self.done = True
-            if not self._started:
-                _drop(coroutine)
 
     async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
@@ -197,7 +191,6 @@ class Strand:
                 self.queued = False
             if sequencer.suspending:
                 return (yield from self._unwind(coroutine, value))
-            self._started = True
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(hold, None)
             try:
@@ -214,9 +207,9 @@ class Strand:
 
         A nursery's wait for its children must not be left by an exception: it has refused to be aborted.
         """
-        if not isinstance(value, outcome.Value):
+        if isinstance(value, outcome.Error):
             value = outcome.Error(Suspended())
-        while self._started:
+        while True:
             try:
                 self.trap = coroutine.send(value)
             except StopIteration:
@@ -246,13 +239,6 @@ class Strand:
             reschedule(self.task)
         elif abort(self.trap) is Abort.SUCCEEDED:
             reschedule(self.task, outcome.Error(Suspended()))
-
-
-def _drop(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Close a coroutine that was never started, and what it may hold that was not either, without a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        coroutine.close()
 
 
 def close(coroutine: Coroutine[Any, Any, Any]) -> bool:

@@ -174,9 +174,10 @@ def _try_twin(exc: BaseException, record: ErrorRecord, nesting: int = 0) -> Erro
         args, attributes = msgspec.json.decode(parts)
         candidate = msgspec.structs.replace(record, args=args, attributes=attributes, rebuild=True)
         twin = _make_twin(candidate)
-        return candidate if _parts(twin, nesting) == parts and _prints_alike(twin, exc) else record
+        same = type(twin) is type(exc) and _parts(twin, nesting) == parts and _prints_alike(twin, exc)
     except Exception:  # noqa: BLE001 - the error's own code runs here, and whatever it raises means: no twin
         return record
+    return candidate if same else record
 
 
 def _prints_alike(twin: Exception, exc: Exception) -> bool:

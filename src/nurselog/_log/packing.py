@@ -53,7 +53,10 @@ def _pack_typed(kind: type[Any], value: Any, pack_error: PackError) -> Any:
     if kind in _ARRAYS:
         items = [pack(item, pack_error) for item in value]
         return items if kind is tuple else sorted(items, key=msgspec.json.encode)
-    return msgspec.json.decode(_codec.encode(value, kind))
+    data = _codec.encode(value, kind)
+    if _codec.decode(data, kind) != value:
+        raise EncodingError(f"this {kind.__qualname__} would come back as another one")
+    return msgspec.json.decode(data)
 
 
 def unpack(data: Any, unpack_error: Callable[[Any], Exception]) -> Any:

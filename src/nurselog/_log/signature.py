@@ -113,7 +113,7 @@ def _annotation(fn: Callable[..., Any], name: str) -> Any:
     def stand_in() -> None:
         """Bear the annotation."""
 
-    scope = getattr(inspect.unwrap(owner), "__globals__", {})
+    scope = getattr(owner, "__globals__", {})
     generic = {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
     try:
         stand_in.__annotations__ = {name: getattr(owner, "__annotations__", {}).get(name, Any)}
@@ -127,9 +127,9 @@ def _annotation(fn: Callable[..., Any], name: str) -> Any:
 
 
 def _annotated(fn: Callable[..., Any]) -> Any:
-    """Return the function that has the annotations: below partials, and behind a callable object."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
+    """Return the function that has the annotations: below partials and wrappers, and behind a callable object."""
+    while isinstance(fn, functools.partial) or hasattr(fn, "__wrapped__"):
+        fn = fn.func if isinstance(fn, functools.partial) else fn.__wrapped__
     return fn if inspect.isroutine(fn) else type(fn).__call__
 
 
