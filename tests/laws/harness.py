@@ -12,9 +12,10 @@ A life ends when the workflow does; or it is *closed* after some moves, so that 
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ from nurselog import (
 from nurselog._engine.handle import value_of
 from nurselog._flow.current import current_strand
 from nurselog._flow.sequencer import Sequencer
+from nurselog._flow.strand import Strand, place
 from nurselog.abc import Append, Batch, Creation, Lease, Receipt, Standing
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
 
@@ -68,7 +70,9 @@ class World:
     bodies: list[tuple[str, int]] = field(default_factory=list)
     """Idempotency key and attempt of each body that was entered, in order."""
     trace: list[tuple[int, Any]] = field(default_factory=list)
-    """What the workflow's code saw: the number of delivered events, and what was noted."""
+    """What the workflow's code saw when it last ran: the number of delivered events, and what was noted."""
+    sequencer: Sequencer | None = None
+    """Whose code it was. A workflow that was evicted in this life has begun anew when it came back."""
 
 
 _world: ContextVar[World] = ContextVar("laws_world")
@@ -91,7 +95,10 @@ def note(*what: object) -> None:
         seen = (strand.text, now().isoformat(), *(repr(one) for one in what))
     except Suspended:
         return  # what unwinds in a dying process is nobody's history
-    _world.get().trace.append((strand.sequencer.cursor.delivered, seen))
+    world = _world.get()
+    if world.sequencer is not strand.sequencer:
+        world.sequencer, world.trace = strand.sequencer, []
+    world.trace.append((strand.sequencer.cursor.delivered, seen))
 
 
 # -- what became of a workflow -------------------------------------------------------------------
@@ -213,6 +220,8 @@ class Plan:
     """Whether the workflow was stuck, and an operator lets it go on."""
     threads: bool = False
     """Whether bodies run in threads: virtual time then waits a moment before it jumps."""
+    crowd: bool = False
+    """Whether an idle task is added to each plain nursery that the workflow opens."""
 
 
 class BenchStore:
@@ -302,7 +311,7 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
     trio._core._run._r.seed(plan.seed)
     token = _world.set(world)
     try:
-        with _problems() as problems:
+        with _problems() as problems, _crowds() if plan.crowd else nullcontext():
             outcome = trio.run(main, clock=MockClock(autojump_threshold=0.02 if plan.threads else 0))
     finally:
         _world.reset(token)
@@ -393,3 +402,40 @@ def _problems() -> Iterator[list[NurselogError]]:
 
     with patch.object(Sequencer, "stuck", watched):
         yield found
+
+
+class _Crowd:
+    """A plain nursery with one task more, which waits until the body ends."""
+
+    def __init__(self, **options: Any) -> None:
+        self._manager = open_plain_nursery(**options)
+        self._over = trio.Event()
+
+    async def __aenter__(self) -> trio.Nursery:
+        nursery = await self._manager.__aenter__()
+        nursery.start_soon(self._idle, name="one of the crowd")
+        return nursery
+
+    async def _idle(self) -> None:
+        await self._over.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def __aexit__(self, *exc_info: Any) -> bool | None:
+        self._over.set()
+        return await self._manager.__aexit__(*exc_info)
+
+
+open_plain_nursery = trio.open_nursery
+
+
+@contextmanager
+def _crowds() -> Iterator[None]:
+    """Add an idle task to each plain nursery that workflow code opens, be it in a library of others."""
+
+    def open_crowd(**options: Any) -> Any:
+        opener = sys._getframe(1).f_globals["__name__"]
+        outside = opener.split(".")[0] in {"nurselog", "trio"} or not isinstance(place.get(), Strand)
+        return open_plain_nursery(**options) if outside else _Crowd(**options)
+
+    with patch.object(trio, "open_nursery", open_crowd):
+        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,4 +129,17 @@ def test_evicted_and_overdue(case: Case) -> None:
         check_replay(go_on(case, recording, 1 + cut, seed=cut, downtime=86400 * 100), threads=case.threads)
 
 
-_ = replace
+@each_case
+def test_crowded(case: Case) -> None:
+    """An idle task more in every plain nursery changes no path, and nothing that the code sees."""
+    recording = live(case, 9)
+    crowded = live(case, 9, crowd=True)
+    check_replay(crowded, crowd=True, threads=case.threads)
+    for cut in sample(len(crowded.rows) - 1, min(case.cuts, 5)):
+        check_replay(go_on(case, crowded, 1 + cut, seed=cut, crowd=True), crowd=True, threads=case.threads)
+    if any("t" in event.path for event in recording.events):
+        return  # the children of plain nurseries do durable things, and are counted among themselves
+    check_replay(recording, crowd=True, threads=case.threads)
+    check_replay(crowded, threads=case.threads)
+    for cut in sample(len(recording.rows) - 1, min(case.cuts, 5)):
+        check_replay(go_on(case, recording, 1 + cut, seed=cut, crowd=True), threads=case.threads)

@@ -208,7 +208,7 @@ def local() -> Exception:
 
 
 def replaced() -> Exception:
-    kind = type("Declined", (Exception,), {"__module__": __name__})
+    kind = type("Declined", (Exception,), {"__module__": Declined.__module__})
     exc: Exception = kind("impostor")
     return exc
 
@@ -257,9 +257,9 @@ UNFAITHFUL: list[tuple[Exception, str]] = [
     (quiet(), "test_failures.Shouting: "),
     (of_another_type_by_its_number(), "OSError: [Errno 2] late"),
     (ValueError(ODD_ZONE), "ValueError: 1900-01-01 00:00:00+00:00:01"),
-    (ValueError(type(replaced())), "ValueError: <class 'test_failures.Declined'>"),
+    (ValueError(type(replaced())), "ValueError: <class 'tests.log.errors.Declined'>"),
     (local(), "test_failures.local.<locals>.Local: local"),
-    (replaced(), "test_failures.Declined: impostor"),
+    (replaced(), "tests.log.errors.Declined: impostor"),
     (ValueError([replaced()]), "ValueError: [Declined('impostor')]"),
     (homeless(), "does.not.exist.Homeless: homeless"),
     (nameless(), "test_failures.FAITHFUL: nameless"),

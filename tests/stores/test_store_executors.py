@@ -18,7 +18,7 @@ import trio.testing
 from nurselog._errors import StoreUnavailable
 from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
 from nurselog._stores.sqlite import open_sqlite
-from nurselog.abc import Append, Batch, Filter, Lease, WorkflowKey
+from nurselog.abc import Append, Batch, Filter, Lease, Wanted, WorkflowKey
 from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows
 
 NAME = "nurselog test"
@@ -193,7 +193,7 @@ async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
         lambda: store.find(["one"]),
         lambda: store.list(Filter()),
         lambda: store.read(key),
-        lambda: store.next_due(frozenset()),
+        lambda: store.next_due(Wanted(worker="a", names=frozenset(), limit=1)),
         store.close,
         store.close,
     ]

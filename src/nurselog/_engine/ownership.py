@@ -30,6 +30,9 @@ _BATCH = 1000
 _POLL = 0.05
 """Seconds between two looks at whether another process has written; each costs one pragma."""
 
+_PAUSE = 100_000
+"""Microseconds before another look for what is due at once and was not to be had: somebody may be taking it up."""
+
 _BEATS = 3
 """Heartbeats for each lease."""
 
@@ -87,7 +90,7 @@ class Ownership:
                     scope.deadline = trio.current_time() + self._beat
                 async with trio.open_nursery() as nursery:
                     if until is not None:
-                        nursery.start_soon(self._wake_at, until)
+                        nursery.start_soon(self._wake_at, max(until, self._runner.clock.utc() + _PAUSE))
                     await self._look.wait()
                     nursery.cancel_scope.cancel()
 

@@ -106,6 +106,7 @@ class Run:
         journal.append(self, row, event)
         standing = standing_after(event)
         if standing is not None:
+            self.status = standing.status  # at once: what it leaves with may go into the same batch
             journal.stand(self, standing)
             self._end_queued = standing.release
 
@@ -146,7 +147,6 @@ class Run:
 
     def standing_committed(self, standing: Standing) -> None:
         """A change of standing is durable."""
-        self.status = standing.status
         if standing.release:
             self._runner.left(self)
 

@@ -173,7 +173,7 @@ class Strand:
     def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Keep an async generator that this strand iterates first, so that only the strand closes it."""
         if len(self.generators) >= _SWEEP:
-            self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]
+            self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]  # the stubs lack it
         self.generators.append(generator)
 
     @types.coroutine

@@ -189,7 +189,9 @@ class Cursor:
             self._notes.popleft()
             return recorded
         if self._notes or self.delivered < self._bound:
-            raise Mismatch("nothing of the kind at this place", describe(event))
+            following = self._notes or self.left
+            coming = f"; what follows is {describe(following[0].event)}" if following else ""
+            raise Mismatch(f"nothing of the kind at this place{coming}", describe(event))
         return None
 
     def patched(self, name: str, called_before: Container[str]) -> bool | None:

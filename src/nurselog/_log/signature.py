@@ -126,7 +126,7 @@ def _annotation(fn: Callable[..., Any], name: str) -> Any:
         ) from exc
 
 
-def _annotated(fn: Callable[..., Any]) -> Any:
+def _annotated(fn: Any) -> Any:
     """Return the function that has the annotations: below partials and wrappers, and behind a callable object."""
     while isinstance(fn, functools.partial) or hasattr(fn, "__wrapped__"):
         fn = fn.func if isinstance(fn, functools.partial) else fn.__wrapped__
