@@ -417,8 +417,9 @@ class _Crowd:
         return nursery
 
     async def _idle(self) -> None:
-        await self._over.wait()
-        await trio.lowlevel.checkpoint()
+        with suppress(trio.Cancelled):  # whoever counts those that were cancelled must not count this one
+            await self._over.wait()
+            await trio.lowlevel.checkpoint()
 
     async def __aexit__(self, *exc_info: Any) -> bool | None:
         self._over.set()

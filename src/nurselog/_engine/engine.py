@@ -255,6 +255,7 @@ class Engine:
             await self._ownership.enter_messages()
             if row.key not in self._runner.runs:
                 await self._ownership.claim(row.key)
+            await self._journal.flushed()
 
     async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
         """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
@@ -378,7 +379,7 @@ class Engine:
                 async with trio.open_nursery() as services:
                     await self._serve_workflows(services, task_status)
                     with trio.move_on_after(self._options.grace):
-                        await self._journal.drained()
+                        await self._journal.flushed()
                     services.cancel_scope.cancel()
             finally:
                 trio.lowlevel.remove_instrument(self._runner.watch)

@@ -73,8 +73,7 @@ class Journal:
         self._parts: dict[Writer, _Part] = {}
         self._asked: list[_Asked] = []
         self._some = trio.Event()
-        self._idle = trio.Event()
-        self._idle.set()
+        self._barriers: list[trio.Event] = []
         self._closed = False
         self._since: float | None = None
         """When the oldest thing that is not durable came, by Trio's clock."""
@@ -96,7 +95,6 @@ class Journal:
     def _wake(self) -> None:
         if self._since is None:
             self._since = trio.current_time()
-        self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._some.set()
 
     def append(self, writer: Writer, row: Row, event: Event) -> None:
@@ -140,22 +138,25 @@ class Journal:
             StoreError: if the store is broken in a way that waiting does not mend.
         """
         asked: list[_Asked] = []
+        barriers: list[trio.Event] = []
         try:
             while True:
                 await self._some.wait()
                 self._some = trio.Event()
                 parts, self._parts = self._parts, {}
                 asked, self._asked = self._asked, []
-                self._since = trio.current_time()
-                receipt = await self._commit(_batch(parts, asked))
-                self._since = trio.current_time() if self._parts or self._asked else None
-                self._answer(parts, asked, receipt)
-                if self._since is None:
-                    self._idle.set()
+                barriers, self._barriers = self._barriers, []
+                if parts or asked:
+                    self._since = trio.current_time()
+                    receipt = await self._commit(_batch(parts, asked))
+                    self._since = trio.current_time() if self._parts or self._asked else None
+                    self._answer(parts, asked, receipt)
+                for barrier in barriers:
+                    barrier.set()
         finally:
             self._closed = True
-            for one in (*asked, *self._asked):
-                one.done.set()
+            for done in (*(one.done for one in (*asked, *self._asked)), *barriers, *self._barriers):
+                done.set()
 
     async def _commit(self, batch: Batch) -> Receipt:
         pause, longest = _BACKOFF
@@ -180,11 +181,14 @@ class Journal:
             if part.standing is not None:
                 writer.standing_committed(part.standing)
 
-    async def drained(self) -> None:
-        """Wait until everything that was queued is durable. A checkpoint."""
-        while self._parts or self._asked or not self._idle.is_set():
-            await self._idle.wait()
-            await trio.lowlevel.checkpoint()
+    async def flushed(self) -> None:
+        """Wait until everything that is queued now is durable, or the journal has ended. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        if not self._closed:
+            barrier = trio.Event()
+            self._barriers.append(barrier)
+            self._some.set()
+            await barrier.wait()
 
 
 def _batch(parts: dict[Writer, _Part], asked: Sequence[_Asked]) -> Batch:
