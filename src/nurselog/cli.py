@@ -1,6 +1,6 @@
 """The command `nurselog`: a table of subcommands.
 
-None of them changes a store; `log` and `list` read one through the public interface.
+`list` and `log` look into a store through the public interface, with an engine that has no workflows to run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import trio
 
-from . import Engine, NurselogError, StoreError, open_engine
+from . import Engine, NurselogError, Status, StoreError, open_engine
 from .demo.tree import draw_log
 from .lowlevel import LogEntry
 
@@ -114,7 +114,7 @@ def _declare_store(parser: argparse.ArgumentParser) -> None:
 
 def _list(chosen: argparse.Namespace) -> int:
     for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
-        problem = f"  {found.problem}" if found.problem else ""
+        problem = f"  {str(found.problem).splitlines()[0]}" if found.status is Status.STUCK else ""
         print(f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}")
     return 0
 

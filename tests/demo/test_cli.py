@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import open_engine, step, workflow
+from nurselog import WorkflowStuck, open_engine, step, workflow
 from nurselog.cli import main
 from nurselog.demo import run as demo
 from nurselog.demo.run import Settings
@@ -25,6 +25,11 @@ async def greet(name: str) -> str:
 @workflow
 async def greeting(name: str) -> str:
     return await greet(name)
+
+
+@workflow
+async def nap() -> None:
+    await trio.sleep(0.001)
 
 
 @pytest.fixture
@@ -44,6 +49,19 @@ def test_list_shows_a_line_for_each_workflow(store: str, capsys: pytest.CaptureF
     assert main(["list", store]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split()[2:] == ["completed", "greeting", "greeting-1"]
+
+
+def test_list_says_why_a_workflow_is_stuck(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def get_stuck() -> None:
+        async with open_engine(store) as engine:
+            with pytest.raises(WorkflowStuck):
+                await engine.run(nap, id="nap-1")
+
+    trio.run(get_stuck)
+    assert main(["list", store]) == 0
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line.split()[2:5] == ["stuck", "nap", "nap-1"]
+    assert len(line.split()) > 5
 
 
 def test_log_draws_a_tree(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ from tests.log.values import (
     Client,
     Cloud,
     Color,
+    Dictionary,
     Dog,
     Options,
     Pair,
@@ -132,7 +133,10 @@ def test_the_order_of_a_dict_does_not_show(names: list[Any], random: Any) -> Non
     shuffled = names.copy()
     random.shuffle(shuffled)
     values = {name: [name] for name in names}
-    assert codec.encode(values, Any) == codec.encode({name: values[name] for name in shuffled}, Any)
+    other = {name: values[name] for name in shuffled}
+    assert codec.encode(values, Any) == codec.encode(other, Any)
+    assert codec.encode(Dictionary(entries=values), Any) == codec.encode(Dictionary(entries=other), Any)
+    assert codec.encode({1: Dictionary(entries=values)}, Any) == codec.encode({1: Dictionary(entries=other)}, Any)
 
 
 # -- what cannot be written ----------------------------------------------------------------------

@@ -82,6 +82,10 @@ class Person(pydantic.BaseModel):
     score: float = 0.0
 
 
+class Dictionary(pydantic.BaseModel):
+    entries: dict[int | str, list[int | str]]
+
+
 class Tags(pydantic.RootModel[set[str]]):
     pass
 

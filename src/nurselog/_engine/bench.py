@@ -106,8 +106,8 @@ class _Stepper:
         self.closing = False
         """Whether it is closed at its next step."""
 
+    @enable_ki_protection  # outermost: the other makes a new code object
     @types.coroutine
-    @enable_ki_protection
     def run(self) -> Generator[Any, Any, None]:
         """Run the body to its end, or until it is closed."""
         coroutine: Coroutine[Any, Any, None] = self.body.run()

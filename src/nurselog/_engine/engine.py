@@ -83,7 +83,7 @@ class Engine:
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
         lease = Lease(worker=self._worker, duration=duration)
         self._ownership = Ownership(store, self._runner, table, lease, options.max_running, options.grace)
-        self._closing = trio.Event()
+        self._opened, self._closing = trio.Event(), trio.Event()
         self._fatal: BaseException | None = None
 
     # -- running workflows -----------------------------------------------------------------------
@@ -370,14 +370,14 @@ class Engine:
             self._crash(exc)
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self) -> None:
         """Run the engine until it is told to close."""
         with trio.CancelScope(shield=True):
             await self._ownership.open()
             trio.lowlevel.add_instrument(self._runner.watch)
             try:
                 async with trio.open_nursery() as services:
-                    await self._serve_workflows(services, task_status)
+                    await self._serve_workflows(services)
                     with trio.move_on_after(self._options.grace):
                         await self._journal.flushed()
                     services.cancel_scope.cancel()
@@ -388,7 +388,7 @@ class Engine:
         if self._fatal is not None:
             raise self._fatal
 
-    async def _serve_workflows(self, services: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve_workflows(self, services: trio.Nursery) -> None:
         runner, ownership = self._runner, self._ownership
         async with trio.open_nursery() as runner.nursery:
             runner.bench.nursery = runner.nursery
@@ -397,7 +397,7 @@ class Engine:
             async with trio.open_nursery() as intake:
                 for service in (ownership.take_up, ownership.listen, ownership.make_room, self._evict):
                     intake.start_soon(self._guard, service)
-                task_status.started()
+                self._opened.set()
                 await self._closing.wait()
                 intake.cancel_scope.cancel()
             await runner.suspend_all(Leaving.CLOSING, self._options.grace)
@@ -464,8 +464,9 @@ async def open_engine(
     engine = Engine(opened, table, clock, codec or JsonCodec(), options)
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            await nursery.start(engine._serve)
+            nursery.start_soon(engine._serve)
             try:
+                await engine._opened.wait()
                 yield engine
             finally:
                 engine._closing.set()

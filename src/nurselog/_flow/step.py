@@ -136,8 +136,8 @@ class Step(Generic[P, T_co]):
         self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T_co:
         caller.sequencer.unawaited.pop(operation.text, None)
-        strand = place.get()
-        if strand is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
+        strand = caller
+        if place.get() is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
             strand = await arrive(f"step {self.name!r}")
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)

@@ -176,8 +176,8 @@ class Strand:
             self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]  # the stubs lack it
         self.generators.append(generator)
 
+    @enable_ki_protection  # outermost: the other makes a new code object, and Trio knows protected code by that
     @types.coroutine
-    @enable_ki_protection
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Step the coroutine whenever Trio steps the task and the strand has the turn."""
         self.coroutine = coroutine

@@ -165,11 +165,9 @@ def _bare_record(exc: BaseException) -> ErrorRecord:
 
 def _try_twin(exc: BaseException, record: ErrorRecord, nesting: int = 0) -> ErrorRecord:
     """Return the record with the verdict, and with the parts if the verdict is good."""
-    if not isinstance(exc, Exception) or (_members(exc) is None) != (record.members is None):
-        return record
+    if (record.members is None) != (_members(exc) is None):
+        return record  # a group that was too deep down
     try:
-        if find_type(record.module, record.qualname) is not type(exc):
-            return record
         parts = _parts(exc, nesting)
         args, attributes = msgspec.json.decode(parts)
         candidate = msgspec.structs.replace(record, args=args, attributes=attributes, rebuild=True)
@@ -180,7 +178,7 @@ def _try_twin(exc: BaseException, record: ErrorRecord, nesting: int = 0) -> Erro
     return candidate if same else record
 
 
-def _prints_alike(twin: Exception, exc: Exception) -> bool:
+def _prints_alike(twin: Exception, exc: BaseException) -> bool:
     """Whether both have the same text. Where it only shows the arguments, a set in it may stand in another order."""
     return type(exc).__str__ in _SHOW_ARGUMENTS or str(twin) == str(exc)
 

@@ -59,7 +59,7 @@ def load_model(kind: Any, data: Any) -> Any:
 
 
 def _sort_sets(value: Any, dump: Any, encode: Encode) -> Any:
-    """Put the dumps of sets in order.
+    """Put the dumps of sets and of dicts in order.
 
     Pydantic dumps a set in the set's own order, which differs from process to process, as a list like any other. So
     walk the value beside its dump. Where a custom serializer made something of another shape, that stands.
@@ -81,4 +81,5 @@ def _sort_sets_in_dict(value: Any, dump: dict[str, Any], encode: Encode) -> dict
     olds: Iterable[Any] = (getattr(value, name, None) for name in dump)
     if issubclass(kind, dict):
         olds = value.values() if len(value) == len(dump) else dump.values()
-    return {name: _sort_sets(old, new, encode) for old, (name, new) in zip(olds, dump.items(), strict=True)}
+    items = {name: _sort_sets(old, new, encode) for old, (name, new) in zip(olds, dump.items(), strict=True)}
+    return dict(sorted(items.items()))

@@ -1,7 +1,7 @@
 """Mirror a package of Python's standard library from mirrors that cannot be trusted.
 
-Run it with `nurselog demo`, which starts the mirrors and kills this program's process again and again. The mirrors
-stall, answer 503, cut bodies short and send wrong bytes; the pipeline races them for each file:
+Run it with `nurselog demo`, which starts the mirrors, and kills the process that this runs in again and again. The
+mirrors stall, answer 503, cut bodies short and send wrong bytes; the pipeline races them for each file:
 
 - The first mirror starts at once, and each further one a moment later, if nobody has delivered by then.
 - Whoever delivers first wins, and the others are cancelled, in the middle of a download if need be.
@@ -30,6 +30,7 @@ from nurselog import CancelScope, Retry, map_concurrently, move_on_after, race, 
 from nurselog.demo.job import File, Job, Layout, witness
 
 FILES_AT_ONCE = 16
+"""Files of one package that are mirrored side by side."""
 HEAD_START = 0.2
 """Seconds between the starts of two mirrors."""
 TIME_LIMITS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -51,7 +52,8 @@ async def download(folder: str, url: str, file: File, partial_file: str) -> None
     """Download a file, and make sure that it is what the manifest promises."""
     witness(folder, "download")
     digest = hashlib.sha256()
-    # No await in the loop: a cancellation there would leave httpx's generators in the middle.
+    # No await in the loop's body: a cancellation there would leave httpx's generators in the middle. The writes that
+    # block instead are small and local.
     async with http.stream("GET", url) as response:
         response.raise_for_status()
         with _create(partial_file) as out:

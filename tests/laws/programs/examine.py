@@ -28,7 +28,7 @@ from .. import harness
 from ..checks import check_log, check_replay, check_resumed, text
 from ..harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, resume, run_live, tally
 from .scenario import Scenario, program
-from .steps import STEPS
+from .steps import STEPS, too_late
 
 CUTS = 10
 """How many places a log is cut at, at most."""
@@ -142,8 +142,10 @@ def _open_rows(life: Recording) -> tuple[Row, ...]:
 
 def _watch(run: Callable[[], Recording]) -> Recording:
     """See that a life ends, and that the code follows its log; a deadlock is no end, and no fault either."""
+    too_late.clear()
     with _watchdog():
         life = run()
+    assert not too_late, f"bodies were entered after their cancellation: {too_late}"
     if life is None or not isinstance(life.outcome, GotStuck):
         return life
     assert isinstance(life.outcome.problem, DeadlockError), f"stuck: {life.outcome.problem}\n{text(life.rows)}"

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import trio
 
 from nurselog import Retry, Step, step
+from nurselog._flow.body import Body
+from nurselog._flow.strand import place
 
 from ..harness import chance, entered
 
@@ -23,8 +25,16 @@ class Odd(Exception):
         self.lock = lock
 
 
+too_late: list[str] = []
+"""Paths of bodies that were entered although the workflow had cancelled them: no body, and no attempt, may be."""
+
+
 def _enter() -> random.Random:
     entered()
+    body = place.get()
+    assert isinstance(body, Body)
+    if body.call.told:
+        too_late.append(body.call.path)
     return chance()
 
 

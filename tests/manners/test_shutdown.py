@@ -1,0 +1,245 @@
+"""Code that will not let go cannot hang a shutdown, whatever it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from nurselog import CancelScope, open_engine, open_nursery, sleep, step, workflow
+
+GRACE = 0.05
+
+
+@step
+async def nap(seconds: float) -> float:
+    await trio.sleep(seconds)
+    return seconds
+
+
+async def for_ever(wait: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        with suppress(BaseException):
+            await wait()
+
+
+# -- code that goes after all --------------------------------------------------------------------
+
+
+async def shields_a_plain_wait() -> None:
+    with trio.CancelScope(shield=True):
+        await trio.Event().wait()
+
+
+async def shields_a_durable_wait() -> None:
+    with CancelScope(shield=True):
+        await sleep(1000)
+
+
+async def shields_a_nursery() -> None:
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.Event().wait)
+            nursery.start_soon(shields_a_plain_wait)
+            nursery.start_soon(nap, 1000)
+
+
+async def waits_again_in_finally() -> None:
+    try:
+        await sleep(1000)
+    finally:
+        try:
+            await nap(1000)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.Event().wait()
+
+
+async def swallows_a_few_times() -> None:
+    for _ in range(100):
+        with suppress(BaseException):
+            await sleep(1000)
+
+
+async def turns_it_into_an_error() -> None:
+    try:
+        await sleep(1000)
+    except BaseException:
+        raise ValueError("instead") from None
+
+
+async def turns_it_into_an_exit() -> None:
+    try:
+        await sleep(1000)
+    except BaseException:
+        raise SystemExit(5) from None
+
+
+async def generator(wait: Callable[[], Awaitable[object]]) -> AsyncIterator[int]:
+    try:
+        while True:
+            yield 1
+            await sleep(1000)
+    finally:
+        await wait()
+
+
+async def iterates_a_generator() -> None:
+    async for _ in generator(lambda: nap(1000)):
+        pass
+
+
+async def holds_a_generator() -> None:
+    held = generator(lambda: sleep(1000))
+    await anext(held)
+    await nap(1000)
+
+
+async def holds_generators_of_branches() -> None:
+    async with open_nursery() as nursery:
+        for _ in range(20):
+            nursery.go(holds_a_generator)
+            nursery.start_soon(iterates_a_generator)
+
+
+LETTING_GO = [
+    shields_a_plain_wait,
+    shields_a_durable_wait,
+    shields_a_nursery,
+    waits_again_in_finally,
+    swallows_a_few_times,
+    turns_it_into_an_error,
+    turns_it_into_an_exit,
+    iterates_a_generator,
+    holds_a_generator,
+    holds_generators_of_branches,
+]
+
+
+@pytest.mark.parametrize("code", LETTING_GO)
+async def test_code_that_goes_after_all_goes_quietly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: Callable[[], Awaitable[None]]
+) -> None:
+    flow = workflow(name="flow")(code)
+    with trio.fail_after(30):
+        async with open_engine(f"sqlite:///{tmp_path / 'log.db'}", [flow]) as engine:
+            await engine.submit(flow, id="one")
+            await trio.sleep(0.02)
+    assert not caplog.records
+    async with open_engine(f"sqlite:///{tmp_path / 'log.db'}", []) as engine:
+        assert [info.status.value for info in await engine.list()] == ["running"]
+        assert "Ended" not in [type(e.event).__name__ for e in await (await engine.get("one")).log()]
+
+
+# -- code that does not --------------------------------------------------------------------------
+
+
+async def loops_on_a_plain_wait() -> None:
+    await for_ever(lambda: trio.Event().wait())
+
+
+async def loops_on_a_checkpoint() -> None:
+    await nap(0)
+    await for_ever(lambda: sleep(1000))
+
+
+async def loops_on_a_step() -> None:
+    await for_ever(lambda: nap(1000))
+
+
+async def loops_on_a_nursery() -> None:
+    async def open_one() -> None:
+        async with open_nursery() as nursery:
+            nursery.go(nap, 1000)
+
+    await for_ever(open_one)
+
+
+async def loops_in_a_branch() -> None:
+    async with open_nursery() as nursery:
+        nursery.go(loops_on_a_plain_wait)
+        nursery.go(loops_on_a_step)
+        await nap(1000)
+
+
+async def loops_in_a_plain_task() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(loops_on_a_plain_wait)
+
+
+async def stubborn_generator() -> AsyncIterator[int]:
+    while True:
+        with suppress(BaseException):
+            yield 1
+            await sleep(1000)
+
+
+async def loops_in_a_generator() -> None:
+    async for _ in stubborn_generator():
+        pass
+
+
+STUBBORN = [
+    loops_on_a_plain_wait,
+    loops_on_a_checkpoint,
+    loops_on_a_step,
+    loops_on_a_nursery,
+    loops_in_a_branch,
+    loops_in_a_plain_task,
+    loops_in_a_generator,
+]
+
+
+@pytest.mark.parametrize("code", STUBBORN)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_code_that_swallows_everything_is_left_behind_and_reported(
+    caplog: pytest.LogCaptureFixture, code: Callable[[], Awaitable[None]]
+) -> None:
+    flow = workflow(name="flow")(code)
+    with trio.fail_after(30), caplog.at_level(logging.WARNING, "nurselog"):
+        async with open_engine("sqlite://", [], grace=GRACE) as engine:
+            await engine.submit(flow, id="one")
+            await trio.sleep(0.02)
+    assert "'one'" in caplog.text
+    assert "let BaseException pass" in caplog.text
+
+
+@step
+async def loops_in_a_body() -> None:
+    await for_ever(lambda: trio.sleep(1000))
+
+
+@step
+async def shields_in_a_body() -> None:
+    with trio.CancelScope(shield=True):
+        await trio.Event().wait()
+
+
+@pytest.mark.parametrize("body", [loops_in_a_body, shields_in_a_body], ids=lambda body: body.name)
+async def test_a_body_that_will_not_let_go_is_closed_and_reported(
+    caplog: pytest.LogCaptureFixture, body: Callable[[], Awaitable[None]]
+) -> None:
+    @workflow(name="flow")
+    async def flow() -> None:
+        await body()
+
+    with trio.fail_after(30), caplog.at_level(logging.WARNING, "nurselog"):
+        async with open_engine("sqlite://", [], grace=GRACE) as engine:
+            await engine.submit(flow, id="one")
+            await trio.sleep(0.02)
+    if body is loops_in_a_body:
+        assert "loops_in_a_body" in caplog.text
+
+
+async def test_kill_is_stronger_than_code(caplog: pytest.LogCaptureFixture) -> None:
+    flow = workflow(name="flow")(shields_a_nursery)
+    async with open_engine("sqlite://", [], grace=GRACE) as engine:
+        await engine.submit(flow, id="one")
+        await trio.sleep(0.01)
+        await engine.kill("one")
+        assert (await (await engine.get("one")).status()).value == "killed"
+    assert not caplog.records
