@@ -94,8 +94,8 @@ async def other_arguments() -> list[Any]:
     return [await fetch(1), await at_once(99), await refund(3)]  # here
 
 
-async def ends_too_early() -> list[Any]:
-    return [await fetch(1), await at_once(2)]  # here
+async def ends_too_early() -> list[Any]:  # here
+    return [await fetch(1), await at_once(2)]
 
 
 async def goes_on_too_long() -> list[Any]:
@@ -136,14 +136,14 @@ async def two_branches() -> list[Any]:
     return got
 
 
-async def one_branch_less() -> list[Any]:
+async def one_branch_less() -> list[Any]:  # here
     got: list[Any] = []
 
     async def branch(i: int) -> None:
         got.append(await fetch(i))
         got.append(await at_once(i))
 
-    async with open_nursery() as nursery:  # here
+    async with open_nursery() as nursery:
         nursery.go(branch, 1)
     return got
 
@@ -204,7 +204,7 @@ def notes_with(**changed: Any) -> Code:
             chosen = await select(*((two, one) if "swap" in changed else (one, two)))  # here
             if "keep" not in changed:
                 nursery.cancel_scope.cancel("enough")
-        with CancelScope(deadline=None) if "no_deadline" in changed else move_on_after(60):
+        with CancelScope(deadline=None) if "no_deadline" in changed else move_on_after(60):  # here
             if "clock" in changed:
                 await nurselog.sleep_until(now() + timedelta(seconds=1))  # here
             elif "no_sleep" not in changed:

@@ -49,6 +49,11 @@ async def busy() -> list[float]:
     return [*results, await race(lambda: nap(0.001), lambda: nap(5))]
 
 
+@workflow
+async def napping() -> float:
+    return await nap(1)
+
+
 EXPECTED = [0, 0.001, 0.002, 0.003, 0.004, 2, 0.001]
 
 
@@ -90,10 +95,6 @@ def test_with_restricted_keyboard_interrupts(tmp_path: Any) -> None:
 
 
 async def test_many_engines_one_after_the_other(autojump_clock: Clock) -> None:
-    @workflow(name="napping")
-    async def napping() -> float:
-        return await nap(1)
-
     for _ in range(20):
         async with in_memory() as engine:
             assert await engine.run(napping) == 1
@@ -241,5 +242,5 @@ async def test_the_signal_handlers_of_the_host_stay(autojump_clock: Clock) -> No
     before = signal.getsignal(signal.SIGINT)
     async with in_memory() as engine:
         assert signal.getsignal(signal.SIGINT) is before
-        await engine.run(workflow(name="flow")(nap.fn), 1.0)
+        await engine.run(napping)
     assert signal.getsignal(signal.SIGINT) is before

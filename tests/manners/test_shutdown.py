@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import CancelScope, open_engine, open_nursery, sleep, step, workflow
+from nurselog import CancelScope, Workflow, open_engine, open_nursery, sleep, step, workflow
 
 GRACE = 0.05
 
@@ -19,6 +19,18 @@ GRACE = 0.05
 async def nap(seconds: float) -> float:
     await trio.sleep(seconds)
     return seconds
+
+
+def under_way(code: Callable[[], Awaitable[None]]) -> Workflow[[], None]:
+    """Return a workflow that runs `code` next to something that is in flight: so it is no deadlock."""
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        async with open_nursery() as nursery:
+            nursery.go(nap, 1000)
+            nursery.start_soon(code)
+
+    return flow
 
 
 async def for_ever(wait: Callable[[], Awaitable[object]]) -> None:
@@ -124,7 +136,7 @@ LETTING_GO = [
 async def test_code_that_goes_after_all_goes_quietly(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, code: Callable[[], Awaitable[None]]
 ) -> None:
-    flow = workflow(name="flow")(code)
+    flow = under_way(code)
     with trio.fail_after(30):
         async with open_engine(f"sqlite:///{tmp_path / 'log.db'}", [flow]) as engine:
             await engine.submit(flow, id="one")
@@ -199,7 +211,7 @@ STUBBORN = [
 async def test_code_that_swallows_everything_is_left_behind_and_reported(
     caplog: pytest.LogCaptureFixture, code: Callable[[], Awaitable[None]]
 ) -> None:
-    flow = workflow(name="flow")(code)
+    flow = under_way(code)
     with trio.fail_after(30), caplog.at_level(logging.WARNING, "nurselog"):
         async with open_engine("sqlite://", [], grace=GRACE) as engine:
             await engine.submit(flow, id="one")
@@ -236,7 +248,7 @@ async def test_a_body_that_will_not_let_go_is_closed_and_reported(
 
 
 async def test_kill_is_stronger_than_code(caplog: pytest.LogCaptureFixture) -> None:
-    flow = workflow(name="flow")(shields_a_nursery)
+    flow = under_way(shields_a_nursery)
     async with open_engine("sqlite://", [], grace=GRACE) as engine:
         await engine.submit(flow, id="one")
         await trio.sleep(0.01)

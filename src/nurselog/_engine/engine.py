@@ -151,7 +151,7 @@ class Engine:
                 self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
         finally:
             self._ownership.arriving -= here
-        if not here:
+        if not (here and created.new):  # a place was not to be had, or was kept for nothing
             self._ownership.left_for_later()
         found = created.workflow
         if not created.new and (found.name, found.digest) != (target.name, digest_):
@@ -462,14 +462,19 @@ async def open_engine(
         grace=grace,
     )
     engine = Engine(opened, table, clock, codec or JsonCodec(), options)
+    error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine._serve)
             try:
                 await engine._opened.wait()
                 yield engine
+            except BaseException as exc:  # noqa: BLE001 - raised below: the engine's nursery would make a copy of it
+                error = exc
             finally:
                 engine._closing.set()
+    if error is not None:
+        raise error
 
 
 def _checked(id: str) -> str:

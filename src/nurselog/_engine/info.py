@@ -33,7 +33,7 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, row: Workflow, *, here: bool) -> Self:
         """Make it from the store's row, for an engine that has the workflow's function here, or has not."""
         problem, version = row.problem, f" in version {row.version!r}" if row.version else ""
-        if not row.status.final and row.owner is None and not here:
+        if problem is None and not (row.status.final or row.owner or here):
             problem = f"no worker for {row.name!r}{version} here"
         return cls(
             id=row.id,

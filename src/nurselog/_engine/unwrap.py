@@ -1,11 +1,10 @@
-"""An engine's nursery is its own affair: what the host's code raises must come out as it went in."""
+"""An engine's nursery is its own affair: what stops an engine must not come out in a group."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from .._errors import EngineClosed
 from .._flow.strand import members_of
 
 
@@ -16,10 +15,9 @@ def unwrapped() -> Generator[None]:
         yield
     except BaseExceptionGroup as group:
         members = members_of(group)
-        causes = [one for one in members if not isinstance(one, EngineClosed)]  # that is but the echo of another one
-        if len(causes or members) > 1:
+        if len(members) > 1:
             raise
-        error = (causes or members)[0]
+        error = members[0]
         context, cause, suppress = error.__context__, error.__cause__, error.__suppress_context__
     else:
         return

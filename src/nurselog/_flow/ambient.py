@@ -93,6 +93,6 @@ def patched(name: str) -> bool:
         before = {path for path, call in sequencer.calls.items() if call.since < delivered}
         found = sequencer.cursor.patched(name, before)
         if found is None:
-            sequencer.append(Patched(name=name))
+            sequencer.log_note(Patched(name=name))
         answer = sequencer.answers[name] = found is not False
     return answer

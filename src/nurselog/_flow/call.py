@@ -13,6 +13,7 @@ from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 from .._log.cursor import History, describe
 from .._log.events import Result, StepEnded
 from .._log.failures import decode_error, rebuild_error
+from . import trouble
 from .body import Body
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit
@@ -21,11 +22,6 @@ from .strand import Operation, Strand
 if TYPE_CHECKING:
     from .sequencer import Sequencer
     from .step import Step
-
-REMEDY_ARGUMENTS = (
-    "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
-    "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
-)
 
 
 class Why(NamedTuple):
@@ -119,7 +115,7 @@ class Call(ABC):
         """The outcome is in the log."""
         check_step(self.sequencer, self.step, self.path, self.digest, event)
         if event.result is Result.CANCELLED and not self.told:
-            raise self.sequencer.mismatch(describe(event), "a call whose scope is not cancelled", self.path)
+            raise trouble.changed(self.sequencer, describe(event), "a call whose scope is not cancelled", self.path)
         self.settle(outcome_of(self.sequencer, self.step, event, value))
 
     @abstractmethod
@@ -166,9 +162,9 @@ class AwaitedCall(Call):
 def check_step(sequencer: Sequencer, step: Step[..., Any], path: str, digest: str | None, event: StepEnded) -> None:
     """See that a recorded outcome belongs to the call that the code has made."""
     if event.name != step.name:
-        raise sequencer.mismatch(describe(event), f"a call of step {step.name!r}", path)
+        raise trouble.changed(sequencer, describe(event), f"a call of step {step.name!r}", path)
     if step.check_arguments and digest != event.digest and digest is not None and event.digest is not None:
-        raise sequencer.mismatch(describe(event), "the same call with other arguments", path, REMEDY_ARGUMENTS)
+        raise trouble.other_arguments(sequencer, describe(event), path)
 
 
 def outcome_of(sequencer: Sequencer, step: Step[..., Any], event: StepEnded, value: bytes | None) -> Outcome[Any]:

@@ -21,18 +21,19 @@ import enum
 import heapq
 import sys
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
-from .._errors import DeadlockError, NonDeterminismError, NurselogError, PayloadTooLargeError, Suspended
+from .._errors import NonDeterminismError, NurselogError, PayloadTooLargeError, Suspended
 from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
-from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
+from .._log.events import Cause, Ended, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
 from .._log.failures import encode_error, record_error
 from .._log.identity import Path
+from . import trouble
 from .strand import Strand, find_fatal
 from .where import caller, parked
 
@@ -45,14 +46,6 @@ if TYPE_CHECKING:
 
 _BREATH = 512
 """How many events are replayed without a pause before the host's other tasks get a chance."""
-
-CHANGED = (
-    "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with "
-    "patched()."
-)
-FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
-UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
-DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
 
 class Phase(enum.Enum):
@@ -115,6 +108,8 @@ class Sequencer:
         self._committed: deque[Entry] = deque()
         self._watchers: dict[int, trio.Event] = {}
         self._live = False
+        self._late: list[tuple[Event, int]] = []
+        """Notes made during replay that the log has not, and how many events had been delivered."""
         self._given = 0
         """The seq of the last event delivered."""
         self._first = 0
@@ -162,7 +157,7 @@ class Sequencer:
             try:
                 self._deliver(self.cursor.take())
             except Mismatch as exc:
-                raise self._mismatch(exc, self.root.path, None) from None
+                raise self._changed(exc, self.root.path) from None
         elif not self._live:
             self._go_live()
         elif self._waiting and self._given >= self._first:
@@ -187,13 +182,14 @@ class Sequencer:
 
     # -- the log ---------------------------------------------------------------------------------
 
-    def append(self, event: Event, value: bytes | None = None) -> Row | None:
+    def append(self, event: Event, value: bytes | None = None, *, after: int | None = None) -> Row | None:
         """Queue an event for the log; None (and nothing happens) once the workflow has ended or leaves memory."""
         if self.suspending or self.ended is not None:
             return None
         self.seq += 1
         self.at = max(self.at, self.host.clock.utc())
-        row = Row(self.seq, self.at, self.cursor.delivered, self.writer, encode_event(event), value)
+        delivered = self.cursor.delivered if after is None else after
+        row = Row(self.seq, self.at, delivered, self.writer, encode_event(event), value)
         self.host.append(row, event)
         return row
 
@@ -202,12 +198,29 @@ class Sequencer:
         try:
             recorded = self.cursor.note(event)
         except Mismatch as exc:
-            self.stuck(self._mismatch(exc, event.path, caller()))
+            self.stuck(self._changed(exc, event.path, caller()))
             raise Suspended from None
         if recorded is None:
-            self.append(event, value)
+            self.log_note(event, value)
             return event
         return recorded
+
+    def log_note(self, event: Event, value: bytes | None = None) -> None:
+        """Log a note that is new, or that a crash has lost.
+
+        Not before the whole recorded log has been followed: until then code that does not fit it may still show
+        itself, and what it has noted would stand in the way of the right code for ever.
+        """
+        if self.cursor.left and not isinstance(event, Ended):
+            self._late.append((event, self.cursor.delivered))
+            return
+        self._log_late()
+        self.append(event, value)
+
+    def _log_late(self) -> None:
+        late, self._late = self._late, []
+        for event, after in late:
+            self.append(event, after=after)
 
     def limited(self, what: str, data: bytes) -> bytes:
         """Return `data` if it is not too large for one log entry.
@@ -257,7 +270,7 @@ class Sequencer:
         try:
             self.cursor.advance()
         except Mismatch as exc:
-            self.stuck(self._mismatch(exc, path, caller()))
+            self.stuck(self._changed(exc, path, caller()))
             raise Suspended from None
         left.popleft()
         self.now = entry.row.at
@@ -274,7 +287,7 @@ class Sequencer:
                 case StepEnded(path=path):
                     call = self.calls.pop(path, None)
                     if call is None:
-                        raise self.mismatch(describe(event), "no such call", path)
+                        raise trouble.changed(self, describe(event), "no such call", path)
                     call.ended(event, row.value)
                 case TimerFired(path=path, due=due):
                     self._fire(path, due)
@@ -295,6 +308,11 @@ class Sequencer:
 
     def _go_live(self) -> None:
         """The recorded log is used up: from here on things happen for the first time."""
+        try:
+            self.cursor.close()
+        except Mismatch as exc:
+            raise self._changed(exc, self.root.path) from None
+        self._log_late()
         now = self.host.clock.utc()
         for timer in sorted(self.timers.values(), key=lambda timer: (timer.due, timer.path)):
             if timer.due <= now:
@@ -369,26 +387,16 @@ class Sequencer:
         timers = any(timer.wanted for timer in self.timers.values())
         if self.calls or timers or self.durable != self.seq or self.ended is not None:
             return
-        raise DeadlockError(self.id, tuple(self.waiting()))
-
-    def waiting(self) -> Iterator[str]:
-        """Say for each strand where it waits."""
-        for strand in sorted(self.strands, key=lambda strand: strand.path):
-            yield f"path {strand.text or 'root'} waits at {parked(strand.coroutine) or 'an unknown place'}"
+        raise trouble.deadlock(self)
 
     def foreign(self, strand: Strand) -> None:
         """A strand was woken by something that is neither in the log nor another strand of this workflow."""
-        self.stuck(
-            self._error(
-                "nothing that wakes it", "a wait that ended from the outside", strand.text, _place(strand), FOREIGN
-            )
-        )
+        self.stuck(trouble.foreign(strand))
 
     def check_awaited(self) -> None:
         """Nobody is left who could await anything: every step that was called must have been awaited."""
         for path, call in self.unawaited.items():
-            where = f"{call.code.co_filename}:{call.line}"
-            self.stuck(self._error("nothing", f"a call of step {call.name!r} without await", path, where, UNAWAITED))
+            self.stuck(trouble.unawaited(self, path, call))
             raise Suspended
 
     def refuses_abort(self, strand: Strand) -> bool:
@@ -404,30 +412,18 @@ class Sequencer:
             return True
         if self.inside():
             return False
-        self.stuck(self._error("no cancellation", "a plain Trio deadline", strand.text, _place(strand), DEADLINE))
+        self.stuck(trouble.plain_deadline(strand, parked(strand.coroutine)))
         return True
 
     def check_deadline(self, strand: Strand) -> None:
         """Refuse a durable operation inside a plain Trio timeout, whose end the log does not know."""
         deadline = trio.current_effective_deadline()
         if deadline != float("inf") and deadline != -float("inf"):
-            self.stuck(self._error("no deadline", "a plain Trio deadline", strand.text, caller(), DEADLINE))
+            self.stuck(trouble.plain_deadline(strand, caller()))
             raise Suspended
 
-    def mismatch(self, recorded: str, called: str, path: str, remedy: str = CHANGED) -> NonDeterminismError:
-        """Return the error for code that does not follow its log."""
-        return self._error(recorded, called, path, None, remedy)
-
-    def _mismatch(self, exc: Mismatch, path: str, where: str | None) -> NonDeterminismError:
-        return self._error(exc.recorded, exc.called, path, where, CHANGED)
-
-    def _error(self, recorded: str, called: str, path: str, where: str | None, remedy: str) -> NonDeterminismError:
-        if where is None:
-            strand = max(self.strands, key=lambda strand: _nearness(strand.text, path), default=None)
-            where = None if strand is None else _place(strand)
-        return NonDeterminismError(
-            workflow_id=self.id, path=path, recorded=recorded, called=called, where=where, remedy=remedy
-        )
+    def _changed(self, exc: Mismatch, path: str, where: str | None = None) -> NonDeterminismError:
+        return trouble.changed(self, exc.recorded, exc.called, path, where)
 
     # -- leaving memory --------------------------------------------------------------------------
 
@@ -457,12 +453,3 @@ class Sequencer:
         """Close what has not gone by itself after a suspension."""
         for strand in list(self.strands):
             strand.closing = True
-
-
-def _place(strand: Strand) -> str | None:
-    return parked(strand.coroutine)
-
-
-def _nearness(strand: str, path: str) -> tuple[bool, int]:
-    """How likely it is that a strand has to do with a path: its own, or the nearest above."""
-    return path == strand or path.startswith(f"{strand}." if strand else ""), len(strand)

@@ -173,6 +173,15 @@ class Cursor:
             raise Mismatch(describe(self._notes[0].event), "go on without it")
         self.delivered += 1
 
+    def close(self) -> None:
+        """All recorded events have been delivered, and the code waits: all its notes must have been met.
+
+        Raises:
+            Mismatch: if the code has left one out.
+        """
+        if self._notes:
+            raise Mismatch(describe(self._notes[0].event), "wait without it")
+
     def note(self, event: Event) -> Event | None:
         """Match a note that the code makes now.
 
@@ -192,6 +201,10 @@ class Cursor:
             following = self._notes or self.left
             coming = f"; what follows is {describe(following[0].event)}" if following else ""
             raise Mismatch(f"nothing of the kind at this place{coming}", describe(event))
+        if isinstance(event, Ended):
+            for entry in self.left:  # a timer may fire too late, but no step can end when nobody waits for it
+                if isinstance(entry.event, StepEnded):
+                    raise Mismatch(describe(entry.event), describe(event))
         return None
 
     def patched(self, name: str, called_before: Container[str]) -> bool | None:

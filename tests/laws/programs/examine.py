@@ -22,7 +22,18 @@ import trio
 from nurselog import DeadlockError
 from nurselog._log.identity import step_key
 from nurselog.abc import Batch, Receipt
-from nurselog.lowlevel import Ended, Row, StepBegan, decode_event, parse_path
+from nurselog.lowlevel import (
+    Cause,
+    Ended,
+    Row,
+    ScopeCancelled,
+    StepBegan,
+    StepEnded,
+    TimerFired,
+    TimerSet,
+    decode_event,
+    parse_path,
+)
 
 from .. import harness
 from ..checks import check_log, check_replay, check_resumed, text
@@ -111,6 +122,8 @@ class Examination:
         life = _watch(lambda: resume(program, _open_rows(before)[:cut], **plan))
         check_resumed(before, life)
         _check_once(life)
+        if '"shield"' not in self.scenario.arguments[0]:
+            _check_overdue(life)
         self._replay(life)
         return life
 
@@ -174,3 +187,20 @@ def _check_once(life: Recording) -> None:
     keys = {step_key(ID, parse_path(path)) for path in begun}
     again = [body for body in life.bodies if body[0] in keys]
     assert not again, f"an at_most_once body ran again: {again}\n{text(life.rows)}"
+
+
+def _check_overdue(life: Recording) -> None:
+    """What was due while nobody was there comes first: no body starts only to be cancelled by it.
+
+    Not for programs that move shields: what is shielded now may be cancelled later, and by right has begun.
+    """
+    added, begin = life.added, life.rows[life.begun_with].at
+    armed = {(event.path, event.due) for event in life.events[: life.begun_with] if isinstance(event, TimerSet)}
+    fired = ((event.path, event.due) for event in added if isinstance(event, TimerFired))
+    scopes = {path for path, due in fired if due <= begin and (path, due) in armed}
+    if len(added) > 1 and isinstance(added[1], ScopeCancelled) and added[1].by is Cause.EXTERNAL:
+        scopes.add("")
+    spared = [event.path for event in added if isinstance(event, StepEnded) and event.scope in scopes]
+    bodies = {key for key, _ in life.bodies}
+    begun = [path for path in spared if step_key(ID, parse_path(path)) in bodies]
+    assert not begun, f"bodies began although their cancellation was overdue: {begun}\n{text(life.rows)}"

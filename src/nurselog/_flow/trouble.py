@@ -1,0 +1,83 @@
+"""The errors of workflows that cannot go on: what the log has, what the code did, where, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._errors import DeadlockError, NonDeterminismError
+from .where import caller, parked
+
+if TYPE_CHECKING:
+    from .sequencer import Sequencer, Unawaited
+    from .strand import Strand
+
+_CHANGED = (
+    "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with "
+    "patched()."
+)
+_ARGUMENTS = (
+    "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
+    "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
+)
+_FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
+_UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
+_DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
+
+
+def changed(
+    sequencer: Sequencer, recorded: str, called: str, path: str, where: str | None = None
+) -> NonDeterminismError:
+    """Return the error for code that does not follow its log."""
+    return _error(sequencer, recorded, called, path, where or _somewhere(sequencer, path), _CHANGED)
+
+
+def other_arguments(sequencer: Sequencer, recorded: str, path: str) -> NonDeterminismError:
+    """Return the error for a step that is called with other arguments than the log has."""
+    where = _somewhere(sequencer, path)
+    return _error(sequencer, recorded, "the same call with other arguments", path, where, _ARGUMENTS)
+
+
+def foreign(strand: Strand) -> NonDeterminismError:
+    """Return the error for a strand that was woken by something outside the workflow."""
+    recorded, called = "nothing that wakes it", "a wait that ended from the outside"
+    return _error(strand.sequencer, recorded, called, strand.text, parked(strand.coroutine), _FOREIGN)
+
+
+def plain_deadline(strand: Strand, where: str | None) -> NonDeterminismError:
+    """Return the error for a plain Trio timeout around something durable."""
+    return _error(strand.sequencer, "no deadline", "a plain Trio deadline", strand.text, where, _DEADLINE)
+
+
+def unawaited(sequencer: Sequencer, path: str, call: Unawaited) -> NonDeterminismError:
+    """Return the error for a step that was called and never awaited."""
+    called = f"a call of step {call.name!r} without await"
+    return _error(sequencer, "nothing", called, path, f"{call.code.co_filename}:{call.line}", _UNAWAITED)
+
+
+def deadlock(sequencer: Sequencer) -> DeadlockError:
+    """Return the error for strands that all wait for each other."""
+    strands = sorted(sequencer.strands, key=lambda strand: strand.path)
+    return DeadlockError(
+        sequencer.id,
+        tuple(f"path {one.text or 'root'} waits at {parked(one.coroutine) or 'an unknown place'}" for one in strands),
+    )
+
+
+def _error(
+    sequencer: Sequencer, recorded: str, called: str, path: str, where: str | None, remedy: str
+) -> NonDeterminismError:
+    return NonDeterminismError(
+        workflow_id=sequencer.id, path=path, recorded=recorded, called=called, where=where, remedy=remedy
+    )
+
+
+def _somewhere(sequencer: Sequencer, path: str) -> str | None:
+    """Return the line that runs, or the one at which the strand waits that has most to do with a path."""
+    if sequencer.turn is not None:
+        return caller()
+    nearest = max(sequencer.strands, key=lambda strand: _nearness(strand.text, path), default=None)
+    return None if nearest is None else parked(nearest.coroutine)
+
+
+def _nearness(strand: str, path: str) -> tuple[bool, int]:
+    return path == strand or path.startswith(f"{strand}." if strand else ""), len(strand)

@@ -1,0 +1,370 @@
+"""Values that cannot go into the log, or are too large for it; and data that no longer fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from nurselog import (
+    DecodingError,
+    EncodingError,
+    NonDeterminismError,
+    PayloadTooLargeError,
+    Retry,
+    Status,
+    StepFailed,
+    WorkflowStuck,
+    open_nursery,
+    step,
+    workflow,
+)
+from nurselog.abc import Codec
+from nurselog.lowlevel import JsonCodec
+from tests.clocks import VirtualClock
+from tests.engine.rig import in_memory, kinds, on_file
+
+Clock = trio.testing.MockClock
+LIMIT = 3000
+
+
+class Opaque:
+    pass
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+@step
+async def quick() -> int:
+    return 1
+
+
+@step
+async def give(what: Any) -> Any:
+    return large() if what == "large" else Opaque() if what == "opaque" else float("nan") if what == "nan" else what
+
+
+@step(retry=Retry(attempts=2, delay=0))
+async def fail_largely() -> None:
+    raise ValueError(large())
+
+
+@workflow
+async def taking(what: Any) -> Any:
+    await quick()
+    return what
+
+
+@workflow
+async def giving(what: str) -> Any:
+    await quick()
+    return {"large": large(), "opaque": Opaque(), "nan": float("nan")}[what]
+
+
+@workflow
+async def asking(what: str) -> Any:
+    return await give(what)
+
+
+@workflow
+async def wrong_result() -> Point:
+    await quick()
+    return "no point"  # type: ignore[return-value]  # that is the point
+
+
+def large() -> str:
+    return "x" * LIMIT
+
+
+# -- workflows' own values -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [(Opaque(), EncodingError), (float("inf"), EncodingError), ({1: {2: [Opaque()]}}, EncodingError), (large(), PayloadTooLargeError)],
+    ids=["opaque", "infinity", "deep inside", "large"],
+)
+async def test_an_argument_is_refused_before_anything_is_written(
+    autojump_clock: Clock, argument: object, error: type[Exception]
+) -> None:
+    async with in_memory(max_payload=LIMIT) as engine:
+        with pytest.raises(error):
+            await engine.submit(taking, argument, id="one")
+        assert await engine.list() == []
+        assert await engine.run(taking, 5, id="one") == 5
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [("opaque", EncodingError), ("nan", EncodingError), ("large", PayloadTooLargeError)]
+)
+async def test_a_result_fails_its_workflow(autojump_clock: Clock, what: str, error: type[Exception]) -> None:
+    async with in_memory(max_payload=LIMIT) as engine:
+        handle = await engine.submit(giving, what)
+        with pytest.raises(error):
+            await handle.result()
+        assert await handle.status() is Status.FAILED
+
+
+async def test_what_is_just_small_enough(autojump_clock: Clock) -> None:
+    async with in_memory(max_payload=LIMIT) as engine:
+        text = "x" * (LIMIT - len('{"what":""}'))
+        assert await engine.run(taking, text) == text
+        with pytest.raises(PayloadTooLargeError, match=f"is {LIMIT + 1:,} bytes, and the limit is {LIMIT:,}"):
+            await engine.run(taking, text + "x")
+
+
+async def test_a_result_of_another_type_than_the_annotation(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(wrong_result)
+        with pytest.raises((EncodingError, DecodingError)):
+            await handle.result()
+        assert await handle.status() is Status.FAILED, "it is told when it is recorded, not to each who asks"
+
+
+# -- steps' values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [("opaque", EncodingError), ("nan", EncodingError), ("large", PayloadTooLargeError)]
+)
+async def test_a_result_of_a_step_is_the_steps_error(autojump_clock: Clock, what: str, error: type[Exception]) -> None:
+    @workflow(name="flow")
+    async def flow() -> str:
+        with pytest.raises(error):
+            await give(what)
+        return "lived on"
+
+    async with in_memory(max_payload=LIMIT) as engine:
+        assert await engine.run(flow) == "lived on"
+
+
+async def test_an_error_that_is_too_large(autojump_clock: Clock) -> None:
+    @workflow(name="flow")
+    async def flow() -> str:
+        try:
+            await fail_largely()
+        except (StepFailed, PayloadTooLargeError) as exc:
+            return type(exc).__name__
+        return "never"
+
+    @workflow(name="failing largely")
+    async def failing() -> None:
+        raise ValueError(large())
+
+    async with in_memory(max_payload=500) as engine:
+        assert await engine.run(flow) in {"StepFailed", "PayloadTooLargeError"}
+        with pytest.raises((StepFailed, PayloadTooLargeError)):
+            await engine.run(failing)
+        assert await engine.run(taking, 1) == 1
+
+
+async def test_a_step_of_another_type_than_its_annotation(autojump_clock: Clock) -> None:
+    @step(name="mistaken")
+    async def mistaken() -> Point:
+        return "no point"  # type: ignore[return-value]  # that is the point
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            outcome = await nursery.go(mistaken).receive()
+            try:
+                await mistaken()
+            except (EncodingError, DecodingError) as exc:
+                return f"{type(outcome).__name__} {type(exc).__name__}"
+        return "never"
+
+    async with in_memory() as engine:
+        assert (await engine.run(flow)).startswith("Failed ")
+
+
+async def test_arguments_of_steps_need_no_encoding(autojump_clock: Clock) -> None:
+    @step(name="using")
+    async def using(what: Opaque) -> bool:
+        return isinstance(what, Opaque)
+
+    @workflow(name="flow")
+    async def flow() -> bool:
+        return await using(Opaque())
+
+    async with in_memory(max_payload=LIMIT) as engine:
+        assert await engine.run(flow)
+
+
+# -- data that no longer fits --------------------------------------------------------------------
+
+
+async def test_a_recorded_value_that_no_longer_fits(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+
+    def code(annotation: Any) -> Any:
+        async def give_one() -> Any:
+            return 1
+
+        give_one.__annotations__["return"] = annotation
+        recorded = step(name="give one")(give_one)
+
+        @workflow(name="flow")
+        async def flow() -> Any:
+            first = await recorded()
+            await give_slowly()
+            return first
+
+        return flow
+
+    @step(name="give slowly")
+    async def give_slowly() -> None:
+        await trio.sleep(10)
+
+    async with on_file(path, code(int), clock=clock) as engine:
+        await engine.submit(code(int), id="one")
+        await trio.sleep(1)
+    async with on_file(path, code(list[int]), clock=clock) as engine:
+        with pytest.raises(WorkflowStuck, match="does not fit"):
+            await (await engine.get("one")).result()
+    async with on_file(path, code(float), clock=clock) as engine:
+        await engine.resume("one")
+        assert await (await engine.get("one")).result() == 1
+
+
+async def test_other_arguments_than_the_log_has(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    argument = ["first"]
+
+    @step(name="checked")
+    async def checked(what: str) -> str:
+        return what
+
+    unchecked = step(name="unchecked", check_arguments=False)(checked.fn)
+
+    @step(name="slow")
+    async def slow() -> None:
+        await trio.sleep(10)
+
+    @workflow(name="flow")
+    async def flow() -> list[str]:
+        got = [await unchecked(argument[0])]
+        await slow()
+        return [*got, await unchecked(argument[0])]
+
+    @workflow(name="checking flow")
+    async def checking() -> list[str]:
+        async with open_nursery() as nursery:
+            handle = nursery.go(checked, argument[0])
+            await slow()
+        return [await handle.result()]
+
+    async with on_file(path, flow, checking, clock=clock) as engine:
+        await engine.submit(flow, id="drifting")
+        await engine.submit(checking, id="checked")
+        await trio.sleep(1)
+    argument[0] = "second"
+    async with on_file(path, flow, checking, clock=clock) as engine:
+        assert await (await engine.get("drifting")).result() == ["first", "second"]
+        with pytest.raises(WorkflowStuck, match=r"other arguments(?s:.)*check_arguments=False"):
+            await (await engine.get("checked")).result()
+        assert "Ended" not in await kinds(await engine.get("checked"))
+    assert issubclass(NonDeterminismError, Exception)
+
+
+async def test_an_error_type_that_is_gone(autojump_clock: Clock, tmp_path: Path, monkeypatch: Any) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+
+    @step(name="failing")
+    async def failing() -> None:
+        raise Gone("soon")
+
+    @step(name="slow")
+    async def slow() -> None:
+        await trio.sleep(10)
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        try:
+            await failing()
+        except Gone as exc:
+            await slow()
+            return str(exc)
+        return "never"
+
+    async with on_file(path, flow, clock=clock) as engine:
+        await engine.submit(flow, id="one")
+        await trio.sleep(1)
+    with monkeypatch.context() as patch:
+        patch.delattr(f"{__name__}.Gone")
+        async with on_file(path, flow, clock=clock) as engine:
+            with pytest.raises(WorkflowStuck, match="Bring the class back"):
+                await (await engine.get("one")).result()
+    async with on_file(path, flow, clock=clock) as engine:
+        await engine.resume("one")
+        assert await (await engine.get("one")).result() == "soon"
+
+
+class Gone(Exception):
+    pass
+
+
+# -- codecs of one's own -------------------------------------------------------------------------
+
+
+class Rot13:
+    """A codec that does not write what it is given in plain text."""
+
+    def __init__(self) -> None:
+        self._json = JsonCodec()
+
+    def encode(self, value: object, annotation: Any) -> bytes:
+        return bytes(255 - byte for byte in self._json.encode(value, annotation))
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        return self._json.decode(bytes(255 - byte for byte in data), annotation)
+
+
+async def test_a_codec_of_ones_own_sees_all_values(autojump_clock: Clock, tmp_path: Path) -> None:
+    codec: Codec = Rot13()
+    path = tmp_path / "log.db"
+    async with on_file(path, codec=codec) as engine:
+        assert await engine.run(asking, "secret", id="one") == "secret"
+        values = [entry.value for entry in await (await engine.get("one")).log()]
+        assert not any(value and b"secret" in value for value in values)
+    async with on_file(path, asking) as engine:
+        with pytest.raises(DecodingError):
+            await (await engine.get("one")).result()
+
+
+class Broken(Rot13):
+    """Raises what a codec should not."""
+
+    def encode(self, value: object, annotation: Any) -> bytes:
+        if value == "large":
+            raise ZeroDivisionError("in the codec")
+        return super().encode(value, annotation)
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        value = super().decode(data, annotation)
+        if value == "nan":
+            raise ZeroDivisionError("in the codec")
+        return value
+
+
+@pytest.mark.parametrize("what", ["large", "nan"])
+async def test_a_codec_that_breaks_does_not_take_the_engine_down(autojump_clock: Clock, what: str) -> None:
+    @workflow(name="flow")
+    async def flow(what: str) -> Any:
+        return await echo(what.strip())
+
+    @step(name="echo")
+    async def echo(what: str) -> str:
+        return what
+
+    async with in_memory(codec=Broken()) as engine:
+        handle = await engine.submit(flow, what + " ")
+        with pytest.raises(Exception, match="in the codec"):
+            await handle.result()
+        assert await engine.run(flow, "fine") == "fine"
