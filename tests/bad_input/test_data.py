@@ -128,6 +128,17 @@ async def test_a_result_of_another_type_than_the_annotation(autojump_clock: Cloc
         assert await handle.status() is Status.FAILED, "it is told when it is recorded, not to each who asks"
 
 
+async def test_an_argument_of_another_type_than_the_annotation(autojump_clock: Clock) -> None:
+    @workflow(name="typed")
+    async def typed(point: Point) -> int:
+        return point.x
+
+    async with in_memory() as engine:
+        with pytest.raises(EncodingError, match="Point"):
+            await engine.submit(typed, "no point", id="one")  # type: ignore[arg-type]  # that is the point
+        assert await engine.run(typed, Point(1, 2), id="one") == 1
+
+
 # -- steps' values -------------------------------------------------------------------------------
 
 
@@ -222,8 +233,9 @@ async def test_a_recorded_value_that_no_longer_fits(autojump_clock: Clock, tmp_p
     async def give_slowly() -> None:
         await trio.sleep(10)
 
-    async with on_file(path, code(int), clock=clock) as engine:
-        await engine.submit(code(int), id="one")
+    original = code(int)
+    async with on_file(path, original, clock=clock) as engine:
+        await engine.submit(original, id="one")
         await trio.sleep(1)
     async with on_file(path, code(list[int]), clock=clock) as engine:
         with pytest.raises(WorkflowStuck, match="does not fit"):

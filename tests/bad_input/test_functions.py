@@ -133,6 +133,7 @@ def version(fn: Callable[..., Any]) -> Workflow[..., Any]:
 
 async def test_parameters_that_no_longer_fit(autojump_clock: Clock, tmp_path: Path) -> None:
     async def old(number: int, text: str) -> str:
+        await quick()
         return f"{number} {text}"
 
     async def renamed(number: int, words: str) -> str:
@@ -147,6 +148,7 @@ async def test_parameters_that_no_longer_fit(autojump_clock: Clock, tmp_path: Pa
     path = tmp_path / "log.db"
     async with on_file(path, version(old)) as engine:
         await engine.submit(version(old), 1, "a", id="one")
+        assert await (await engine.get("one")).status() is Status.RUNNING
     for wrong in (renamed, retyped):
         async with on_file(path, version(wrong)) as engine:
             await engine.resume("one")
@@ -161,5 +163,5 @@ async def test_parameters_that_no_longer_fit(autojump_clock: Clock, tmp_path: Pa
 async def test_an_address_that_is_none() -> None:
     for wrong in ("", "postgres", "sqlite:", "sqlite:log.db", "file:///x", "sqlite://host/x", "sqlite:///x?mode=ro"):
         with pytest.raises(UsageError, match="address"):
-            async with open_engine(wrong):
+            async with open_engine(wrong, []):
                 pytest.fail("it must not open")

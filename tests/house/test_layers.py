@@ -39,6 +39,8 @@ KNOTS = frozenset({
     ("nurselog._flow.strand", "nurselog._flow.scope"),
     ("nurselog._flow.strand", "nurselog._flow.sequencer"),
     ("nurselog._flow.times", "nurselog._flow.sequencer"),
+    ("nurselog._flow.trouble", "nurselog._flow.sequencer"),
+    ("nurselog._flow.trouble", "nurselog._flow.strand"),
 })
 
 

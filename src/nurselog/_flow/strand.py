@@ -24,6 +24,7 @@ import logging
 import sys
 import types
 from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import outcome
@@ -242,14 +243,16 @@ class Strand:
 
 
 def close(coroutine: Coroutine[Any, Any, Any]) -> bool:
-    """Close a coroutine; False if it refuses."""
-    inside = [one for one, _ in chain(coroutine)]
-    try:
+    """Close a coroutine; False if anything inside it refuses.
+
+    What counts is what is left: whoever awaits the one that refuses gets a RuntimeError, and may swallow it.
+    """
+    inside = list(chain(coroutine))
+    with suppress(Exception):
         coroutine.close()
-    except RuntimeError:
-        _abandoned.extend(inside)
-        return False
-    return True
+    left = [one for one, kind in inside if getattr(one, f"{kind}_frame") is not None]
+    _abandoned.extend(left)
+    return not left
 
 
 def abort(trap: Any) -> Abort:
