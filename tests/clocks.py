@@ -19,8 +19,8 @@ class VirtualClock:
 
     async def sleep_until(self, due: int) -> None:
         await trio.lowlevel.checkpoint()
-        while (left := due - self.utc()) > 0:
-            await trio.sleep(min(left / 1e6, 10.0))  # it may be set meanwhile
+        while (left := due - self.utc()) > 0:  # noqa: ASYNC110 - it may be set meanwhile
+            await trio.sleep(min(left / 1e6, 10.0))
 
     def jump(self, seconds: float) -> None:
         self._begin += round(seconds * 1e6)

@@ -88,7 +88,12 @@ def large() -> str:
 
 @pytest.mark.parametrize(
     ("argument", "error"),
-    [(Opaque(), EncodingError), (float("inf"), EncodingError), ({1: {2: [Opaque()]}}, EncodingError), (large(), PayloadTooLargeError)],
+    [
+        (Opaque(), EncodingError),
+        (float("inf"), EncodingError),
+        ({1: {2: [Opaque()]}}, EncodingError),
+        (large(), PayloadTooLargeError),
+    ],
     ids=["opaque", "infinity", "deep inside", "large"],
 )
 async def test_an_argument_is_refused_before_anything_is_written(
@@ -134,7 +139,7 @@ async def test_an_argument_of_another_type_than_the_annotation(autojump_clock: C
         return point.x
 
     async with in_memory() as engine:
-        with pytest.raises(EncodingError, match="Point"):
+        with pytest.raises(EncodingError, match=r"(?i)point"):
             await engine.submit(typed, "no point", id="one")  # type: ignore[arg-type]  # that is the point
         assert await engine.run(typed, Point(1, 2), id="one") == 1
 

@@ -81,7 +81,10 @@ async def test_a_default_is_part_of_the_input(autojump_clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_another_input_or_another_workflow_is_a_conflict(autojump_clock: Clock, at_once: bool) -> None:
+async def test_another_input_or_another_workflow_is_a_conflict(
+    autojump_clock: Clock,
+    at_once: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     refused: list[str] = []
 
     async with in_memory() as engine:
@@ -90,8 +93,7 @@ async def test_another_input_or_another_workflow_is_a_conflict(autojump_clock: C
             try:
                 await engine.submit(*arguments, id="one")  # type: ignore[arg-type]  # several signatures
             except WorkflowConflict as exc:
-                refused.append(exc.existing)
-                assert "Use another id" in str(exc)
+                refused.append(f"{exc.existing}: {'Use another id' in str(exc)}")
 
         await engine.submit(adding, 1, id="one")
         async with trio.open_nursery() as nursery:
@@ -99,7 +101,7 @@ async def test_another_input_or_another_workflow_is_a_conflict(autojump_clock: C
                 nursery.start_soon(submit, *arguments)
                 if not at_once:
                     await trio.sleep(1)
-    assert sorted(refused) == ["workflow 'adding'", "workflow 'adding' with another input"]
+    assert sorted(refused) == ["workflow 'adding' with another input: True", "workflow 'adding': True"]
 
 
 async def test_a_run_without_id_is_a_new_one(autojump_clock: Clock) -> None:
@@ -150,7 +152,11 @@ async def test_many_wait_for_one(autojump_clock: Clock) -> None:
 async def test_a_handle_tells_about_its_workflow(autojump_clock: Clock) -> None:
     async with in_memory() as engine:
         handle: WorkflowHandle[float] = await engine.submit(sleeping, 5.0, id="one")
-        assert (handle.id, handle.name, repr(handle)) == ("one", "sleeping", "<nurselog.WorkflowHandle 'one' of sleeping>")
+        assert (handle.id, handle.name, repr(handle)) == (
+            "one",
+            "sleeping",
+            "<nurselog.WorkflowHandle 'one' of sleeping>",
+        )
         assert await handle.status() is Status.RUNNING
         await handle.result()
         assert await handle.status() is Status.COMPLETED
@@ -239,7 +245,13 @@ async def test_what_a_list_tells(autojump_clock: Clock) -> None:
         await trio.sleep(10)
         [info] = await engine.list()
     begin = datetime.fromtimestamp(EPOCH / 1e6, UTC)
-    assert (info.id, info.name, info.version, info.status, info.problem) == ("one", "versioned", "v2", Status.WAITING, None)
+    assert (info.id, info.name, info.version, info.status, info.problem) == (
+        "one",
+        "versioned",
+        "v2",
+        Status.WAITING,
+        None,
+    )
     assert info.created == begin + timedelta(seconds=10)
     assert info.due == begin + timedelta(seconds=110)
     assert info.created < info.updated < info.due
@@ -277,11 +289,10 @@ async def test_who_waits_while_the_engine_closes_is_told(autojump_clock: Clock) 
         except EngineClosed as exc:
             told.append(str(exc))
 
-    async with trio.open_nursery() as nursery:
-        async with in_memory(max_running=1, evict_after=1) as engine:
-            for seconds in (100.0, 200.0, 300.0):
-                nursery.start_soon(wait, await engine.submit(sleeping, seconds))
-            await trio.sleep(5)
+    async with trio.open_nursery() as nursery, in_memory(max_running=1, evict_after=1) as engine:
+        for seconds in (100.0, 200.0, 300.0):
+            nursery.start_soon(wait, await engine.submit(sleeping, seconds))
+        await trio.sleep(5)
     assert len(told) == 3
 
 

@@ -124,7 +124,8 @@ async def test_what_is_recorded_does_not_run_again(autojump_clock: Clock, tmp_pa
     async with on_file(path, napping, clock=clock) as engine:
         assert await finish(engine) == [1, 5, 3]
         log = [entry.event for entry in await (await engine.get("one")).log()]
-    assert bodies == ["nap 1", "nap 3", "nap 5", "crash", "nap 5"] or bodies == ["nap 1", "nap 5", "nap 3", "crash", "nap 5"]
+    assert sorted(bodies[:3]) == ["nap 1", "nap 3", "nap 5"]
+    assert bodies[3:] == ["crash", "nap 5"]
     assert sorted(event.path for event in log if isinstance(event, StepEnded)) == ["1", "3", "4"]
 
 

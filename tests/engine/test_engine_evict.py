@@ -66,7 +66,9 @@ async def patient() -> list[str]:
 
 @pytest.mark.parametrize("memory", [True, False])
 async def test_what_only_sleeps_leaves_memory_and_wakes_when_due(
-    autojump_clock: Clock, tmp_path: Path, memory: bool
+    autojump_clock: Clock,
+    tmp_path: Path,
+    memory: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     clock = VirtualClock()
     make = in_memory(clock, evict_after=5) if memory else on_file(tmp_path / "log.db", clock=clock, evict_after=5)
@@ -218,7 +220,9 @@ async def slow_engine(path: Path, seconds: float) -> AsyncIterator[tuple[Hooked,
         yield store, engine
 
 
-async def test_none_is_forgotten_when_commits_are_slow_and_room_is_scarce(autojump_clock: Clock, tmp_path: Path) -> None:
+async def test_none_is_forgotten_when_commits_are_slow_and_room_is_scarce(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
     """Room appears while the creation of the next one is being committed."""
     done: list[float] = []
     async with slow_engine(tmp_path / "log.db", 1.0) as (_, engine):

@@ -202,7 +202,11 @@ async def test_a_stalled_engine_loses_its_workflow_and_suspends_it(autojump_cloc
 
 
 @pytest.mark.parametrize("renewing", [True, False])
-async def test_the_end_itself_is_refused(autojump_clock: Clock, tmp_path: Path, renewing: bool) -> None:
+async def test_the_end_itself_is_refused(
+    autojump_clock: Clock,
+    tmp_path: Path,
+    renewing: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     """The last row is on its way when the lease runs out; somebody else ends the workflow first."""
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,8 @@ async def careful() -> str:
 
 @workflow
 async def stubborn() -> str:
-    try:
+    with suppress(trio.Cancelled):
         await nap(100)
-    except trio.Cancelled:
-        pass
     return "went on"
 
 

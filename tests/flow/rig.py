@@ -21,7 +21,7 @@ async def play(fn: Callable[[], Awaitable[T]], **options: Any) -> T:
         return await play_on(engine, fn)
 
 
-async def play_on(engine: Engine, fn: Callable[[], Awaitable[T]], id: str = "played") -> T:  # noqa: A002 - Trio calls it so
+async def play_on(engine: Engine, fn: Callable[[], Awaitable[T]], id: str = "played") -> T:
     flow = workflow(name="flow")(fn)
     first = await _outcome(engine, engine.submit(flow, id=id))
     log = await (await engine.get(id)).log()
@@ -39,6 +39,6 @@ async def _outcome(engine: Engine, handle: Awaitable[Any]) -> Any:
         return exc
 
 
-async def events(engine: Engine, id: str = "played") -> list[Event]:  # noqa: A002 - Trio calls it so
+async def events(engine: Engine, id: str = "played") -> list[Event]:
     """Return the events of a log."""
     return [entry.event for entry in await (await engine.get(id)).log()]

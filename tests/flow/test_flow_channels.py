@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -279,7 +280,7 @@ async def test_ends_need_a_workflow(autojump_clock: Clock) -> None:
         ends.extend(nurselog.open_memory_channel[int](1))
 
     await play(flow)
-    for call in (lambda: ends[0].send(1), lambda: ends[1].receive()):
+    for call in (partial(ends[0].send, 1), ends[1].receive):
         with pytest.raises(OutsideWorkflowError):
             await call()
     with pytest.raises(OutsideWorkflowError):

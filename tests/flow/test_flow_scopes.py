@@ -258,10 +258,10 @@ async def test_a_scope_is_entered_once(autojump_clock: Clock) -> None:
     async def flow() -> float:
         scope = move_on_after(1)
         with scope:
-            with pytest.raises(RuntimeError, match="once|single"), scope:
+            with pytest.raises(RuntimeError, match=r"once|single"), scope:
                 pass
             await nap(0)
-        with pytest.raises(RuntimeError, match="once|single"), scope:
+        with pytest.raises(RuntimeError, match=r"once|single"), scope:
             pass
         return await nap(5)
 

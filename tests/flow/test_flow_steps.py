@@ -7,6 +7,7 @@ import inspect
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -141,12 +142,10 @@ async def test_an_error_is_the_very_type(autojump_clock: trio.testing.MockClock)
 
 async def test_an_error_that_cannot_be_rebuilt_is_step_failed_live_too(autojump_clock: trio.testing.MockClock) -> None:
     async def flow() -> list[str]:
-        try:
+        with pytest.raises(StepFailed) as caught:
             await fail_locally()
-        except StepFailed as exc:
-            assert "only here" in exc.traceback
-            return [exc.type_name.rpartition(".")[2], exc.message]
-        return []
+        assert "only here" in caught.value.traceback
+        return [caught.value.type_name.rpartition(".")[2], caught.value.message]
 
     assert await play(flow) == ["LocalError", "only here"]
 
@@ -191,7 +190,7 @@ async def test_a_step_is_tried_again_after_growing_delays(autojump_clock: trio.t
         assert await play_on(engine, flow) == 4
         retried = [event for event in await events(engine) if isinstance(event, StepRetried)]
     assert [event.attempt for event in retried] == [1, 2, 3]
-    assert [b - a for a, b in zip(times, times[1:], strict=False)] == pytest.approx([1, 2, 4])
+    assert [b - a for a, b in pairwise(times)] == pytest.approx([1, 2, 4])
 
 
 @pytest.mark.parametrize("when", [OSError, (KeyError, OSError), lambda exc: isinstance(exc, OSError)])
@@ -354,7 +353,7 @@ async def test_durable_operations_are_refused_inside_a_step(autojump_clock: trio
     @step(name="misplaced")
     async def misplaced() -> list[str]:
         found = []
-        for operation in (lambda: sleep(1), lambda: open_nursery().__aenter__(), lambda: select()):
+        for operation in (lambda: sleep(1), lambda: open_nursery().__aenter__(), select):
             with pytest.raises(MisplacedCallError) as caught:
                 await operation()
             found.append(str(caught.value).split()[0])

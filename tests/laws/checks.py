@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from nurselog._log.identity import step_key
@@ -33,6 +34,7 @@ from nurselog.lowlevel import (
 )
 from tests.laws.harness import ID, GotStuck, Recording, Returned, Unfinished, end_of, resume, tally
 
+
 def text(rows: Iterable[Row]) -> str:
     """Return a log for people who look for what broke a law."""
     return "\n".join(f"  {row.seq:3} after {row.after:3}  {decode_event(row.event)} {row.value!r:.60}" for row in rows)
@@ -53,10 +55,12 @@ def check_log(recording: Recording) -> None:
     rows, events = recording.rows, recording.events
     tally["events"] += len(recording.added)
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1)), f"seqs are not dense:\n{text(rows)}"
-    assert all(a.at <= b.at for a, b in zip(rows, rows[1:], strict=False)), f"time goes back:\n{text(rows)}"
+    assert all(a.at <= b.at for a, b in pairwise(rows)), f"time goes back:\n{text(rows)}"
     delivered = 0
     for row, event in zip(rows, events, strict=True):
-        assert isinstance(event, (Claimed, Resumed)) or row.after <= delivered, f"from the future: {row.seq}\n{text(rows)}"
+        assert isinstance(event, (Claimed, Resumed)) or row.after <= delivered, (
+            f"from the future: {row.seq}\n{text(rows)}"
+        )
         delivered += is_delivered(event)
     for kind in (StepEnded, Selected):
         paths = [event.path for event in events if isinstance(event, kind)]
@@ -75,7 +79,8 @@ def _check_steps(rows: Sequence[Row], events: Sequence[Event]) -> None:
             case StepBegan(path=path):
                 assert path not in ended, f"{path} begins after its end:\n{text(rows)}"
             case StepRetried(path=path, attempt=attempt):
-                assert path not in ended and attempt == failed.get(path, 0) + 1, f"{path}: attempts:\n{text(rows)}"
+                assert path not in ended, f"{path} is tried again after its end:\n{text(rows)}"
+                assert attempt == failed.get(path, 0) + 1, f"{path}: not attempt {attempt}:\n{text(rows)}"
                 failed[path] = attempt
             case StepEnded(path=path, attempts=attempts, result=result):
                 count = failed.get(path, 0)  # it may end while it waits for the next attempt
@@ -122,7 +127,9 @@ def check_resumed(before: Recording, after: Recording) -> None:
         # What a life saw that was closed half way is cut off at any place.
         length = min(len(one), len(other))
         one, other = one[:length], other[:length]
-    assert one == other, f"cut at {cut}: the code sees something else, {first_difference(one, other)}\n{text(after.rows)}"
+    assert one == other, (
+        f"cut at {cut}: the code sees something else, {first_difference(one, other)}\n{text(after.rows)}"
+    )
 
 
 def _until(recording: Recording, delivered: int) -> list[tuple[int, Any]]:
@@ -148,9 +155,13 @@ def check_replay(recording: Recording, **plan: Any) -> None:
     again = resume(recording.workflow, recording.rows[:-1], **plan)
     assert again.rows[:-2] == recording.rows[:-1], "the replay rewrote the log"
     added = [type(event) for event in again.added]
-    assert added == [Claimed, Ended], f"the replay added {again.added} and came to {again.outcome}\n{text(recording.rows)}"
+    assert added == [Claimed, Ended], (
+        f"the replay added {again.added} and came to {again.outcome}\n{text(recording.rows)}"
+    )
     assert again.bodies == (), f"the replay ran bodies: {again.bodies}"
-    assert again.trace == recording.trace, f"the replay saw something else, {first_difference(recording.trace, again.trace)}"
+    assert again.trace == recording.trace, (
+        f"the replay saw something else, {first_difference(recording.trace, again.trace)}"
+    )
     assert again.outcome == recording.outcome, f"the replay ended with {again.outcome}, not {recording.outcome}"
     assert _ends(again) == _ends(recording)
 

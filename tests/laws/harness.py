@@ -46,12 +46,11 @@ from nurselog._engine.handle import value_of
 from nurselog._flow.current import current_strand
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
-from nurselog.abc import Append, Batch, Creation, Lease, Receipt, Standing
+from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
+from tests.clocks import EPOCH, VirtualClock
 
 ID = "law"
-EPOCH = 1_700_000_000_000_000
-"""When the first life begins, UTC microseconds."""
 FOR_EVER = 400 * 86400.0
 """Virtual seconds after which a life that has not ended is taken to hang."""
 
@@ -182,22 +181,11 @@ def _is_move(event: Event) -> bool:
 # -- the world around a workflow -----------------------------------------------------------------
 
 
-class VirtualClock:
-    """UTC that goes with Trio's virtual time."""
-
-    def __init__(self, begin: int) -> None:
-        self._begin = begin
-        self._zero: float | None = None
-
-    def utc(self) -> int:
-        if self._zero is None:
-            self._zero = trio.current_time()
-        return self._begin + round((trio.current_time() - self._zero) * 1e6)
+class PatientClock(VirtualClock):
+    """A virtual clock that nobody sets: it sleeps for months in one go."""
 
     async def sleep_until(self, due: int) -> None:
-        await trio.lowlevel.checkpoint()
-        while (left := due - self.utc()) > 0:
-            await trio.sleep(left / 1e6)
+        await trio.sleep(max(0.0, (due - self.utc()) / 1e6))
 
 
 @dataclass(frozen=True)
@@ -227,7 +215,7 @@ class Plan:
 class BenchStore:
     """A store in memory that begins with a log, and keeps it when it is closed."""
 
-    def __init__(self, clock: VirtualClock, plan: Plan, prefix: Sequence[Row]) -> None:
+    def __init__(self, clock: Clock, plan: Plan, prefix: Sequence[Row]) -> None:
         self._inner = open_store("sqlite://", clock=clock)
         self._plan, self._prefix = plan, prefix
         self._moves = 0
@@ -298,12 +286,13 @@ def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], **plan: Any) -> 
 
 def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row, ...], plan: Plan) -> Recording:
     world = World(random.Random(plan.seed))
-    begin = prefix[-1].at + round(plan.downtime * 1e6) if prefix else EPOCH
+    elapsed = (prefix[-1].at - EPOCH) / 1e6 + plan.downtime if prefix else 0.0
     store_box: list[BenchStore] = []
     tally["lives"] += 1
 
     async def main() -> Outcome:
-        clock = VirtualClock(begin)
+        clock = PatientClock()
+        clock.jump(elapsed)
         store_box.append(BenchStore(clock, plan, prefix))
         with trio.fail_after(FOR_EVER):
             return await _live(workflow, args, plan, store_box[0], clock)
@@ -335,7 +324,7 @@ def end_of(rows: Sequence[Row], workflow: Workflow[..., Any]) -> Outcome | None:
 
 
 async def _live(
-    workflow: Workflow[..., Any], args: tuple[Any, ...], plan: Plan, store: BenchStore, clock: VirtualClock
+    workflow: Workflow[..., Any], args: tuple[Any, ...], plan: Plan, store: BenchStore, clock: Clock
 ) -> Outcome:
     outcome: Outcome = Unfinished()
     try:
@@ -421,7 +410,7 @@ class _Crowd:
             await self._over.wait()
             await trio.lowlevel.checkpoint()
 
-    async def __aexit__(self, *exc_info: Any) -> bool | None:
+    async def __aexit__(self, *exc_info: object) -> bool | None:
         self._over.set()
         return await self._manager.__aexit__(*exc_info)
 

@@ -26,7 +26,7 @@ async def greet(name: str) -> str:
 async def greet_all() -> list[str]:
     names = {"ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "oak"}
     async with open_nursery() as nursery:
-        return await gather(*[nursery.go(greet, name) for name in names])  # noqa: C419 - the point is the set
+        return await gather(*[nursery.go(greet, name) for name in names])
 
 
 def main() -> None:

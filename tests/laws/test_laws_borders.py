@@ -98,7 +98,7 @@ DEADLOCKS = {
 
 @pytest.mark.parametrize("code", DEADLOCKS)
 def test_deadlock(code: Callable[[], Awaitable[None]]) -> None:
-    """Reported at once, with who waits where; and again in each later life, until the code is mended or it is cancelled."""
+    """Reported at once, with who waits where; and again in each later life, until somebody cancels the workflow."""
     workflow = nurselog.workflow(name=f"borders.{code.__name__}")(code)
     recording = run_live(workflow)
     for stuck in (recording, resume(workflow, recording.rows, stuck=True)):
@@ -151,7 +151,13 @@ async def plain_task_in_a_step() -> None:
         nursery.start_soon(durable_sleep)
 
 
-MISPLACED: list[Callable[[], Any]] = [now, rng, lambda: open_memory_channel(1), lambda: after(1), lambda: move_on_after(1)]
+MISPLACED: list[Callable[[], Any]] = [
+    now,
+    rng,
+    lambda: open_memory_channel(1),
+    lambda: after(1),
+    lambda: move_on_after(1),
+]
 
 
 @step
@@ -285,11 +291,19 @@ async def provoke(workflow: nurselog.Workflow[..., Any], host: Callable[[], Any]
         return caught.value.problem
 
 
+def set_the_event() -> None:
+    outside.event.set()
+
+
+def cancel_the_scope() -> None:
+    outside.scope.cancel()
+
+
 HOSTS: dict[Callable[[], Any], Callable[[], Any]] = {
     spawns_outside: lambda: None,
-    waits_for_an_event_of_the_host: lambda: outside.event.set(),
-    cancelled_by_the_host: lambda: outside.scope.cancel(),
-    step_cancelled_by_the_host: lambda: outside.scope.cancel(),
+    waits_for_an_event_of_the_host: set_the_event,
+    cancelled_by_the_host: cancel_the_scope,
+    step_cancelled_by_the_host: cancel_the_scope,
     receives_from_the_host: lambda: outside.send.send_nowait(1),
     nursery_for_the_host: lambda: outside.inner.start_soon(trio.sleep, 0),
 }
@@ -340,4 +354,3 @@ async def test_two_workflows_must_not_wake_each_other(autojump_clock: trio.testi
             await one.result()
         assert marked(first_workflow) in str(caught.value)
         assert await two.result() == 20
-

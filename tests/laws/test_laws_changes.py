@@ -169,7 +169,9 @@ async def steps_in_place_of_branches() -> list[Any]:
 
 enter("one_branch_less", two_branches, one_branch_less, "", "step '", "")
 enter("branches_swapped", two_branches, branches_swapped, "", "step 'fetch' at path", "other arguments")
-enter("steps_in_place_of_branches", two_branches, steps_in_place_of_branches, "", "step 'fetch' at path", "no such call")
+enter(
+    "steps_in_place_of_branches", two_branches, steps_in_place_of_branches, "", "step 'fetch' at path", "no such call"
+)
 
 
 # -- notes ---------------------------------------------------------------------------------------

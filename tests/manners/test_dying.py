@@ -119,7 +119,7 @@ async def with_a_swallower() -> str:
 async def with_another_error() -> str:
     try:
         await nap(100)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as careless code does
         raise LookupError("instead") from None
     return "done"
 
@@ -281,7 +281,9 @@ armed: list[BaseException] = []
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Fatal])
 @pytest.mark.parametrize(
-    "place", [in_workflow_code, in_a_plain_nursery, in_a_branch, in_a_step, in_a_group_in_a_step], ids=lambda f: getattr(f, "__name__", "")
+    "place",
+    [in_workflow_code, in_a_plain_nursery, in_a_branch, in_a_step, in_a_group_in_a_step],
+    ids=lambda f: getattr(f, "__name__", ""),
 )
 @pytest.mark.parametrize("waits", [True, False], ids=["waiting", "elsewhere"])
 async def test_what_no_workflow_may_handle_ends_the_engine_and_is_not_history(
@@ -289,7 +291,7 @@ async def test_what_no_workflow_may_handle_ends_the_engine_and_is_not_history(
     tmp_path: Path,
     place: Callable[[], Awaitable[object]],
     kind: type[BaseException],
-    waits: bool,
+    waits: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     path, clock, flow = tmp_path / "log.db", VirtualClock(), fatal_flow(place)
     error = kind("as it is")
@@ -298,7 +300,9 @@ async def test_what_no_workflow_may_handle_ends_the_engine_and_is_not_history(
     try:
         async with on_file(path, flow, clock=clock) as engine:
             handle = await engine.submit(flow, id="one")
-            await (handle.result() if waits else trio.sleep_forever())
+            if waits:
+                await handle.result()
+            await trio.sleep_forever()
     except BaseException as exc:  # noqa: BLE001 - it is looked at
         caught = exc
     assert caught is error
@@ -372,7 +376,7 @@ async def test_sigterm_as_a_host_handles_it(tmp_path: Path) -> None:
         await nursery.start(until_sigterm, nursery.cancel_scope)
         async with open_engine(f"sqlite:///{path}", [with_nursery]) as engine:
             handle = await engine.submit(with_nursery, id="one")
-            while len(await handle.log()) < 3:
+            while len(await handle.log()) < 3:  # noqa: ASYNC110 - it is in the store
                 await trio.sleep(0.01)
             before = rows(path)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -150,7 +150,7 @@ async def test_next_to_another_instrument() -> None:
     trio.lowlevel.add_instrument(counting)
     async with in_memory() as engine:
         assert await engine.run(busy) == EXPECTED
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     trio.lowlevel.remove_instrument(counting)
     assert counting.seen["spawned"] == counting.seen["exited"] > 10
     assert abs(counting.seen["scheduled"] - counting.seen["before"]) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,14 +81,14 @@ async def swallows_a_few_times() -> None:
 async def turns_it_into_an_error() -> None:
     try:
         await sleep(1000)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as careless code does
         raise ValueError("instead") from None
 
 
 async def turns_it_into_an_exit() -> None:
     try:
         await sleep(1000)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as careless code does
         raise SystemExit(5) from None
 
 
@@ -222,7 +223,7 @@ async def test_code_that_swallows_everything_is_left_behind_and_reported(
 
 @step
 async def loops_in_a_body() -> None:
-    await for_ever(lambda: trio.sleep(1000))
+    await for_ever(partial(trio.sleep, 1000))
 
 
 @step

@@ -27,6 +27,7 @@ from .._log.lifecycle import Status
 from .._stores import open_store
 from ..abc import Clock, Codec, Creation, Filter, Lease, Store
 from ..abc import Workflow as WorkflowRow
+from .checked import CheckedCodec
 from .clock import SystemClock
 from .handle import WorkflowHandle, end_of, refuse_unfinished
 from .info import WorkflowInfo
@@ -461,7 +462,7 @@ async def open_engine(
         lease=lease,
         grace=grace,
     )
-    engine = Engine(opened, table, clock, codec or JsonCodec(), options)
+    engine = Engine(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import trio
 from anyio.abc import TaskGroup, TaskStatus
 from tricycle import MultiCancelScope, RWLock, open_service_nursery

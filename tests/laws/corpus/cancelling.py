@@ -126,18 +126,17 @@ async def handles_after_their_nursery() -> list[Any]:
 async def handles_of_a_cancelled_nursery_awaited_by_others() -> list[Any]:
     """A branch of another nursery waits for handles whose nursery is cancelled under them."""
     got: list[Any] = []
-    async with open_nursery() as outer:
-        async with open_nursery() as inner:
-            first, second = inner.go(slow, 1), inner.go(branch_of_two, 2)
+    async with open_nursery() as outer, open_nursery() as inner:
+        first, second = inner.go(slow, 1), inner.go(branch_of_two, 2)
 
-            async def wait(handle: Handle[int]) -> None:
-                got.append(repr(await handle.receive()))
-                note(got[-1])
+        async def wait(handle: Handle[int]) -> None:
+            got.append(repr(await handle.receive()))
+            note(got[-1])
 
-            outer.go(wait, first)
-            outer.go(wait, second)
-            await fetch(3)
-            inner.cancel_scope.cancel("inner")
+        outer.go(wait, first)
+        outer.go(wait, second)
+        await fetch(3)
+        inner.cancel_scope.cancel("inner")
     return got
 
 

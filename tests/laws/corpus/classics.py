@@ -35,7 +35,7 @@ async def one_after_another() -> list[int]:
     return values
 
 
-@case(cuts=6)
+@case(cuts=3)
 async def a_thousand_at_once() -> int:
     """1,000 steps in one nursery."""
     async with open_nursery() as nursery:
@@ -44,7 +44,7 @@ async def a_thousand_at_once() -> int:
     return sum(values)
 
 
-@case(cuts=6)
+@case(cuts=3)
 async def a_thousand_branches() -> int:
     """1,000 branches that share a list."""
     order: list[int] = []

@@ -11,6 +11,7 @@ from nurselog import (
     Failed,
     Retry,
     StepFailed,
+    StepInterrupted,
     StepTimedOut,
     as_completed,
     map_concurrently,
@@ -23,7 +24,7 @@ from tests.laws.corpus.registry import at_once, case, fail, fetch, flaky, linger
 from tests.laws.harness import chance, note, shape
 
 
-class Declined(Exception):  # noqa: N818 - an application's own error
+class Declined(Exception):
     """Can be rebuilt."""
 
     def __init__(self, card: str, amount: int) -> None:
@@ -50,7 +51,7 @@ async def raise_group(i: int) -> None:
 
 @step
 async def raise_unknown() -> None:
-    class Local(Exception):  # noqa: N818 - no other process could find it
+    class Local(Exception):
         pass
 
     raise Local("nobody knows me")
@@ -278,8 +279,6 @@ async def launch(i: int) -> str:
 @case()
 async def at_most_once() -> list[Any]:
     """A step that has begun and has no outcome raises StepInterrupted after a crash, and does not run again."""
-    from nurselog import StepInterrupted  # noqa: PLC0415 - named where it matters
-
     seen: list[Any] = []
     async with open_nursery() as nursery:
         for handle in [nursery.go(launch, i) for i in range(3)]:

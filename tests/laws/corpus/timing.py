@@ -24,7 +24,7 @@ from nurselog import (
     uuid4,
     workflow_id,
 )
-from tests.laws.corpus.registry import at_once, case, fetch, slow
+from tests.laws.corpus.registry import at_once, case, fetch, refund, slow
 from tests.laws.harness import note
 
 
@@ -121,9 +121,7 @@ async def deadline_in_a_dead_heat() -> list[Any]:
     """A step that ends at the very moment at which its deadline is due."""
     got: list[Any] = []
     for i in range(4):
-        with move_on_after(0.0002) as scope:
-            from tests.laws.corpus.registry import refund  # noqa: PLC0415 - 0.0002 seconds, exactly
-
+        with move_on_after(0.0002) as scope:  # as long as the step takes, exactly
             got.append(await refund(i))
         got.append(scope.cancelled_caught)
         note(got)

@@ -154,7 +154,7 @@ async def shield_of_a_nursery_after_its_cancel() -> list[Any]:
     return got
 
 
-@case(cuts=3)
+@case(cuts=2)
 async def garbage_in_a_live_strand() -> list[Any]:
     """Coroutines, generators and tasks in cycles, collected while a strand runs."""
     got: list[Any] = []

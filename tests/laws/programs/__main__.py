@@ -14,11 +14,14 @@ from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.internal.conjecture import engine
 
 from ..harness import tally
-from .examine import Hang, examine, met
+from .examine import CUTS, Hang, examine, met
 from .scenario import Scenario
 from .strategies import scenarios
+
+engine.MAX_SHRINKING_SECONDS = 100  # instead of 300: most failures that take longer are flaky
 
 _ROUND = 100
 """Programs between two looks at whether enough have been run."""
@@ -35,8 +38,8 @@ def signature(exc: BaseException) -> str:
 class Hunt:
     """Programs that failed, each way of failing once."""
 
-    def __init__(self, folder: Path, without: list[str]) -> None:
-        self.folder, self.without = folder, without
+    def __init__(self, folder: Path, without: list[str], cuts: int) -> None:
+        self.folder, self.without, self.cuts = folder, without, cuts
         self.known: Counter[str] = Counter()
         self.target: str | None = None
         self.smallest: tuple[Scenario, BaseException] | None = None
@@ -46,7 +49,7 @@ class Hunt:
         if any(f'"{word}"' in scenario.arguments[0] for word in self.without):
             return
         try:
-            examine(scenario)
+            examine(scenario, cuts=self.cuts if self.target is None else 3)
         except (Exception, Hang) as exc:
             kind = signature(exc)
             if kind in self.known:
@@ -89,9 +92,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="how many programs")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--failures", type=Path, default=Path("failures"), help="where shrunk failures are put")
+    parser.add_argument("--cuts", type=int, default=CUTS, help="how many places each log is cut at, at most")
     parser.add_argument("--without", nargs="*", default=[], help="words of programs that are left out")
     arguments = parser.parse_args()
-    hunt, began, number = Hunt(arguments.failures, arguments.without), time.monotonic(), arguments.seed * 1_000_000
+    hunt, began, number = Hunt(arguments.failures, arguments.without, arguments.cuts), time.monotonic(), arguments.seed * 1_000_000
     while tally["programs"] < arguments.count:
         hunt.round(number, min(_ROUND, arguments.count - tally["programs"]))
         number += 1

@@ -1,0 +1,43 @@
+"""The codec as the engine uses it: whatever a codec of the user's does, its errors are of two kinds, and in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._errors import DecodingError, EncodingError, NurselogError
+from ..abc import Codec
+
+
+class CheckedCodec:
+    """A codec that reads back what it has written, before anybody relies on it."""
+
+    def __init__(self, inner: Codec) -> None:
+        self._inner = inner
+
+    def encode(self, value: object, annotation: Any) -> bytes:
+        """Return the bytes for `value`.
+
+        Raises:
+            EncodingError: if it has none, or they do not come back as `annotation` says.
+        """
+        data = self._inner.encode(value, annotation)
+        if annotation is not Any:
+            try:
+                self._inner.decode(data, annotation)
+            except Exception as exc:
+                name = getattr(annotation, "__name__", annotation)
+                raise EncodingError(f"a value does not fit its annotation {name}: {exc.__cause__ or exc}") from exc
+        return data
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        """Return the value whose bytes are `data`.
+
+        Raises:
+            DecodingError: if they do not fit `annotation`, or the codec cannot read them.
+        """
+        try:
+            return self._inner.decode(data, annotation)
+        except NurselogError:
+            raise
+        except Exception as exc:
+            raise DecodingError(f"the codec cannot read what is recorded: {exc!r}") from exc

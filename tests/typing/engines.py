@@ -1,0 +1,63 @@
+"""What the engine's names mean to a type checker."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, assert_type
+
+from nurselog import Engine, EngineStatistics, Status, WorkflowHandle, WorkflowInfo, open_engine, step, workflow
+from nurselog.abc import Clock, Codec, Store
+from nurselog.lowlevel import Event, JsonCodec, LogEntry, Row, decode_event, open_store
+
+
+@step
+async def fetch(n: int) -> int:
+    return n
+
+
+@workflow
+async def adding(a: int, b: int) -> float:
+    return a + b
+
+
+@workflow(name="with default")
+async def with_default(a: int, *, b: str = "x") -> str:
+    return b * a
+
+
+async def calls(engine: Engine) -> None:
+    assert_type(await engine.run(adding, 1, 2), float)
+    assert_type(await engine.run(adding, 1, 2, id="one"), float)
+    assert_type(await engine.submit(adding, 1, 2), WorkflowHandle[float])
+    assert_type(await engine.run(functools.partial(with_default, b="y"), 1), str)
+    assert_type(await engine.get("one"), WorkflowHandle[Any])
+    assert_type(await engine.fork("one", at=1), WorkflowHandle[Any])
+    assert_type(await engine.list(status=[Status.RUNNING], limit=5), Sequence[WorkflowInfo])
+    assert_type(engine.statistics(), EngineStatistics)
+
+    await engine.run(adding, 1)  # type: ignore[arg-type]  # missing  # pyright: ignore[reportArgumentType]  # the same
+    await engine.submit(adding, 1, "2")  # type: ignore[arg-type]  # no int  # pyright: ignore[reportArgumentType]  # the same
+    await engine.run(len, "")  # type: ignore[arg-type]  # sync  # pyright: ignore[reportArgumentType]  # the same
+    await engine.list(status="running")  # type: ignore[arg-type]  # no status  # pyright: ignore[reportArgumentType]  # the same
+
+
+async def handles(handle: WorkflowHandle[bool]) -> None:
+    assert_type(await handle.result(), bool)
+    assert_type(await handle.status(), Status)
+    [first, *_] = await handle.log()
+    assert_type(first, LogEntry)
+    assert_type(first.event, Event)
+    wider: WorkflowHandle[int] = handle
+    print(wider)
+
+
+async def opening(clock: Clock, codec: Codec, row: Row) -> None:
+    store: Store = open_store("sqlite://", clock=clock)
+    json: Codec = JsonCodec()
+    async with open_engine(store, [adding, with_default], clock=clock, codec=codec) as engine:
+        assert_type(engine, Engine)
+    async with open_engine("sqlite://", max_running=5, codec=json) as engine:
+        assert_type(engine, Engine)
+    open_engine("sqlite://", [fetch])  # type: ignore[list-item]  # a step  # pyright: ignore[reportArgumentType]  # the same
+    assert_type(decode_event(row.event), Event)
