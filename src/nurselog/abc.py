@@ -94,7 +94,7 @@ class Created(Record, frozen=True, kw_only=True):
 
     workflow: Workflow
     new: bool
-    """False if the id was taken: `workflow` is then the one that has it, and nothing was written."""
+    """False if the id was taken by another creation: `workflow` is then the one that has it, nothing was written."""
 
 
 class Standing(Record, frozen=True, kw_only=True):

@@ -14,11 +14,11 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import trio
@@ -49,6 +49,8 @@ from nurselog._flow.strand import Strand, place
 from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
 from tests.clocks import EPOCH, VirtualClock
+
+T = TypeVar("T")
 
 ID = "law"
 FOR_EVER = 400 * 86400.0
@@ -285,7 +287,6 @@ def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], **plan: Any) -> 
 
 
 def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row, ...], plan: Plan) -> Recording:
-    world = World(random.Random(plan.seed))
     elapsed = (prefix[-1].at - EPOCH) / 1e6 + plan.downtime if prefix else 0.0
     store_box: list[BenchStore] = []
     tally["lives"] += 1
@@ -297,19 +298,25 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
         with trio.fail_after(FOR_EVER):
             return await _live(workflow, args, plan, store_box[0], clock)
 
-    trio._core._run._r.seed(plan.seed)
-    token = _world.set(world)
-    try:
-        with _problems() as problems, _crowds() if plan.crowd else nullcontext():
-            outcome = trio.run(main, clock=MockClock(autojump_threshold=0.02 if plan.threads else 0))
-    finally:
-        _world.reset(token)
+    with _problems() as problems, _crowds() if plan.crowd else nullcontext():
+        outcome, world = in_virtual_time(main, plan.seed, threads=plan.threads)
     rows = store_box[0].rows
     if problems:
         outcome = GotStuck(problems[0])
     elif isinstance(outcome, Unfinished):
         outcome = end_of(rows, workflow) or outcome  # it may have ended at the very moment at which it was closed
     return Recording(workflow, rows, len(prefix), outcome, tuple(world.bodies), tuple(world.trace))
+
+
+def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int, *, threads: bool = False) -> tuple[T, World]:
+    """Run a program under Trio, shuffled by a seed; return its result, and what its workflows did meanwhile."""
+    trio._core._run._r.seed(seed)
+    world = World(random.Random(seed))
+    token = _world.set(world)
+    try:
+        return trio.run(main, clock=MockClock(autojump_threshold=0.02 if threads else 0)), world
+    finally:
+        _world.reset(token)
 
 
 def end_of(rows: Sequence[Row], workflow: Workflow[..., Any]) -> Outcome | None:

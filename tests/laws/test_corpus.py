@@ -5,18 +5,16 @@ What is meant by the laws stands in `checks`. Each test takes the corpus through
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+import random
 
 import pytest
 
+import nurselog
 from tests.laws.checks import check_log, check_replay, check_resumed, finished, sample
-from tests.laws.corpus.registry import Case, corpus
-from tests.laws.harness import Recording, Unfinished, resume, run_live, tally
+from tests.laws.corpus.registry import Case, whole_corpus
+from tests.laws.harness import GotStuck, Recording, Unfinished, resume, run_live, tally
 
-for _file in sorted((Path(__file__).parent / "corpus").glob("*.py")):
-    importlib.import_module(f"tests.laws.corpus.{_file.stem}")
-
+corpus = whole_corpus()
 tally["workflows"] = len(corpus)
 
 each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in corpus.items()])
@@ -154,3 +152,18 @@ def test_crowded(case: Case, seeds: range) -> None:
         replay(case, crowded)
         for cut in cuts(case, recording, 3):
             go_on(case, recording, cut, seed=cut, crowd=True)
+
+
+@each_case
+def test_the_code_of_another_workflow(case: Case, seeds: range) -> None:
+    """Code that has nothing to do with the log is stuck before it spoils it: with the right code it goes on."""
+    for seed in seeds:
+        recording = live(case, 100 + seed)
+        chance = random.Random(f"{case.name} {seed}")
+        for stranger in chance.sample([other for other in corpus.values() if not other.args], 2):
+            wrong = nurselog.workflow(name=case.workflow.name)(stranger.workflow.fn)
+            cut = chance.randint(1, len(recording.rows) - 1)
+            life = resume(wrong, recording.rows[:cut], seed=seed, threads=stranger.threads)
+            if isinstance(life.outcome, GotStuck):
+                tally["strangers"] += 1
+                replay(case, finished(resume(case.workflow, life.rows, stuck=True, threads=case.threads)))

@@ -13,7 +13,7 @@ from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
 from ..abc import Clock
 
-_SWEEP = 1024
+_SWEEP = 256
 """Timers in the heap before the first look for those that nobody waits for any more."""
 
 MOMENT = 1.0

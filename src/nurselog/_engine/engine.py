@@ -18,6 +18,7 @@ from typing import Any, TypeVar, TypeVarTuple, final
 import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
+from .._flow.names import check_text
 from .._flow.times import FAR, to_microseconds
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec, digest
@@ -25,11 +26,11 @@ from .._log.events import Ended, Forked, Row, Started, decode_event, encode_even
 from .._log.identity import check_id
 from .._log.lifecycle import Status
 from .._stores import open_store
-from ..abc import Clock, Codec, Creation, Filter, Lease, Store
+from ..abc import Clock, Codec, Created, Creation, Filter, Lease, Store
 from ..abc import Workflow as WorkflowRow
 from .checked import CheckedCodec
 from .clock import SystemClock
-from .handle import WorkflowHandle, end_of, refuse_unfinished
+from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
 from .journal import Journal
 from .messages import Kind, body_of
@@ -146,14 +147,16 @@ class Engine:
             at=rows[-1].at,
             rows=rows,
         )
-        try:
-            created = await self._journal.create(creation)
-            if created.new and here and not self._closing.is_set():
-                self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
-        finally:
+
+        def made(created: Created | None) -> None:
             self._ownership.arriving -= here
-        if not (here and created.new):  # a place was not to be had, or was kept for nothing
-            self._ownership.left_for_later()
+            start = here and created is not None and created.new
+            if start and created is not None and not self._runner.closed:
+                self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
+            if not start:  # a place was not to be had, or was kept for nothing
+                self._ownership.left_for_later()
+
+        created = await self._journal.create(creation, made)
         found = created.workflow
         if not created.new and (found.name, found.digest) != (target.name, digest_):
             same = found.name == target.name
@@ -248,15 +251,16 @@ class Engine:
             await self._tell(id, Kind.RESUME)
 
     async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
+        check_text("a reason", reason)
         row = await self._find(id)
         if row.status.final:
             raise WorkflowEnded(id, row.status.value)
         with self._open(), trio.CancelScope(shield=True):
             await self._store.post(row.key, kind.value, body_of(reason))
             await self._ownership.enter_messages()
-            if row.key not in self._runner.runs:
+            if row.key not in self._runner.runs and not self._runner.closed:
                 await self._ownership.claim(row.key)
-            await self._journal.flushed()
+        await self._journal.flushed()
 
     async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
         """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
@@ -330,7 +334,10 @@ class Engine:
                 if run.end is not None:
                     return run.end
             told = self._runner.waiters.event(row.id)
-            found = refuse_unfinished(row.id, await self._find(row.id))
+            found = await self._find(row.id)
+            if found.status.final or found.status is Status.STUCK:
+                self._runner.waiters.tell(row.id)
+            refuse_stuck(found)
             if found.status.final:
                 return end_of(found, await self._last(found))
             if row.key not in self._runner.runs:
@@ -401,6 +408,7 @@ class Engine:
                 self._opened.set()
                 await self._closing.wait()
                 intake.cancel_scope.cancel()
+            runner.closed = True
             await runner.suspend_all(Leaving.CLOSING, self._options.grace)
             runner.bench.stop()
             with trio.move_on_after(self._options.grace):

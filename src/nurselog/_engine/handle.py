@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import msgspec
 
-from .._errors import StoreCorrupt, WorkflowCancelled, WorkflowKilled, WorkflowNotFound, WorkflowStuck
+from .._errors import StoreCorrupt, WorkflowCancelled, WorkflowKilled, WorkflowStuck
 from .._log.events import Ended, Event, Result, Row, decode_event
 from .._log.failures import decode_error, rebuild_error
 from .._log.lifecycle import Status
@@ -112,15 +112,11 @@ def end_of(row: WorkflowRow, log: Sequence[Row]) -> tuple[Ended, bytes | None]:
     raise StoreCorrupt(f"workflow {row.id!r} is {row.status.value}, but its log has no end")
 
 
-def refuse_unfinished(id: str, row: WorkflowRow | None) -> WorkflowRow:
-    """Return the row of a workflow that exists and is not stuck.
+def refuse_stuck(row: WorkflowRow) -> None:
+    """Raise for a workflow that will not end by itself.
 
     Raises:
-        WorkflowNotFound: if there is none.
         WorkflowStuck: if it cannot go on.
     """
-    if row is None:
-        raise WorkflowNotFound(id)
     if row.status is Status.STUCK:
-        raise WorkflowStuck(id, row.problem or "")
-    return row
+        raise WorkflowStuck(row.id, row.problem or "")

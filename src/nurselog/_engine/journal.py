@@ -10,7 +10,7 @@ again. That is safe when an answer was lost, since rows say who wrote them. Any 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -57,10 +57,10 @@ class _Part:
 class _Asked:
     """A workflow to be made, and who waits for it."""
 
-    __slots__ = ("created", "creation", "done")
+    __slots__ = ("created", "creation", "done", "made")
 
-    def __init__(self, creation: Creation) -> None:
-        self.creation = creation
+    def __init__(self, creation: Creation, made: Callable[[Created | None], None]) -> None:
+        self.creation, self.made = creation, made
         self.created: Created | None = None
         self.done = trio.Event()
 
@@ -109,22 +109,26 @@ class Journal:
         """Queue the removal of a message, together with the rows that enter it."""
         self._part(writer).taken.append(message)
 
-    async def create(self, creation: Creation) -> Created:
+    async def create(self, creation: Creation, made: Callable[[Created | None], None]) -> Created:
         """Make a workflow; return when it is durable, or when its id turns out to be taken.
 
-        A checkpoint. It is cancelled before the workflow is made or not at all: who asked must run it.
+        Args:
+            creation: the workflow.
+            made: called with what became of it, also when nobody waits for that any more; with None if nothing did.
+
+        A checkpoint. Cancelling the wait does not undo the creation.
 
         Raises:
             EngineClosed: if the journal ends first.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
+            made(None)
             raise EngineClosed("the engine is closed: the workflow was not made")
-        asked = _Asked(creation)
+        asked = _Asked(creation, made)
         self._asked.append(asked)
         self._wake()
-        with trio.CancelScope(shield=True):
-            await asked.done.wait()
+        await asked.done.wait()
         if asked.created is None:
             raise EngineClosed("the engine was closed before the workflow was made")
         return asked.created
@@ -155,8 +159,12 @@ class Journal:
                     barrier.set()
         finally:
             self._closed = True
-            for done in (*(one.done for one in (*asked, *self._asked)), *barriers, *self._barriers):
-                done.set()
+            for one in (*asked, *self._asked):
+                if one.created is None:
+                    one.made(None)
+                one.done.set()
+            for barrier in (*barriers, *self._barriers):
+                barrier.set()
 
     async def _commit(self, batch: Batch) -> Receipt:
         pause, longest = _BACKOFF
@@ -171,6 +179,7 @@ class Journal:
     def _answer(self, parts: dict[Writer, _Part], asked: Sequence[_Asked], receipt: Receipt) -> None:
         for one, created in zip(asked, receipt.created, strict=True):
             one.created = created
+            one.made(created)
             one.done.set()
         for writer, part in parts.items():
             if writer.key in receipt.refused:

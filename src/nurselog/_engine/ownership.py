@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
-from .._errors import StoreUnavailable
-from ..abc import Claim, Lease, Store, WorkflowKey
+from .._errors import StoreError, StoreUnavailable
+from .._log.lifecycle import Status
+from ..abc import Claim, Lease, Standing, Store, WorkflowKey
 from .messages import Kind
-from .run import Leaving
+from .run import Leaving, Unreadable
 from .runner import Runner
 from .table import Table
 
@@ -131,11 +133,19 @@ class Ownership:
 
     def _start(self, claim: Claim) -> None:
         row = claim.workflow
+        if self._runner.closed:
+            return
         workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
         killed = any(message.kind == Kind.KILL.value for message in claim.messages)
-        run = self._runner.start(
-            workflow or self._table.unknown(row.name), row, claim.writer, claim.rows, claim.messages
-        )
+        function = workflow or self._table.unknown(row.name)
+        try:
+            run = self._runner.start(function, row, claim.writer, claim.rows, claim.messages)
+        except (msgspec.MsgspecError, StoreError) as exc:
+            logger.error("workflow %r is stuck, its log cannot be read: %s", row.id, exc)  # noqa: TRY400 - no trace needed
+            problem = f"its log cannot be read by this release: {exc}"
+            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
+            self._runner.journal.stand(Unreadable(row.key), standing)
+            return
         if workflow is None and not killed:
             run.leave(Leaving.CLOSING)
 

@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import NurselogError
+from .._errors import NurselogError, StoreCorrupt, StoreTooNew
 from .._flow.body import Body
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
 from .._flow.workflow import Workflow
-from .._log.events import Cause, Ended, Event, Result, Row, ScopeCancelled, Started, decode_event
+from .._log.events import (
+    ROW_FORMAT,
+    SEMANTICS,
+    Cause,
+    Ended,
+    Event,
+    Result,
+    Row,
+    ScopeCancelled,
+    Started,
+    decode_event,
+)
 from .._log.lifecycle import Status
-from ..abc import Standing
+from ..abc import Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 
 if TYPE_CHECKING:
@@ -40,6 +51,24 @@ def standing_after(event: Event) -> Standing | None:
             return Standing(status=Status.CANCELLING, due_at=0)
         case _:
             return None
+
+
+def _started(rows: Sequence[Row]) -> Started:
+    """Return the first event of a log that this release can follow.
+
+    Raises:
+        StoreTooNew: if it was written by a newer release.
+        msgspec.DecodeError: if it cannot be read.
+    """
+    found = max(row.format for row in rows)
+    if found > ROW_FORMAT:
+        raise StoreTooNew("the workflow's log", found, ROW_FORMAT)
+    started = decode_event(rows[0].event)
+    if not isinstance(started, Started):
+        raise StoreCorrupt("the workflow's log does not begin with its start")
+    if started.semantics > SEMANTICS:
+        raise StoreTooNew("the workflow's log", started.semantics, SEMANTICS)
+    return started
 
 
 class Leaving(enum.Enum):
@@ -68,8 +97,7 @@ class Run:
         self.status = Status.CANCELLING if row.status is Status.CANCELLING else Status.RUNNING
         """RUNNING or CANCELLING, until it has ended."""
         self.input = rows[0].value or b""
-        started = decode_event(rows[0].event)
-        assert isinstance(started, Started)
+        started = _started(rows)
         self.sequencer = Sequencer(
             host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=rows
         )
@@ -81,6 +109,8 @@ class Run:
         """Set when it has left memory."""
         self.gone = trio.Event()
         """Set when everything about it is durable as well."""
+        self.entered: set[int] = set()
+        """Messages that are in its log, or on their way there."""
         self.idle_since: float | None = None
         self._end_queued = False
         """Whether its last row is on its way."""
@@ -187,3 +217,19 @@ class Run:
             self.sequencer.append(ended)
             self.sequencer.ended = ended
             self.leave(Leaving.KILLED)
+
+
+class Unreadable:
+    """The writer for a workflow whose log cannot be read: all that it has to say is that it is stuck."""
+
+    def __init__(self, key: WorkflowKey) -> None:
+        self.key = key
+
+    def committed(self, row: Row, event: Event) -> None:
+        """Nothing is written to its log."""
+
+    def standing_committed(self, standing: Standing) -> None:
+        """It is stuck for everybody to see."""
+
+    def refused(self) -> None:
+        """Somebody else owns it."""

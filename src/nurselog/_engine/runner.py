@@ -65,6 +65,10 @@ class Runner:
         self.bench = Bench()
         self.steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
+        self.former: list[Run] = []
+        """Runs of workflows that this engine has lost and taken up again, until they are out of memory."""
+        self.closed = False
+        """Whether nothing more may start."""
         self.waiters = Waiters()
         self.occupied = trio.Event()
         """Set while any workflow is in memory."""
@@ -74,8 +78,6 @@ class Runner:
         """Whether something has been put out of memory that will be due later."""
         self.evicted = 0
         self.stuck = 0
-        self._entered: set[int] = set()
-        """Messages that are on their way into a log."""
 
     def start(
         self,
@@ -89,6 +91,8 @@ class Runner:
         former = self.runs.get(row.key)
         if former is not None:  # its last words are on their way, and this claim will have them refused
             former.refused()
+            self.former.append(former)
+            self.former = [one for one in self.former if not one.out.is_set()]
         run = Run(self, workflow, row, writer, rows)
         self.runs[row.key] = run
         self.occupied.set()
@@ -112,15 +116,13 @@ class Runner:
         run.gone.set()
         self.waiters.tell(run.id)
         self.room.set()
-        self.occupied = trio.Event()
-        """Set while any workflow is in memory."""
         self.room = trio.Event()
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
-        if message.number in self._entered or run.sequencer.suspending:
+        if message.number in run.entered or run.sequencer.suspending:
             return
-        self._entered.add(message.number)
+        run.entered.add(message.number)
         self.journal.take(run, message.number)
         match Kind(message.kind):
             case Kind.CANCEL:
@@ -145,21 +147,26 @@ class Runner:
                 run.leave(Leaving.EVICTED)
 
     async def suspend_all(self, why: Leaving, grace: float) -> None:
-        """Take everything out of memory, and wait until it is; what does not go within the grace is closed."""
-        for run in list(self.runs.values()):
+        """Take everything out of memory, and wait until it is; what does not go within the grace is closed.
+
+        What comes while this waits was not told to leave, and is not waited for.
+        """
+        runs = [*self.runs.values(), *self.former]
+        for run in runs:
             run.leave(why)
         with trio.move_on_after(grace):
-            await self._all_out()
-        for run in list(self.runs.values()):
+            await _all_out(runs)
+        for run in runs:
             run.sequencer.close()
-        await self._all_out()
-
-    async def _all_out(self) -> None:
-        for run in list(self.runs.values()):
-            await run.out.wait()
+        await _all_out(runs)
 
     def forget_all(self) -> None:
         """The engine is closed: whoever waits for a workflow that could not be entered as released need not."""
         for run in list(self.runs.values()):
             self.left(run)
         self.waiters.tell_all()
+
+
+async def _all_out(runs: Sequence[Run]) -> None:
+    for run in runs:
+        await run.out.wait()

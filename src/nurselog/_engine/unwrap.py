@@ -17,7 +17,7 @@ def unwrapped() -> Generator[None]:
         members = members_of(group)
         if len(members) > 1:
             raise
-        error = members[0]
+        (error,) = members
         context, cause, suppress = error.__context__, error.__cause__, error.__suppress_context__
     else:
         return

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, final
 from .._log.lifecycle import Status
 from .cases import Case, Waiter, wait_for_first
 from .current import arrive, current_strand
+from .names import check_text
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .sequencer import Sequencer
 from .strand import Operation
@@ -92,6 +93,7 @@ class Handle(Case[T_co]):
             reason: a text for people, kept in the log.
         """
         current_strand("Handle.cancel")
+        check_text("a reason", reason)
         if self._outcome is None:
             self._ask_cancel(reason)
 

@@ -35,3 +35,20 @@ def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling this gives something to be awaited."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - not whether, but what kind
+
+
+def check_text(what: str, text: str | None) -> None:
+    """See that a text can go into the log.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it has a character that is half of one (a lone surrogate).
+    """
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a str, not {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{what} has a character that cannot be written: {exc}") from None

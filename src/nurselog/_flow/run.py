@@ -10,6 +10,7 @@ from .._log.events import Ended, Result
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand
+from .where import defined_at
 from .workflow import Workflow
 
 ROOT = Operation((), "")
@@ -34,6 +35,7 @@ async def run_workflow(
         for call in sequencer.unawaited.values():
             call.coroutine.close()
         sequencer.phase = Phase.OVER
+        sequencer.timers.clear()
         sequencer.host.over()
 
 
@@ -53,5 +55,5 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
         event, value = Ended(result=Result.ERROR), sequencer.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
     if not sequencer.suspending:
-        sequencer.note(event, value)
+        sequencer.note(event, value, where=defined_at(workflow.fn))
         sequencer.ended = event

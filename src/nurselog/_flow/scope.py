@@ -16,6 +16,7 @@ import trio
 
 from .._log.events import Cause, ScopeCancelled, TimerSet
 from .current import check_fatal, current_strand
+from .names import check_text
 from .strand import Operation, Strand
 from .timers import Timer
 from .times import check_seconds, due_in, due_microseconds, from_microseconds
@@ -141,6 +142,7 @@ class CancelScope:
         Not a checkpoint. Only the first cancellation counts.
         """
         current_strand("CancelScope.cancel")
+        check_text("a reason", reason)
         self.cancel_by(Cause.EXPLICIT, reason)
 
     def cancel_by(self, cause: Cause, reason: str | None) -> None:

@@ -21,7 +21,7 @@ import enum
 import heapq
 import sys
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,6 +98,10 @@ class Sequencer:
         self.unawaited: dict[str, Unawaited] = {}
         """Steps that were called and not awaited yet, by path."""
         self.timers: dict[str, Timer] = {}
+        self.generators: list[AsyncGenerator[Any, Any]] = []
+        """Async generators that its code has iterated, unless they are known to be finished."""
+        self.held = 0
+        """How many of them there may be before the next look for finished ones."""
         self.root: CancelScope
         self.answers: dict[str, bool] = {}
         """What `patched` said."""
@@ -186,19 +190,20 @@ class Sequencer:
         """Queue an event for the log; None (and nothing happens) once the workflow has ended or leaves memory."""
         if self.suspending or self.ended is not None:
             return None
+        data = encode_event(event)  # first: if it raises, no seq must be missing
         self.seq += 1
         self.at = max(self.at, self.host.clock.utc())
         delivered = self.cursor.delivered if after is None else after
-        row = Row(self.seq, self.at, delivered, self.writer, encode_event(event), value)
+        row = Row(self.seq, self.at, delivered, self.writer, data, value)
         self.host.append(row, event)
         return row
 
-    def note(self, event: Event, value: bytes | None = None) -> Event:
+    def note(self, event: Event, value: bytes | None = None, *, where: str | None = None) -> Event:
         """Log what the code itself decides, or match it with what is logged already, which is then returned."""
         try:
             recorded = self.cursor.note(event)
         except Mismatch as exc:
-            self.stuck(self._changed(exc, event.path, caller()))
+            self.stuck(self._changed(exc, event.path, where or caller()))
             raise Suspended from None
         if recorded is None:
             self.log_note(event, value)
@@ -339,9 +344,7 @@ class Sequencer:
 
     def _log_due(self, timer: Timer) -> None:
         """Log that a timer is due, unless it is over or logged already."""
-        if not timer.wanted:
-            self.disarm(timer)
-        elif self.timers.get(timer.path) is timer and not timer.logged:
+        if self.timers.get(timer.path) is timer and not timer.logged:
             timer.logged = True
             self._append_first(TimerFired(path=timer.path, due=timer.due))
 
@@ -379,13 +382,12 @@ class Sequencer:
         UTC microseconds. Everything it has written must be durable too: only then may it leave memory.
         """
         busy = self.runnable or self.calls or self._committed or self.durable != self.seq or not self._live
-        return None if busy else min((timer.due for timer in self.timers.values() if timer.wanted), default=None)
+        return None if busy else min((timer.due for timer in list(self.timers.values())), default=None)
 
     # -- what must not happen --------------------------------------------------------------------
 
     def _check_deadlock(self) -> None:
-        timers = any(timer.wanted for timer in self.timers.values())
-        if self.calls or timers or self.durable != self.seq or self.ended is not None:
+        if self.calls or self.timers or self.durable != self.seq or self.ended is not None:
             return
         raise trouble.deadlock(self)
 
@@ -396,6 +398,8 @@ class Sequencer:
     def check_awaited(self) -> None:
         """Nobody is left who could await anything: every step that was called must have been awaited."""
         for path, call in self.unawaited.items():
+            if getattr(call.coroutine, "cr_frame", None) is None:
+                continue  # closed on purpose: by a task group, for instance, that takes no more tasks
             self.stuck(trouble.unawaited(self, path, call))
             raise Suspended
 
@@ -444,6 +448,7 @@ class Sequencer:
         if self.suspending or self.phase is Phase.OVER:
             return
         self.phase, self.suspending = Phase.SUSPENDING, True
+        self.timers.clear()
         for call in self.calls.values():
             call.abandon()
         for strand in list(self.strands):

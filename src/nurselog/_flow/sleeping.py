@@ -32,9 +32,11 @@ class Alarm(Case[None]):
         self._strand = strand
         self._since: int | None = None
         self._waiters: dict[Waiter, int] = {}
-        this = weakref.ref(self)  # the timer must not keep alive an alarm that nobody can wait for any more
-        self._timer = Timer(path, note.due, lambda: _fire(this()), owner=self)
-        sequencer.arm(self._timer)
+        # The timer must not keep alive an alarm that nobody can wait for any more, and goes with it. Its `fired` event
+        # would be a no-op, and whether that is written decides nothing: so it may depend on the collector.
+        this = weakref.ref(self, lambda _: sequencer.disarm(timer))
+        timer = self._timer = Timer(path, note.due, lambda: _fire(this()))
+        sequencer.arm(timer)
 
     @property
     def due(self) -> datetime:

@@ -88,7 +88,6 @@ class Strand:
         "coroutine",
         "count",
         "done",
-        "generators",
         "outside",
         "path",
         "queued",
@@ -116,7 +115,6 @@ class Strand:
         self.trap: Any = None
         """What the task waits in, as it was handed to Trio."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
-        self.generators: list[AsyncGenerator[Any, Any]] = []
         self.outside = sys.exception()
         """What is being handled around all this: the host may run Trio in an `except` block."""
         self.done = False
@@ -161,21 +159,27 @@ class Strand:
             self.done = True
 
     async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine and what it leaves behind: async generators are closed on the strand's own turn."""
+        """The coroutine and what the workflow leaves behind: async generators are closed on its own turn."""
         try:
             return await coroutine
         finally:
-            while self.generators:
-                generator = self.generators.pop()
+            held = self.sequencer.generators if not self.path else []  # the workflow's own task is the last to go
+            while held:
+                generator = held.pop()
                 with trio.CancelScope() as scope:  # as Trio itself does it: no checkpoint passes
                     scope.cancel()
                     await generator.aclose()
 
     def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Keep an async generator that this strand iterates first, so that only the strand closes it."""
-        if len(self.generators) >= _SWEEP:
-            self.generators = [one for one in self.generators if one.ag_frame is not None]  # type: ignore[attr-defined]  # the stubs lack it
-        self.generators.append(generator)
+        """Keep an async generator that this workflow iterates first, so that only the workflow closes it.
+
+        It may be handed on to another strand: so it is kept until the workflow ends, if it is not finished before.
+        """
+        sequencer = self.sequencer
+        if len(sequencer.generators) >= sequencer.held:
+            sequencer.generators = [one for one in sequencer.generators if one.ag_frame is not None]  # type: ignore[attr-defined]  # the stubs lack it
+            sequencer.held = max(_SWEEP, 2 * len(sequencer.generators))
+        sequencer.generators.append(generator)
 
     @enable_ki_protection  # outermost: the other makes a new code object, and Trio knows protected code by that
     @types.coroutine

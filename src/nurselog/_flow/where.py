@@ -43,3 +43,9 @@ def chain(coroutine: Any) -> Iterator[tuple[Any, str]]:
             return
         yield coroutine, kind
         coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
+def defined_at(fn: Any) -> str | None:
+    """Return file and line of a function's definition."""
+    code = getattr(fn, "__code__", None)
+    return None if code is None else f"{code.co_filename}:{code.co_firstlineno}"

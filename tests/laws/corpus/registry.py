@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -29,6 +31,13 @@ class Case:
 
 
 corpus: dict[str, Case] = {}
+
+
+def whole_corpus() -> dict[str, Case]:
+    """Return the workflows of all files in this folder."""
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        importlib.import_module(f"{__package__}.{file.stem}")
+    return corpus
 
 
 def case(**options: Any) -> Callable[[Callable[..., Awaitable[Any]]], Case]:

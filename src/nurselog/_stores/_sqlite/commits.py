@@ -22,7 +22,7 @@ import msgspec
 
 from ..._log.events import Row
 from ..._log.lifecycle import Status
-from ...abc import Append, Batch, Created, Creation, Receipt, WorkflowKey
+from ...abc import Append, Batch, Created, Creation, Receipt, Workflow, WorkflowKey
 from . import queries
 from .bulk import CHUNK, FINAL, LogLine, Query, as_json, insert_lines, transaction
 from .session import Session
@@ -140,7 +140,17 @@ def _create(session: Session, creations: Sequence[Creation]) -> tuple[list[Creat
     made = {workflow.id: workflow for workflow in queries.find(session, ids)}
     beginnings = [_Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
     # `pop`: a second creation of the id is not new, even if it is the same object.
-    return [Created(workflow=made[c.id], new=fresh.pop(c.id, None) is c) for c in creations], beginnings
+    new = {c.id for c in creations if c.id in taken and _is_own(session, made[c.id], c)}
+    return [Created(workflow=made[c.id], new=fresh.pop(c.id, None) is c or c.id in new) for c in creations], beginnings
+
+
+def _is_own(session: Session, workflow: Workflow, creation: Creation) -> bool:
+    """Whether this very creation was written before, and its answer was lost."""
+    last = creation.rows[-1]
+    found = session.connection.execute(
+        "SELECT writer FROM log WHERE workflow = ? AND seq = ?", (workflow.key, last.seq)
+    ).fetchone()
+    return bool(found == (last.writer,))
 
 
 def _write(session: Session, appends: Sequence[Append], beginnings: Sequence[_Part]) -> frozenset[WorkflowKey]:
