@@ -123,6 +123,7 @@ class Batch(Record, frozen=True, kw_only=True):
 
     creations: Sequence[Creation] = ()
     appends: Sequence[Append] = ()
+    """One for each workflow at most."""
 
 
 class Receipt(Record, frozen=True, kw_only=True):

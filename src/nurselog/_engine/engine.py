@@ -258,7 +258,12 @@ class Engine:
         with self._open(), trio.CancelScope(shield=True):
             await self._store.post(row.key, kind.value, body_of(reason))
             await self._ownership.enter_messages()
-            if row.key not in self._runner.runs and not self._runner.closed:
+        run = self._runner.runs.get(row.key)
+        if run is not None and run.sequencer.suspending:  # it takes no more: whoever comes next does
+            await run.gone.wait()
+            run = None
+        if run is None and not self._runner.closed:
+            with self._open():
                 await self._ownership.claim(row.key)
         await self._journal.flushed()
 

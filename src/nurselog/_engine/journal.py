@@ -46,9 +46,10 @@ class Writer(Protocol):
 class _Part:
     """What one workflow has to write in the next batch."""
 
-    __slots__ = ("rows", "standing", "taken")
+    __slots__ = ("rows", "standing", "taken", "writer")
 
-    def __init__(self) -> None:
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
         self.rows: list[tuple[Row, Event]] = []
         self.standing: Standing | None = None
         self.taken: list[int] = []
@@ -70,7 +71,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parts: dict[Writer, _Part] = {}
+        self._parts: dict[WorkflowKey, _Part] = {}
         self._asked: list[_Asked] = []
         self._some = trio.Event()
         self._barriers: list[trio.Event] = []
@@ -86,9 +87,12 @@ class Journal:
     # -- collecting ------------------------------------------------------------------------------
 
     def _part(self, writer: Writer) -> _Part:
-        part = self._parts.get(writer)
+        part = self._parts.get(writer.key)
+        if part is not None and part.writer is not writer:
+            part.writer.refused()  # lost and taken up again here: what the former run had to say would not be let in
+            part = None
         if part is None:
-            part = self._parts[writer] = _Part()
+            part = self._parts[writer.key] = _Part(writer)
             self._wake()
         return part
 
@@ -176,12 +180,13 @@ class Journal:
                 await trio.sleep(pause)
                 pause = min(2 * pause, longest)
 
-    def _answer(self, parts: dict[Writer, _Part], asked: Sequence[_Asked], receipt: Receipt) -> None:
+    def _answer(self, parts: dict[WorkflowKey, _Part], asked: Sequence[_Asked], receipt: Receipt) -> None:
         for one, created in zip(asked, receipt.created, strict=True):
             one.created = created
             one.made(created)
             one.done.set()
-        for writer, part in parts.items():
+        for part in parts.values():
+            writer = part.writer
             if writer.key in receipt.refused:
                 writer.refused()
                 continue
@@ -200,10 +205,10 @@ class Journal:
             await barrier.wait()
 
 
-def _batch(parts: dict[Writer, _Part], asked: Sequence[_Asked]) -> Batch:
+def _batch(parts: dict[WorkflowKey, _Part], asked: Sequence[_Asked]) -> Batch:
     """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
     appends = [
-        Append(key=writer.key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
-        for writer, part in sorted(parts.items(), key=lambda item: item[0].key)
+        Append(key=key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
+        for key, part in sorted(parts.items())
     ]
     return Batch(creations=[one.creation for one in asked], appends=appends)

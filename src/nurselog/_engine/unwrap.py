@@ -15,9 +15,9 @@ def unwrapped() -> Generator[None]:
         yield
     except BaseExceptionGroup as group:
         members = members_of(group)
-        if len(members) > 1:
+        if len(members) != 1:
             raise
-        (error,) = members
+        error = members[0]
         context, cause, suppress = error.__context__, error.__cause__, error.__suppress_context__
     else:
         return
