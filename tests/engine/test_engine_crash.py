@@ -27,7 +27,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import StepBegan, StepEnded, StepRetried
 from tests.clocks import VirtualClock
-from tests.engine.rig import crashed, kinds, on_file
+from tests.engine.rig import crashed, on_file
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -200,7 +200,9 @@ async def test_at_most_once_is_noted_before_it_begins(autojump_clock: Clock, tmp
         handle = await engine.submit(paying, id="one")
         await trio.sleep(1.0001)
         assert bodies == ["nap 1", "pay"]
-        assert await kinds(handle) == ["Started", "StepBegan", "StepEnded", "StepBegan"]
+        events = [entry.event for entry in await handle.log()]
+        assert isinstance(events[-1], StepBegan), "before the body, and durable"
+        assert events[-1].path == "2"
         assert await handle.result() == "paid"
 
 
@@ -284,7 +286,9 @@ async def test_began_is_noted_once(autojump_clock: Clock, tmp_path: Path) -> Non
     async with on_file(path, paying, clock=clock) as engine:
         await finish(engine)
         log = [entry.event for entry in await (await engine.get("one")).log()]
-    assert [(event.path, event.attempt) for event in log if isinstance(event, StepBegan)] == [("1", 1), ("2", 1)]
+    begun = [(event.path, event.attempt) for event in log if isinstance(event, StepBegan)]
+    assert begun.count(("2", 1)) == 1
+    assert len(begun) == len(set(begun))
 
 
 async def test_an_error_in_flight_is_an_outcome_for_whoever_looks_later(autojump_clock: Clock, tmp_path: Path) -> None:

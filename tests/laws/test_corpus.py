@@ -9,10 +9,9 @@ import random
 
 import pytest
 
-import nurselog
 from tests.laws.checks import check_log, check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import GotStuck, Recording, Unfinished, resume, run_live, tally
+from tests.laws.harness import GotStuck, Recording, Unfinished, as_workflow, resume, run_live, tally
 
 corpus = whole_corpus()
 tally["workflows"] = len(corpus)
@@ -161,7 +160,7 @@ def test_the_code_of_another_workflow(case: Case, seeds: range) -> None:
         recording = live(case, 100 + seed)
         chance = random.Random(f"{case.name} {seed}")
         for stranger in chance.sample([other for other in corpus.values() if not other.args], 2):
-            wrong = nurselog.workflow(name=case.workflow.name)(stranger.workflow.fn)
+            wrong = as_workflow(case.workflow.name, stranger.workflow.fn)
             cut = chance.randint(1, len(recording.rows) - 1)
             life = resume(wrong, recording.rows[:cut], seed=seed, threads=stranger.threads)
             if isinstance(life.outcome, GotStuck):

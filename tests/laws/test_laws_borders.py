@@ -31,7 +31,7 @@ from nurselog import (
 )
 from tests.laws.checks import check_replay, finished
 from tests.laws.corpus.registry import fetch, slow, step
-from tests.laws.harness import GotStuck, WasCancelled, resume, run_live
+from tests.laws.harness import GotStuck, WasCancelled, as_workflow, resume, run_live
 
 
 def marked(fn: Callable[..., Any], mark: str = "# here") -> str:
@@ -99,7 +99,7 @@ DEADLOCKS = {
 @pytest.mark.parametrize("code", DEADLOCKS)
 def test_deadlock(code: Callable[[], Awaitable[None]]) -> None:
     """Reported at once, with who waits where; and again in each later life, until somebody cancels the workflow."""
-    workflow = nurselog.workflow(name=f"borders.{code.__name__}")(code)
+    workflow = as_workflow(f"borders.{code.__name__}", code)
     recording = run_live(workflow)
     for stuck in (recording, resume(workflow, recording.rows, stuck=True)):
         assert isinstance(stuck.outcome, GotStuck)
@@ -131,7 +131,7 @@ def test_waiting_for_a_time_is_no_deadlock() -> None:
         await select(alarm)
         return now().isoformat()
 
-    check_replay(finished(run_live(nurselog.workflow(name="borders.patient")(code))))
+    check_replay(finished(run_live(as_workflow("borders.patient", code))))
 
 
 # -- calls from the wrong side -------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_durable_calls_in_a_step() -> None:
     async def code() -> list[str]:
         return list(await misplaced(len(MISPLACED)))
 
-    recording = finished(run_live(nurselog.workflow(name="borders.misplaced")(code)))
+    recording = finished(run_live(as_workflow("borders.misplaced", code)))
     assert len(recording.outcome.value) == len(MISPLACED)
     assert all("inside a step" in text for text in recording.outcome.value)
 
@@ -189,7 +189,7 @@ def test_durable_waits_in_a_step(index: int) -> None:
     async def code() -> None:
         await misplaced(index)
 
-    recording = finished(run_live(nurselog.workflow(name="borders.misplaced wait")(code)))
+    recording = finished(run_live(as_workflow("borders.misplaced wait", code)))
     assert "MisplacedCallError" in str(recording.outcome)
 
 
@@ -202,7 +202,7 @@ def test_a_step_in_a_step_is_part_of_it() -> None:
     async def code() -> list[Any]:
         return list(await outer(1))
 
-    recording = finished(run_live(nurselog.workflow(name="borders.nested")(code)))
+    recording = finished(run_live(as_workflow("borders.nested", code)))
     assert [event.path for event in recording.events if event.path] == ["1"]
     assert recording.outcome.value[0] == "law"
     assert recording.outcome.value[1] == 1
@@ -311,7 +311,7 @@ HOSTS: dict[Callable[[], Any], Callable[[], Any]] = {
 
 @pytest.mark.parametrize("code", HOSTS)
 async def test_nothing_crosses_the_border(code: Callable[[], Any], autojump_clock: trio.testing.MockClock) -> None:
-    problem = await provoke(nurselog.workflow(name=f"borders.{code.__name__}")(code), HOSTS[code])
+    problem = await provoke(as_workflow(f"borders.{code.__name__}", code), HOSTS[code])
     assert "'w'" in problem
     if "# here" in inspect.getsource(code):
         assert marked(code) in problem
@@ -319,7 +319,7 @@ async def test_nothing_crosses_the_border(code: Callable[[], Any], autojump_cloc
 
 async def test_the_host_cannot_start_durable_children(autojump_clock: trio.testing.MockClock) -> None:
     """The error goes to the host, who is at fault; the workflow is not harmed."""
-    workflow = nurselog.workflow(name="borders.go")(durable_nursery_for_the_host)
+    workflow = as_workflow("borders.go", durable_nursery_for_the_host)
     async with open_engine("sqlite://", [workflow]) as engine:
         handle = await engine.submit(workflow, id="w")
         await trio.testing.wait_all_tasks_blocked()
@@ -344,8 +344,8 @@ async def second_workflow() -> int:
 
 async def test_two_workflows_must_not_wake_each_other(autojump_clock: trio.testing.MockClock) -> None:
     """The one that is woken is stuck; the other one has done nothing that its own log could not explain."""
-    first = nurselog.workflow(name="borders.first")(first_workflow)
-    second = nurselog.workflow(name="borders.second")(second_workflow)
+    first = as_workflow("borders.first", first_workflow)
+    second = as_workflow("borders.second", second_workflow)
     async with open_engine("sqlite://", [first, second]) as engine:
         one = await engine.submit(first)
         await trio.testing.wait_all_tasks_blocked()

@@ -27,7 +27,7 @@ from nurselog import (
 from nurselog.lowlevel import Claimed
 from tests.laws.checks import check_replay, check_resumed, finished, text
 from tests.laws.corpus.registry import at_once, fetch, refund, step
-from tests.laws.harness import GotStuck, Recording, note, resume, run_live
+from tests.laws.harness import GotStuck, Recording, as_workflow, note, resume, run_live
 
 HERE = "# here"
 """Marks the line that an error must name."""
@@ -59,7 +59,7 @@ changes: dict[str, Change] = {}
 def enter(name: str, old: Code, new: Code, path: str, recorded: str, called: str) -> None:
     """Enter a change: both functions are recorded by one name."""
     assert name not in changes
-    both = [nurselog.workflow(name=f"changed.{name}")(code) for code in (old, new)]
+    both = [as_workflow(f"changed.{name}", code) for code in (old, new)]
     changes[name] = Change(both[0], both[1], path, recorded, called)
 
 
@@ -271,7 +271,7 @@ def test_changed_code_at_every_event(name: str, seed: int) -> None:
 
 def test_what_comes_after_the_log_may_change() -> None:
     """Steps after the last recorded one are new work, not a change."""
-    old, new = (nurselog.workflow(name="changed.later")(code) for code in (three_steps, goes_on_too_long))
+    old, new = (as_workflow("changed.later", code) for code in (three_steps, goes_on_too_long))
     recording = run_live(old)
     assert finished(resume(new, recording.rows[:-1])).events[-2].path == "4"
 
@@ -288,7 +288,7 @@ def test_arguments_that_drift_may_be_left_unchecked() -> None:
     async def new() -> int:
         return int(await lenient(2))
 
-    before, after_ = (nurselog.workflow(name="changed.lenient")(code) for code in (old, new))
+    before, after_ = (as_workflow("changed.lenient", code) for code in (old, new))
     recording = run_live(before)
     assert finished(resume(after_, recording.rows[:-1])).outcome == recording.outcome
 
@@ -312,7 +312,7 @@ def test_a_result_that_cannot_be_read_any_more() -> None:
     async def new() -> Any:
         return await returns_list()
 
-    before, after_ = (nurselog.workflow(name="changed.typed")(code) for code in (old, new))
+    before, after_ = (as_workflow("changed.typed", code) for code in (old, new))
     recording = finished(run_live(before))
     stuck = resume(after_, recording.rows[:-1])
     assert isinstance(stuck.outcome, GotStuck)
@@ -327,7 +327,7 @@ def test_an_input_that_cannot_be_read_any_more() -> None:
     async def new(b: int) -> int:
         return int(await fetch(b))
 
-    before, after_ = (nurselog.workflow(name="changed.input")(code) for code in (old, new))
+    before, after_ = (as_workflow("changed.input", code) for code in (old, new))
     recording = finished(run_live(before, (1,)))
     stuck = resume(after_, recording.rows[:-1])
     assert isinstance(stuck.outcome, GotStuck)
@@ -357,7 +357,7 @@ async def after_patch() -> list[Any]:
 
 
 def test_patched_code_follows_old_logs_and_new_ones() -> None:
-    old, new = (nurselog.workflow(name="changed.patched")(code) for code in (before_patch, after_patch))
+    old, new = (as_workflow("changed.patched", code) for code in (before_patch, after_patch))
     recording = finished(run_live(old))
     refunds = {}
     for cut in range(1, len(recording.rows)):

@@ -21,7 +21,7 @@ from nurselog import (
 )
 from tests.laws.checks import check_log, check_replay, finished
 from tests.laws.corpus.registry import fetch, step
-from tests.laws.harness import GotStuck, Recording, resume, run_live
+from tests.laws.harness import GotStuck, Recording, as_workflow, resume, run_live
 
 HERE = "# here"
 """Marks the line that an error must name."""
@@ -56,9 +56,7 @@ def enter(path: str = "") -> Callable[[Callable[..., Awaitable[Any]]], None]:
             return await fn(wrong=False)
 
         name = f"naughty.{fn.__name__}"
-        naughty[fn.__name__] = Naughty(
-            fn, nurselog.workflow(name=name)(wrong), path, nurselog.workflow(name=name)(right)
-        )
+        naughty[fn.__name__] = Naughty(fn, as_workflow(name, wrong), path, as_workflow(name, right))
 
     return decorate
 

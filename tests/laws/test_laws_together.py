@@ -10,10 +10,9 @@ import trio
 
 from nurselog import WorkflowHandle, open_engine
 from nurselog.lowlevel import Row, open_store
-from tests.clocks import VirtualClock
 from tests.laws.checks import check_log, check_replay, finished
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import Recording, Unfinished, end_of, in_virtual_time, resume, tally
+from tests.laws.harness import PatientClock, Recording, Unfinished, end_of, in_virtual_time, resume, tally
 
 ALONE = {"chance_and_identity", "a_thousand_at_once", "a_thousand_branches", "garbage_in_a_live_strand"}
 """One tells its id, which is another one in a later life here; the others take too long."""
@@ -21,10 +20,10 @@ ALONE = {"chance_and_identity", "a_thousand_at_once", "a_thousand_branches", "ga
 
 async def run_together(cases: list[Case], max_running: int) -> dict[str, tuple[Row, ...]]:
     """Run workflows in one engine; return their logs."""
-    clock = VirtualClock()
+    clock = PatientClock()
     store = open_store("sqlite://", clock=clock)
     workflows = [case.workflow for case in cases]
-    async with open_engine(store, workflows, clock=clock, max_running=max_running, evict_after=300) as engine:
+    async with open_engine(store, workflows, clock=clock, max_running=max_running, evict_after=86400) as engine:
         async with trio.open_nursery() as nursery:
             for case in cases:
                 nursery.start_soon(_end, await engine.submit(case.workflow, *case.args, id=case.name))

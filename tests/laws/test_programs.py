@@ -22,9 +22,7 @@ PARTS, PROGRAMS = 8, 8
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_laws_hold_for_generated_programs(part: int, scale: int) -> None:
     @seed(part)
-    @settings(
-        max_examples=PROGRAMS * scale, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=PROGRAMS * scale, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(scenarios)
     def hold(scenario: Scenario) -> None:
         examine(scenario, cuts=4)

@@ -14,7 +14,7 @@ import trio
 
 import nurselog
 from nurselog import Retry, Workflow
-from tests.laws.harness import chance, entered
+from tests.laws.harness import as_workflow, chance, entered
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def case(**options: Any) -> Callable[[Callable[..., Awaitable[Any]]], Case]:
     def enter(fn: Callable[..., Awaitable[Any]]) -> Case:
         name = fn.__name__
         assert name not in corpus, f"two workflows of the corpus are called {name}"
-        corpus[name] = Case(name, nurselog.workflow(name=f"laws.{name}")(fn), **options)
+        corpus[name] = Case(name, as_workflow(f"laws.{name}", fn), **options)
         return corpus[name]
 
     return enter

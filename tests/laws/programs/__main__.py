@@ -13,13 +13,14 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.internal.conjecture import engine
 
-from ..harness import tally
-from .examine import CUTS, Hang, examine, met
-from .scenario import Scenario
-from .strategies import scenarios
+from tests.laws.harness import tally
+from tests.laws.programs.examine import CUTS, Hang, examine, met
+from tests.laws.programs.scenario import FAILURES, Scenario
+from tests.laws.programs.strategies import scenarios
 
 engine.MAX_SHRINKING_SECONDS = 100  # instead of 300: most failures that take longer are flaky
 
@@ -41,6 +42,7 @@ class Hunt:
     def __init__(self, folder: Path, without: list[str], cuts: int) -> None:
         self.folder, self.without, self.cuts = folder, without, cuts
         self.known: Counter[str] = Counter()
+        self.number = 0
         self.target: str | None = None
         self.smallest: tuple[Scenario, BaseException] | None = None
 
@@ -50,7 +52,7 @@ class Hunt:
             return
         try:
             examine(scenario, cuts=self.cuts if self.target is None else 3)
-        except (Exception, Hang) as exc:
+        except (Exception, Hang) as exc:  # noqa: BLE001 - whatever a broken law leads to
             kind = signature(exc)
             if kind in self.known:
                 self.known[kind] += 1
@@ -60,6 +62,7 @@ class Hunt:
 
     def round(self, number: int, count: int) -> None:
         """Run programs until one fails in a new way, which is shrunk and reported."""
+        self.number = number
         self.target = self.smallest = None
         run = settings(
             max_examples=count,
@@ -80,9 +83,9 @@ class Hunt:
         kind = signature(exc)
         self.known[kind] += 1
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{len(self.known)}.json"
-        path.write_bytes(scenario.dump())
-        print(f"\n== {kind}\n{path}\n{scenario.dump().decode()}")
+        path = self.folder / f"new-{self.number}-{len(self.known)}.json"
+        path.write_bytes(msgspec.structs.replace(scenario, story=kind).dump())
+        print(f"\n== {kind}\n{path}\n{path.read_text()}")
         traceback.print_exception(exc, limit=-8, file=sys.stdout)
         print(flush=True)
 
@@ -91,11 +94,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, help="how many programs")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
-    parser.add_argument("--failures", type=Path, default=Path("failures"), help="where shrunk failures are put")
+    parser.add_argument("--failures", type=Path, default=FAILURES, help="where shrunk failures are put")
     parser.add_argument("--cuts", type=int, default=CUTS, help="how many places each log is cut at, at most")
     parser.add_argument("--without", nargs="*", default=[], help="words of programs that are left out")
     arguments = parser.parse_args()
-    hunt, began, number = Hunt(arguments.failures, arguments.without, arguments.cuts), time.monotonic(), arguments.seed * 1_000_000
+    hunt = Hunt(arguments.failures, arguments.without, arguments.cuts)
+    began, number = time.monotonic(), arguments.seed * 1_000_000
     while tally["programs"] < arguments.count:
         hunt.round(number, min(_ROUND, arguments.count - tally["programs"]))
         number += 1

@@ -2,7 +2,7 @@
 
 A scenario is run live. Its log is replayed as a whole; cut at some places, and each time resumed and replayed again;
 what a cut has become is cut once more; once a life is stopped early, by closing its engine or by breaking its store;
-and once the workflow leaves memory wherever it only waits. Every life but the first is checked against the one before it.
+and once the workflow leaves memory wherever it only waits. Every life but the first is checked against the one before.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ from nurselog.lowlevel import (
     decode_event,
     parse_path,
 )
-
-from .. import harness
-from ..checks import check_log, check_replay, check_resumed, text
-from ..harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, resume, run_live, tally
-from .scenario import Scenario, program
-from .steps import STEPS, too_late
+from tests.laws import harness
+from tests.laws.checks import check_log, check_replay, check_resumed, text
+from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, resume, run_live, tally
+from tests.laws.programs.scenario import Scenario, program
+from tests.laws.programs.steps import STEPS, too_late
 
 CUTS = 10
 """How many places a log is cut at, at most."""
@@ -140,8 +139,8 @@ class Examination:
         again = _watch(lambda: resume(program, before.rows, **plan))
         check_resumed(before, again)
         # A timer that nobody waits for any more may fire, or not: that depends on when its alarm was collected.
-        idle = all(isinstance(event, Claimed | TimerFired) for event in again.added) and not again.bodies
-        assert idle and again.trace == before.trace, f"a deadlock is not the same in replay:\n{text(again.rows)}"
+        added = [event for event in again.added if not isinstance(event, (Claimed, TimerFired))]
+        assert (again.trace, again.bodies, added) == (before.trace, (), []), f"another deadlock:\n{text(again.rows)}"
 
     def _stop_early(self) -> None:
         """Stop a first life early, and go on with what it has left."""

@@ -15,10 +15,9 @@ import trio
 import nurselog
 from nurselog import Failed
 from nurselog._flow.current import current_strand
-
-from ..harness import note
-from .steps import STEPS
-from .world import World, is_ours, shape
+from tests.laws.harness import note
+from tests.laws.programs.steps import STEPS
+from tests.laws.programs.world import World, is_ours, shape
 
 
 class Leaf(msgspec.Struct, frozen=True, tag=str.lower):
@@ -115,28 +114,50 @@ class Channel(Leaf, frozen=True):
 
     async def run(self, world: World) -> Any:
         sender, receiver = (world.ours if self.ours else world.plain)[self.which]
-        match self.op:
-            case "send":
-                await sender.send(current_strand("send").text)
-            case "receive":
-                return await receiver.receive()
-            case "try send":
-                try:
-                    sender.send_nowait("at once")
-                except trio.WouldBlock:
-                    return "would block"
-            case "try receive":
-                try:
-                    return receiver.receive_nowait()
-                except trio.WouldBlock:
-                    return "would block"
-            case "close sender":
-                sender.close()
-            case "close receiver":
-                receiver.close()
-            case "clone":
-                with sender.clone() as clone:
-                    await clone.send("cloned")
+        try:
+            return await _CHANNEL[self.op](sender, receiver)
+        except trio.WouldBlock:
+            return "would block"
+
+
+async def _send(sender: Any, _: Any) -> None:
+    await sender.send(current_strand("send").text)
+
+
+async def _receive(_: Any, receiver: Any) -> Any:
+    return await receiver.receive()
+
+
+async def _try_send(sender: Any, _: Any) -> None:
+    sender.send_nowait("at once")
+
+
+async def _try_receive(_: Any, receiver: Any) -> Any:
+    return receiver.receive_nowait()
+
+
+async def _close_sender(sender: Any, _: Any) -> None:
+    sender.close()
+
+
+async def _close_receiver(_: Any, receiver: Any) -> None:
+    receiver.close()
+
+
+async def _clone(sender: Any, _: Any) -> None:
+    with sender.clone() as clone:
+        await clone.send("cloned")
+
+
+_CHANNEL = {
+    "send": _send,
+    "receive": _receive,
+    "try send": _try_send,
+    "try receive": _try_receive,
+    "close sender": _close_sender,
+    "close receiver": _close_receiver,
+    "clone": _clone,
+}
 
 
 # -- scopes and children -------------------------------------------------------------------------

@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 
 from nurselog import CancelScope, move_on_after, workflow
-
-from .trees import Node
-from .world import World
+from tests.laws.programs.trees import Node
+from tests.laws.programs.world import World
 
 FAILURES = Path(__file__).parent.parent / "failures"
 """Scenarios that have broken a law once, shrunk; they are run for ever."""
@@ -62,4 +61,3 @@ class Scenario(msgspec.Struct, frozen=True):
 
 def load(path: Path) -> Scenario:
     return msgspec.json.decode(path.read_bytes(), type=Scenario)
-

@@ -8,14 +8,15 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from hypothesis import strategies as st
 
-from . import leaves, trees
-from .scenario import Scenario
-from .steps import STEPS
-from .world import SHARED
+from tests.laws.programs import leaves, trees
+from tests.laws.programs.scenario import Scenario
+from tests.laws.programs.steps import STEPS
+from tests.laws.programs.world import SHARED
 
 _RARE = {"unencodable", "odd", "lasting", "threaded"}
 _COMMON = [name for name in STEPS if name not in _RARE]
 _SECONDS = st.sampled_from([0.0005, 0.001, 0.002, 0.004, 0.01])
+
 
 def mixture(*weighted: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     """One of some strategies, each as often as its weight says: `one_of` would count the branches below each."""

@@ -12,11 +12,10 @@ import msgspec
 import trio
 
 import nurselog
-
-from .leaves import AnyLeaf
-from ..harness import note
-from .steps import STEPS
-from .world import World, shape
+from tests.laws.harness import note
+from tests.laws.programs.leaves import AnyLeaf
+from tests.laws.programs.steps import STEPS
+from tests.laws.programs.world import World, shape
 
 
 class Tree(msgspec.Struct, frozen=True, tag=str.lower):
@@ -228,7 +227,5 @@ class Map(Tree, frozen=True):
 
 _NURSERIES = {"ours": nurselog.open_nursery, "trio": trio.open_nursery, "anyio": anyio.create_task_group}
 
-AnyTree: TypeAlias = (
-    Sequence | Cleanup | Within | Holding | Generated | Nursery | Into | Started | Race | Map
-)
+AnyTree: TypeAlias = Sequence | Cleanup | Within | Holding | Generated | Nursery | Into | Started | Race | Map
 Node: TypeAlias = AnyLeaf | AnyTree

@@ -8,8 +8,7 @@ import anyio
 import trio
 
 from nurselog import CancelScope, Handle, open_memory_channel
-
-from ..harness import note
+from tests.laws.harness import note
 
 SHARED = 3
 """How many there are of each thing to share."""
