@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ._engine.engine import Engine as Engine
-from ._engine.engine import open_engine as open_engine
 from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo
+from ._engine.opening import open_engine as open_engine
 from ._engine.statistics import EngineStatistics as EngineStatistics
 from ._errors import ChildCancelled as ChildCancelled
 from ._errors import DataError as DataError

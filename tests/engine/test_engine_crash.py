@@ -235,7 +235,7 @@ async def test_closing_interrupts_at_most_once_too(autojump_clock: Clock, tmp_pa
     assert bodies == ["nap 1", "pay"]
 
 
-@pytest.mark.parametrize("ticks", range(30))
+@pytest.mark.parametrize("ticks", range(0, 30, 2))
 async def test_at_most_once_never_runs_unrecorded(autojump_clock: Clock, tmp_path: Path, ticks: int) -> None:
     """Close the engine a few ticks after it began, wherever that is, and look what is in the log."""
     path, clock = tmp_path / "log.db", VirtualClock()

@@ -26,6 +26,8 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._engine.bench import Bench
+from nurselog._engine.run import Leaving
 from tests.engine.rig import kinds
 
 
@@ -279,30 +281,53 @@ async def test_what_waits_for_a_thread_when_the_engine_closes_never_gets_it(gate
     assert gate.entered == [1]
 
 
-@pytest.mark.parametrize("ticks", range(12))
-async def test_no_thread_starts_after_its_workflow_has_left(gate: Gate, ticks: int) -> None:
-    """Close the engine a few ticks after the start, wherever that is."""
-    gate.open()
-    closed = False
-    late: list[int] = []
+@pytest.mark.parametrize("kind", ["sync", "at most once"])
+async def test_a_body_whose_workflow_leaves_before_its_first_step_never_runs(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Suspend the workflow in the very tick in which the body's task would begin: before it, or after it."""
+    ran: list[int] = []
+    orders = set()
 
     @step(name="sync")
-    def sync(number: int) -> None:
-        if closed:
-            late.append(number)
+    def sync() -> None:
+        ran.append(1)
+
+    @step(name="once", at_most_once=True)
+    async def once() -> None:
+        ran.append(1)
 
     @workflow(name="flow")
-    async def flow(number: int) -> None:
-        await sync(number)
+    async def flow() -> None:
+        await (sync() if kind == "sync" else once())
 
-    async with in_threads() as engine:
-        for number in range(5):
-            await engine.submit(flow, number)
-        for _ in range(ticks):
-            await trio.lowlevel.checkpoint()
-    closed = True
-    await trio.sleep(0.005)
-    assert late == []
+    start = Bench.start
+    for _ in range(40):
+        ran.clear()
+        lent: list[int] = []
+        async with in_threads() as engine:
+            runner = engine._runner
+
+            async def leave(runner: Any = runner, lent: list[int] = lent) -> None:
+                lent.append(int(runner.limiter.borrowed_tokens))
+                await runner.suspend_all(Leaving.CLOSING, 5)
+
+            def start_and_leave(bench: Bench, body: Any, leave: Any = leave) -> None:
+                start(bench, body)
+                trio.lowlevel.spawn_system_task(leave)
+
+            monkeypatch.setattr(Bench, "start", start_and_leave)
+            handle = await engine.submit(flow, id="one")
+            while not lent or runner.runs:  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(0.001)
+            begun = "StepBegan" in await kinds(handle)
+        await trio.sleep(0.002)
+        orders.add(lent[0])
+        if kind == "sync":
+            assert len(ran) <= lent[0], "a thread began after the workflow had left"
+        else:
+            assert begun or not ran, "it ran, and the log does not know that it had begun"
+    assert orders == ({0, 1} if kind == "sync" else {0})
 
 
 async def test_partials_and_methods_in_threads() -> None:

@@ -32,7 +32,7 @@ from nurselog.lowlevel import (
     is_delivered,
     parse_path,
 )
-from tests.laws.harness import ID, GotStuck, Recording, Returned, Unfinished, end_of, resume, tally
+from tests.laws.harness import ID, GotStuck, Recording, Returned, Unfinished, WasKilled, end_of, resume, tally
 
 
 def text(rows: Iterable[Row]) -> str:
@@ -123,8 +123,8 @@ def check_resumed(before: Recording, after: Recording) -> None:
     _check_bodies(prefix, after)
     delivered = sum(map(is_delivered, before.events[:cut]))
     one, other = _until(before, delivered), _until(after, delivered)
-    if isinstance(before.outcome, Unfinished) or isinstance(after.outcome, Unfinished):
-        # What a life saw that was closed half way is cut off at any place.
+    if any(isinstance(life.outcome, (Unfinished, WasKilled)) for life in (before, after)):
+        # What a life saw that was closed or killed is cut off at any place.
         length = min(len(one), len(other))
         one, other = one[:length], other[:length]
     assert one == other, (

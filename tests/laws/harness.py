@@ -203,6 +203,8 @@ class Plan:
     """Of Trio's scheduler, and of what bodies draw."""
     cancel_after: int | None = None
     """Cancel the workflow from outside after so many moves; 0: before anything happens."""
+    kill_after: int | None = None
+    """Kill the workflow after so many moves."""
     close_after: int | None = None
     """Close the engine after so many moves."""
     break_after: int | None = None
@@ -347,6 +349,8 @@ async def _live(
             async with trio.open_nursery() as nursery:
                 if plan.cancel_after is not None and not (plan.cancel_after == 0 and store.rows):
                     nursery.start_soon(_cancel, engine, store, plan.cancel_after)
+                if plan.kill_after is not None:
+                    nursery.start_soon(_kill, engine, store, plan.kill_after)
                 if plan.close_after is not None:
                     nursery.start_soon(_close, nursery.cancel_scope, store, plan.close_after)
                 outcome = await _outcome(handle)
@@ -361,6 +365,12 @@ async def _cancel(engine: Engine, store: BenchStore, after: int) -> None:
     await store.moved(after)
     with suppress(WorkflowEnded):
         await engine.cancel(ID, "from outside")
+
+
+async def _kill(engine: Engine, store: BenchStore, after: int) -> None:
+    await store.moved(after)
+    with suppress(WorkflowEnded):
+        await engine.kill(ID)
 
 
 async def _close(scope: trio.CancelScope, store: BenchStore, after: int) -> None:

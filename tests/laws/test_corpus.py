@@ -11,7 +11,7 @@ import pytest
 
 from tests.laws.checks import check_log, check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import GotStuck, Recording, Unfinished, as_workflow, resume, run_live, tally
+from tests.laws.harness import GotStuck, Recording, Unfinished, WasKilled, as_workflow, resume, run_live, tally
 
 corpus = whole_corpus()
 tally["workflows"] = len(corpus)
@@ -122,6 +122,16 @@ def test_cancelled_while_nobody_was_there(case: Case, seeds: range) -> None:
         recording = live(case, 70 + seed)
         for cut in cuts(case, recording, 5):
             replay(case, go_on(case, recording, cut, seed=cut, cancel_after=0))
+
+
+@each_case
+def test_killed(case: Case, seeds: range) -> None:
+    """It ends at once, its code sees nothing more, and the log says so."""
+    for seed in seeds:
+        for after in sample(live(case, 110 + seed).moves, min(case.cuts, 3)):
+            killed = live(case, 110 + seed + after, kill_after=after)
+            if isinstance(killed.outcome, WasKilled):  # else it has ended at the same moment
+                replay(case, go_on(case, killed, len(killed.rows) - 1, seed=seed))  # as if nobody had
 
 
 @each_case

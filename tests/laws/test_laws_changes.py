@@ -143,7 +143,7 @@ async def one_branch_less() -> list[Any]:  # here
         got.append(await fetch(i))
         got.append(await at_once(i))
 
-    async with open_nursery() as nursery:
+    async with open_nursery() as nursery:  # here
         nursery.go(branch, 1)
     return got
 

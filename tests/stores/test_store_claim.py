@@ -111,6 +111,15 @@ async def test_only_names_that_the_worker_has(url: str) -> None:
         assert ids(await claim_due(store, "a", "ours", "too")) == ["one", "three"]
 
 
+async def test_what_is_due_at_the_same_time_is_first_come_first_served(url: str) -> None:
+    """Else one function's workflows would wait as long as there are others whose name comes first."""
+    async with opened(url) as store:
+        names = ("work", "more", "also", "work", "more")
+        await create(store, *(creation(f"w{number}", name=name) for number, name in enumerate(names)))
+        assert ids(await claim_due(store, "a", *names, limit=2)) == ["w0", "w1"]
+        assert ids(await claim_due(store, "a", *names, limit=2)) == ["w2", "w3"]
+
+
 async def test_only_versions_that_the_worker_has(url: str) -> None:
     async with opened(url) as store:
         for id, version in (("old", "1"), ("new", "2"), ("none", None)):

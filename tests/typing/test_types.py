@@ -1,6 +1,6 @@
 """Both type checkers come to what the files beside this one say, errors included.
 
-`# type: ignore` is for mypy; pyright, by the settings beside this file, heeds only comments of its own.
+The comments that have an error ignored are for mypy; pyright, by the settings beside this file, heeds its own only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine: the process-side object that runs workflows, and `open_engine`, which opens one.
+"""The engine: the process-side object that runs workflows.
 
 Its tasks live in two nurseries, shielded from the host's cancellation: the inner one has the workflows and the bodies
 of their steps, the outer one what serves them (journal, timers, lease, claims). So the host may be cancelled as it
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple, final
 
@@ -21,15 +21,12 @@ from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowCo
 from .._flow.names import check_text
 from .._flow.times import FAR, to_microseconds
 from .._flow.workflow import Workflow
-from .._log.codec import JsonCodec, digest
+from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
-from .._stores import open_store
 from ..abc import Clock, Codec, Created, Creation, Filter, Lease, Store
 from ..abc import Workflow as WorkflowRow
-from .checked import CheckedCodec
-from .clock import SystemClock
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
 from .journal import Journal
@@ -39,7 +36,6 @@ from .run import Leaving
 from .runner import Runner
 from .statistics import EngineStatistics
 from .table import Table, unwrap_workflow
-from .unwrap import unwrapped
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -425,70 +421,6 @@ class Engine:
             await self._runner.occupied.wait()
             await trio.sleep(self._options.evict_after / 2)
             self._runner.evict(self._options.evict_after)
-
-
-@asynccontextmanager
-async def open_engine(
-    store: str | Store,
-    workflows: Iterable[Workflow[..., Any]] | None = None,
-    *,
-    max_running: int = 1000,
-    max_threads: int = 40,
-    max_payload: int = 1 << 20,
-    evict_after: float = 60.0,
-    lease: float = 15.0,
-    grace: float = 5.0,
-    codec: Codec | None = None,
-    clock: Clock | None = None,
-) -> AsyncGenerator[Engine]:
-    """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
-
-    Args:
-        store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests), or a
-            store of your own.
-        workflows: the workflow functions that it runs; None: all that have been decorated.
-        max_running: how many workflows it has in memory at most; others wait in the store.
-        max_threads: how many sync steps run at once.
-        max_payload: bytes that one input or result may have, encoded.
-        evict_after: seconds after which a workflow that only waits for a time leaves memory until it is due.
-        lease: seconds after which others may take over when this process is stuck; a process that has died is
-            recognised at once where the system allows it.
-        grace: seconds that code gets to let go when the engine closes.
-        codec: turns values into bytes; by default JSON.
-        clock: tells the time of day; by default the system's.
-
-    Leaving the block suspends all workflows: nothing of that is recorded, and they go on when an engine is opened on
-    the same store. Cancelling the block from outside does the same. Entering and leaving are checkpoints.
-
-    Raises:
-        RegistrationError: if two workflows have one name.
-        StoreError: if the store cannot be opened, or breaks later.
-    """
-    clock = clock or SystemClock()
-    table = Table(workflows)
-    opened = open_store(store, clock=clock) if isinstance(store, str) else store
-    options = Options(
-        max_running=max_running,
-        max_threads=max_threads,
-        max_payload=max_payload,
-        evict_after=evict_after,
-        lease=lease,
-        grace=grace,
-    )
-    engine = Engine(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
-    error: BaseException | None = None
-    with unwrapped():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine._serve)
-            try:
-                await engine._opened.wait()
-                yield engine
-            except BaseException as exc:  # noqa: BLE001 - raised below: the engine's nursery would make a copy of it
-                error = exc
-            finally:
-                engine._closing.set()
-    if error is not None:
-        raise error
 
 
 def _checked(id: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
 from trio.lowlevel import current_task
 
+from .._errors import Suspended
 from .._log.events import Ended, Result
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
-from .strand import Operation, Strand
+from .strand import Operation, Strand, abandoned, logger
 from .where import defined_at
 from .workflow import Workflow
 
@@ -45,7 +47,10 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
     event, value = Ended(result=Result.CANCELLED), None
     try:
         with root:
-            result = await workflow.fn(*args, **kwargs)
+            try:
+                result = await workflow.fn(*args, **kwargs)
+            finally:
+                await _close_generators(sequencer)
             sequencer.check_awaited()
             encoded = sequencer.host.codec.encode(result, workflow.returns)
             value = sequencer.limited(f"the result of workflow {sequencer.id!r}", encoded)
@@ -57,3 +62,25 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
     if not sequencer.suspending:
         sequencer.note(event, value, where=defined_at(workflow.fn))
         sequencer.ended = event
+
+
+async def _close_generators(sequencer: Sequencer) -> None:
+    """Close the async generators that the workflow has left open, on its own turn and as a part of its history.
+
+    As Trio does it: under a cancelled scope, and their errors are nobody's.
+    """
+    suspended: Suspended | None = None
+    while sequencer.generators:
+        generator = sequencer.generators.pop()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await generator.aclose()
+            except Suspended as exc:
+                suspended = exc  # but the others want to be closed as well
+            except Exception:  # noqa: BLE001 - whatever it is: it is logged
+                logger.exception("workflow %r: an async generator that was left open failed to close", sequencer.id)
+            if generator.ag_frame is not None:  # type: ignore[attr-defined]  # the stubs lack it
+                abandoned.append(generator)
+    if suspended is not None:
+        raise suspended

@@ -72,10 +72,8 @@ class Sequencer:
         self.host, self.watch = host, watch
         self.id, self.seed, self.writer = id, seed, writer
         self.cursor = Cursor(rows)
-        self.seq = rows[-1].seq
-        """The last row's, committed or not."""
-        self.durable = self.seq
-        """The last committed row's."""
+        self.seq = self.durable = rows[-1].seq
+        """The last row's, and the last committed one's."""
         self.at = rows[-1].at
         self.now = rows[0].at
         """The time of the last delivered event, UTC microseconds."""

@@ -48,7 +48,7 @@ place: contextvars.ContextVar[Strand | Body | None] = contextvars.ContextVar("nu
 _SWEEP = 8
 """Async generators held before the first look for those that are finished."""
 
-_abandoned: list[object] = []
+abandoned: list[object] = []
 """Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
 
 
@@ -150,25 +150,13 @@ class Strand:
 
     async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
-            return await self._drive(self._whole(coroutine))
+            return await self._drive(coroutine)
         except BaseException as exc:
             if fatal := find_fatal(exc):
                 self.sequencer.crash(fatal)
             raise
         finally:
             self.done = True
-
-    async def _whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine and what the workflow leaves behind: async generators are closed on its own turn."""
-        try:
-            return await coroutine
-        finally:
-            held = self.sequencer.generators if not self.path else []  # the workflow's own task is the last to go
-            while held:
-                generator = held.pop()
-                with trio.CancelScope() as scope:  # as Trio itself does it: no checkpoint passes
-                    scope.cancel()
-                    await generator.aclose()
 
     def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Keep an async generator that this workflow iterates first, so that only the workflow closes it.
@@ -255,7 +243,7 @@ def close(coroutine: Coroutine[Any, Any, Any]) -> bool:
     with suppress(Exception):
         coroutine.close()
     left = [one for one, kind in inside if getattr(one, f"{kind}_frame") is not None]
-    _abandoned.extend(left)
+    abandoned.extend(left)
     return not left
 
 

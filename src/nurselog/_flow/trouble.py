@@ -75,8 +75,8 @@ def _somewhere(sequencer: Sequencer, path: str) -> str | None:
     """Return the line that runs, or the one at which the strand waits that has most to do with a path."""
     if sequencer.turn is not None:
         return caller()
-    nearest = max(sequencer.strands, key=lambda strand: _nearness(strand.text, path), default=None)
-    return None if nearest is None else parked(nearest.coroutine)
+    nearest = sorted(sequencer.strands, key=lambda strand: _nearness(strand.text, path), reverse=True)
+    return next((place for strand in nearest if (place := parked(strand.coroutine)) is not None), None)
 
 
 def _nearness(strand: str, path: str) -> tuple[bool, int]:

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import trio
 
-_INSIDE = (str(Path(__file__).parents[1]) + os.sep, str(Path(trio.__file__).parent) + os.sep)
+_HOUSE = Path(__file__).parents[1]
+_INSIDE = tuple(f"{folder}{os.sep}" for folder in (_HOUSE / "_flow", _HOUSE / "_engine", Path(trio.__file__).parent))
 """Folders whose frames are machinery: nurselog's own and Trio's."""
+
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+"""Folders whose frames are most likely somebody else's code that the application calls."""
+
+
+def _best(places: Iterable[tuple[str, int]]) -> str | None:
+    """Return the first place that is the application's, or the first that is no machinery if none seems to be."""
+    outside = [(file, line) for file, line in places if not file.startswith(_INSIDE)]
+    own = [(file, line) for file, line in outside if not file.startswith(_LIBRARIES)]
+    for file, line in (*own, *outside):
+        return f"{file}:{line}"
+    return None
 
 
 def caller() -> str | None:
     """Return file and line of the innermost frame of the application that is now running."""
-    frame: FrameType | None = sys._getframe(1)
+    return _best(_frames(sys._getframe(1)))
+
+
+def _frames(frame: FrameType | None) -> Iterator[tuple[str, int]]:
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_INSIDE):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        yield frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
-    return None  # pragma: no cover - some frame is always the application's: the one that called trio.run
 
 
 def parked(coroutine: Any) -> str | None:
     """Return file and line where a coroutine that is not running waits in the application's code."""
-    found = None
-    for one, kind in chain(coroutine):
-        frame = getattr(one, f"{kind}_frame")
-        if not frame.f_code.co_filename.startswith(_INSIDE):
-            found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    return found
+    frames = [getattr(one, f"{kind}_frame") for one, kind in chain(coroutine)]
+    return _best((frame.f_code.co_filename, frame.f_lineno) for frame in reversed(frames))
 
 
 def chain(coroutine: Any) -> Iterator[tuple[Any, str]]:

@@ -29,7 +29,7 @@ _DUE = Query(
     f"""
     workflow
     WHERE owner IS NULL AND due_at <= :now AND {queries.WANTED}
-    ORDER BY due_at LIMIT :limit""",
+    ORDER BY due_at, key LIMIT :limit""",
 )
 
 _NAMED = Query(
@@ -69,9 +69,7 @@ def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
     """
     with transaction(session.connection):
         roll = reap(session, now)
-        keys: Sequence[WorkflowKey] = ()
-        if wanted.worker in roll.living:
-            keys = _pick(session.connection, wanted, now)
+        keys = sorted(_pick(session.connection, wanted, now)) if wanted.worker in roll.living else []
         writers = {key: 1 + secrets.randbelow(_HIGHEST_WRITER) for key in keys}
         if writers:
             _take_over(session.connection, wanted.worker, writers, now)

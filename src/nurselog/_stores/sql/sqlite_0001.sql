@@ -17,9 +17,9 @@ CREATE TABLE workflow (
     updated_at INTEGER NOT NULL
 );
 
--- What can be claimed, by the time it is due. All that a claim asks for is in it, so that workflows whose function
--- nobody has are passed over without a look at the table.
-CREATE INDEX workflow_due ON workflow (due_at, name, owner) WHERE owner IS NULL AND due_at IS NOT NULL;
+-- What can be claimed: by the time it is due, and first come, first served where that is the same. All that a claim
+-- asks for is in it, so that workflows whose function nobody has are passed over without a look at the table.
+CREATE INDEX workflow_due ON workflow (due_at, key, name, version, owner) WHERE owner IS NULL AND due_at IS NOT NULL;
 
 -- What a worker owns: read for its messages, and when it is gone.
 CREATE INDEX workflow_owner ON workflow (owner) WHERE owner IS NOT NULL;

@@ -1,0 +1,83 @@
+"""`open_engine`: from a store's address to a running engine, and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from .._flow.workflow import Workflow
+from .._log.codec import JsonCodec
+from .._stores import open_store
+from ..abc import Clock, Codec, Store
+from .checked import CheckedCodec
+from .clock import SystemClock
+from .engine import Engine, Options
+from .table import Table
+from .unwrap import unwrapped
+
+
+@asynccontextmanager
+async def open_engine(
+    store: str | Store,
+    workflows: Iterable[Workflow[..., Any]] | None = None,
+    *,
+    max_running: int = 1000,
+    max_threads: int = 40,
+    max_payload: int = 1 << 20,
+    evict_after: float = 60.0,
+    lease: float = 15.0,
+    grace: float = 5.0,
+    codec: Codec | None = None,
+    clock: Clock | None = None,
+) -> AsyncGenerator[Engine]:
+    """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
+
+    Args:
+        store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests), or a
+            store of your own.
+        workflows: the workflow functions that it runs; None: all that have been decorated.
+        max_running: how many workflows it has in memory at most; others wait in the store.
+        max_threads: how many sync steps run at once.
+        max_payload: bytes that one input or result may have, encoded.
+        evict_after: seconds after which a workflow that only waits for a time leaves memory until it is due.
+        lease: seconds after which others may take over when this process is stuck; a process that has died is
+            recognised at once where the system allows it.
+        grace: seconds that code gets to let go when the engine closes.
+        codec: turns values into bytes; by default JSON.
+        clock: tells the time of day; by default the system's.
+
+    Leaving the block suspends all workflows: nothing of that is recorded, and they go on when an engine is opened on
+    the same store. Cancelling the block from outside does the same. Entering and leaving are checkpoints.
+
+    Raises:
+        RegistrationError: if two workflows have one name.
+        StoreError: if the store cannot be opened, or breaks later.
+    """
+    clock = clock or SystemClock()
+    table = Table(workflows)
+    opened = open_store(store, clock=clock) if isinstance(store, str) else store
+    options = Options(
+        max_running=max_running,
+        max_threads=max_threads,
+        max_payload=max_payload,
+        evict_after=evict_after,
+        lease=lease,
+        grace=grace,
+    )
+    engine = Engine(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
+    error: BaseException | None = None
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine._serve)
+            try:
+                await engine._opened.wait()
+                yield engine
+            except BaseException as exc:  # noqa: BLE001 - raised below: the engine's nursery would make a copy of it
+                error = exc
+            finally:
+                engine._closing.set()
+    if error is not None:
+        raise error
