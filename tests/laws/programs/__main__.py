@@ -42,7 +42,7 @@ class Hunt:
     def __init__(self, folder: Path, without: list[str], cuts: int) -> None:
         self.folder, self.without, self.cuts = folder, without, cuts
         self.known: Counter[str] = Counter()
-        self.number = 0
+        self.number = self.tried = 0
         self.target: str | None = None
         self.smallest: tuple[Scenario, BaseException] | None = None
 
@@ -50,6 +50,7 @@ class Hunt:
         """Run one program; a failure of a new kind is raised, for Hypothesis to shrink."""
         if any(f'"{word}"' in scenario.arguments[0] for word in self.without):
             return
+        self.tried += self.target is None
         try:
             examine(scenario, cuts=self.cuts if self.target is None else 3)
         except (Exception, Hang) as exc:  # noqa: BLE001 - whatever a broken law leads to
@@ -100,10 +101,10 @@ def main() -> None:
     arguments = parser.parse_args()
     hunt = Hunt(arguments.failures, arguments.without, arguments.cuts)
     began, number = time.monotonic(), arguments.seed * 1_000_000
-    while tally["programs"] < arguments.count:
-        hunt.round(number, min(_ROUND, arguments.count - tally["programs"]))
+    while hunt.tried < arguments.count:
+        hunt.round(number, min(_ROUND, arguments.count - hunt.tried))
         number += 1
-        print(f"{time.monotonic() - began:.0f} s {dict(tally)}", flush=True)
+        print(f"{time.monotonic() - began:.0f} s, {hunt.tried} tried, {dict(tally)}", flush=True)
     print(dict(met))
     for kind, times in hunt.known.most_common():
         print(f"{times:5} {kind}")
