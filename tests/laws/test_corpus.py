@@ -17,6 +17,9 @@ corpus = whole_corpus()
 tally["workflows"] = len(corpus)
 
 each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in corpus.items()])
+each_quick_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name) for name, case in corpus.items() if not case.slow]
+)
 
 
 def live(case: Case, seed: int, **plan: object) -> Recording:
@@ -54,7 +57,7 @@ def test_crash_at_every_event(case: Case, seeds: range) -> None:
             replay(case, go_on(case, recording, cut, seed=seed + cut), seed=seed)
 
 
-@each_case
+@each_quick_case
 def test_crash_in_a_second_life(case: Case, seeds: range) -> None:
     for seed in seeds:
         recording = live(case, 20 + seed)
@@ -93,7 +96,7 @@ def test_closed_after_each_event(case: Case, seeds: range) -> None:
         replay(case, life)
 
 
-@each_case
+@each_quick_case
 def test_the_store_breaks(case: Case, seeds: range) -> None:
     """The engine ends with an error; what was appended after a commit is lost, or the answer to a commit."""
     for seed in seeds:
@@ -111,11 +114,11 @@ def test_cancelled_from_outside(case: Case, seeds: range) -> None:
         for after in sample(live(case, 60 + seed).moves, min(case.cuts, 4)):
             cancelled = live(case, 60 + seed + after, cancel_after=after)
             replay(case, cancelled)
-            for cut in cuts(case, cancelled, 4):
+            for cut in cuts(case, cancelled, 3):
                 replay(case, go_on(case, cancelled, cut, seed=cut))
 
 
-@each_case
+@each_quick_case
 def test_cancelled_while_nobody_was_there(case: Case, seeds: range) -> None:
     """The cancellation waits in the store when the workflow is taken up, and comes in the middle of a replay."""
     for seed in seeds:
@@ -124,7 +127,7 @@ def test_cancelled_while_nobody_was_there(case: Case, seeds: range) -> None:
             replay(case, go_on(case, recording, cut, seed=cut, cancel_after=0))
 
 
-@each_case
+@each_quick_case
 def test_killed(case: Case, seeds: range) -> None:
     """It ends at once, its code sees nothing more, and the log says so."""
     for seed in seeds:
@@ -134,7 +137,7 @@ def test_killed(case: Case, seeds: range) -> None:
                 replay(case, go_on(case, killed, len(killed.rows) - 1, seed=seed))  # as if nobody had
 
 
-@each_case
+@each_quick_case
 def test_evicted_and_overdue(case: Case, seeds: range) -> None:
     """A workflow that only waits leaves memory meanwhile; after a long downtime all its timers are overdue."""
     for seed in seeds:
@@ -146,7 +149,7 @@ def test_evicted_and_overdue(case: Case, seeds: range) -> None:
             replay(case, go_on(case, recording, cut, seed=cut, downtime=86400 * 100))
 
 
-@each_case
+@each_quick_case
 def test_crowded(case: Case, seeds: range) -> None:
     """An idle task more in every plain nursery changes no path, and nothing that the code sees."""
     for seed in seeds:
@@ -163,7 +166,7 @@ def test_crowded(case: Case, seeds: range) -> None:
             go_on(case, recording, cut, seed=cut, crowd=True)
 
 
-@each_case
+@each_quick_case
 def test_the_code_of_another_workflow(case: Case, seeds: range) -> None:
     """Code that has nothing to do with the log is stuck before it spoils it: with the right code it goes on."""
     for seed in seeds:

@@ -14,9 +14,6 @@ from tests.laws.checks import check_log, check_replay, finished
 from tests.laws.corpus.registry import Case, whole_corpus
 from tests.laws.harness import PatientClock, Recording, Unfinished, end_of, in_virtual_time, resume, tally
 
-ALONE = {"chance_and_identity", "a_thousand_at_once", "a_thousand_branches", "garbage_in_a_live_strand"}
-"""One tells its id, which is another one in a later life here; the others take too long."""
-
 
 async def run_together(cases: list[Case], max_running: int) -> dict[str, tuple[Row, ...]]:
     """Run workflows in one engine; return their logs."""
@@ -38,7 +35,7 @@ async def _end(handle: WorkflowHandle[Any]) -> None:
 
 @pytest.mark.parametrize("max_running", [1000, 3])
 def test_side_by_side(max_running: int, seeds: range) -> None:
-    cases = [case for case in whole_corpus().values() if case.name not in ALONE and not case.threads]
+    cases = [case for case in whole_corpus().values() if not case.slow and not case.threads]
     for seed in seeds:
         logs, _ = in_virtual_time(lambda: run_together(cases, max_running), seed)
         assert len(logs) == len(cases)

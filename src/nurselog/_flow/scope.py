@@ -126,6 +126,7 @@ class CancelScope:
 
     @deadline.setter
     def deadline(self, deadline: datetime | None) -> None:
+        current_strand("CancelScope.deadline")
         self._drop_timer()
         self._due = None if deadline is None else due_microseconds(deadline)
         if self._due is not None and self._strand is not None:
@@ -171,6 +172,7 @@ class CancelScope:
 
     @shield.setter
     def shield(self, value: bool) -> None:
+        current_strand("CancelScope.shield")
         self._trio.shield = value
 
     def __repr__(self) -> str:

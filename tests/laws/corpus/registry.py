@@ -29,6 +29,11 @@ class Case:
     threads: bool = False
     """Whether it has sync steps."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether it is too slow for every test, and for company."""
+        return self.cuts <= 3
+
 
 corpus: dict[str, Case] = {}
 

@@ -37,6 +37,20 @@ class Call(Leaf, frozen=True):
         return await STEPS[self.step](self.number)
 
 
+class Late(Leaf, frozen=True):
+    """Call steps one after the other, and await them in the opposite order."""
+
+    steps: tuple[str, ...]
+
+    async def run(self, world: World) -> list[Any]:
+        coroutines = [STEPS[name](0) for name in self.steps]
+        try:
+            return [await coroutine for coroutine in reversed(coroutines)]
+        finally:
+            for coroutine in coroutines:
+                coroutine.close()
+
+
 class Checkpoint(Leaf, frozen=True):
     async def run(self, world: World) -> None:
         await trio.lowlevel.checkpoint()
@@ -103,6 +117,20 @@ class Condition(Leaf, frozen=True):
                 condition.notify()
             else:
                 await condition.wait()
+
+
+class Parking(Leaf, frozen=True):
+    """Use what Trio's own locks are made of."""
+
+    op: Literal["park", "unpark"]
+    which: int
+
+    async def run(self, world: World) -> None:
+        lot = world.lots[self.which]
+        if self.op == "park":
+            await lot.park()
+        else:
+            lot.unpark(count=1)
 
 
 class Channel(Leaf, frozen=True):
@@ -258,7 +286,19 @@ class Several(Leaf, frozen=True):
                 assert_never(self.op)
 
 
-LEAVES = (Call, Checkpoint, Sleep, Ask, Raise, Event, Condition, Channel, Scope, Child, Select, Several)
 AnyLeaf: TypeAlias = (
-    Call | Checkpoint | Sleep | Ask | Raise | Event | Condition | Channel | Scope | Child | Select | Several
+    Call
+    | Late
+    | Checkpoint
+    | Sleep
+    | Ask
+    | Raise
+    | Event
+    | Condition
+    | Parking
+    | Channel
+    | Scope
+    | Child
+    | Select
+    | Several
 )

@@ -35,6 +35,7 @@ step_names = mixture(
 which = st.integers(0, SHARED - 1)
 some = st.integers(0, 5)
 rarely = st.sampled_from([False, False, False, True])
+often = rarely.map(lambda value: not value)
 
 
 def _ops(record: type, number: st.SearchStrategy[int], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -52,6 +53,8 @@ leaf = mixture(
     (1, st.builds(leaves.Raise, number=some)),
     (1, _ops(leaves.Event, which)),
     (1, _ops(leaves.Condition, which)),
+    (1, _ops(leaves.Parking, which)),
+    (1, st.builds(leaves.Late, steps=st.lists(step_names, min_size=2, max_size=3).map(tuple))),
     (4, _ops(leaves.Channel, which, ours=st.booleans())),
     (4, _ops(leaves.Scope, some)),
     (3, _ops(leaves.Child, some)),
@@ -82,10 +85,11 @@ def nodes(depth: int) -> st.SearchStrategy[Any]:
 
     return mixture(
         (3 if depth < 2 else 1, leaf),
-        (8, st.builds(trees.Sequence, _parts(part, 2, 5), st.sampled_from([False, True, True, True]))),
+        (8, st.builds(trees.Sequence, _parts(part, 2, 5), often)),
         (5, nursery("ours")),
         (2, nursery("trio", "anyio")),
-        (2, st.builds(trees.Cleanup, **pick(trees.Cleanup, "after"), part=part, repairs=repairs)),
+        (2, st.builds(trees.Cleanup, **pick(trees.Cleanup, "after"), part=part, repairs=repairs, shield=often)),
+        (1, st.builds(trees.Swallow, part=part, **pick(trees.Swallow, "instead"))),
         (3, st.builds(trees.Within, **pick(trees.Within, "kind"), seconds=_SECONDS, part=part)),
         (2, st.builds(trees.Holding, **pick(trees.Holding, "guard"), which=which, part=part)),
         (1, st.builds(trees.Generated, parts=_parts(part), **pick(trees.Generated, "end"))),

@@ -44,12 +44,28 @@ async def attempt(world: World, part: Node) -> Any:
         return shape(exc)
 
 
+class Swallow(Tree, frozen=True):
+    """Whatever the part raises, a cancellation or a suspension included, is gone, or gives way to another error."""
+
+    part: Node
+    instead: Literal["value", "error"]
+
+    async def run(self, world: World) -> Any:
+        try:
+            return await world.run(self.part)
+        except BaseException as exc:  # noqa: BLE001 - code like this exists
+            if self.instead == "error":
+                raise KeyError("instead") from None
+            return shape(exc)
+
+
 class Cleanup(Tree, frozen=True):
-    """Compensation: shielded steps after the part, always, or only after a cancellation or an error."""
+    """Compensation: steps after the part, always, or only after a cancellation or an error."""
 
     after: Literal["all", "cancelled", "error"]
     part: Node
     repairs: tuple[str, ...]
+    shield: bool = True
 
     async def run(self, world: World) -> Any:
         try:
@@ -68,7 +84,7 @@ class Cleanup(Tree, frozen=True):
 
     async def _repair(self, world: World, met: str) -> None:
         if self.after in {"all", met}:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=self.shield):
                 for name in self.repairs:
                     note("repaired", await STEPS[name](0))
 
@@ -227,5 +243,5 @@ class Map(Tree, frozen=True):
 
 _NURSERIES = {"ours": nurselog.open_nursery, "trio": trio.open_nursery, "anyio": anyio.create_task_group}
 
-AnyTree: TypeAlias = Sequence | Cleanup | Within | Holding | Generated | Nursery | Into | Started | Race | Map
+AnyTree: TypeAlias = Sequence | Swallow | Cleanup | Within | Holding | Generated | Nursery | Into | Started | Race | Map
 Node: TypeAlias = AnyLeaf | AnyTree

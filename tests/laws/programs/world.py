@@ -36,6 +36,7 @@ class World:
     def __init__(self) -> None:
         self.events = [trio.Event() for _ in range(SHARED)]
         self.conditions = [trio.Condition() for _ in range(SHARED)]
+        self.lots = [trio.lowlevel.ParkingLot() for _ in range(SHARED)]
         self.guards: dict[str, list[Any]] = {
             "lock": [trio.Lock() for _ in range(SHARED)],
             "fifo": [trio.StrictFIFOLock() for _ in range(SHARED)],
