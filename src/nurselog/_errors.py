@@ -62,7 +62,9 @@ class PayloadTooLargeError(DataError):
 
     def __init__(self, what: str, size: int, limit: int) -> None:
         super().__init__(what, size, limit)
-        self.what, self.size, self.limit = what, size, limit
+        self.what: str = what
+        self.size: int = size
+        self.limit: int = limit
 
     def __str__(self) -> str:
         return (
@@ -94,9 +96,12 @@ class NonDeterminismError(StuckError):
         self, *, workflow_id: str, path: str, recorded: str, called: str, where: str | None, remedy: str
     ) -> None:
         super().__init__(workflow_id, path, recorded, called, where, remedy)
-        self.workflow_id, self.path = workflow_id, path
-        self.recorded, self.called = recorded, called
-        self.where, self.remedy = where, remedy
+        self.workflow_id: str = workflow_id
+        self.path: str = path
+        self.recorded: str = recorded
+        self.called: str = called
+        self.where: str | None = where
+        self.remedy: str = remedy
 
     def __str__(self) -> str:
         place = f" at {self.where}" if self.where else ""
@@ -116,7 +121,8 @@ class DeadlockError(StuckError):
 
     def __init__(self, workflow_id: str, waiting: tuple[str, ...]) -> None:
         super().__init__(workflow_id, waiting)
-        self.workflow_id, self.waiting = workflow_id, waiting
+        self.workflow_id: str = workflow_id
+        self.waiting: tuple[str, ...] = waiting
 
     def __str__(self) -> str:
         lines = "\n  ".join(self.waiting)
@@ -137,7 +143,9 @@ class StepFailed(NurselogError):
 
     def __init__(self, type_name: str, message: str, traceback: str) -> None:
         super().__init__(type_name, message, traceback)
-        self.type_name, self.message, self.traceback = type_name, message, traceback
+        self.type_name: str = type_name
+        self.message: str = message
+        self.traceback: str = traceback
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}"
@@ -153,7 +161,8 @@ class StepInterrupted(NurselogError):
 
     def __init__(self, step: str, path: str) -> None:
         super().__init__(step, path)
-        self.step, self.path = step, path
+        self.step: str = step
+        self.path: str = path
 
     def __str__(self) -> str:
         return (
@@ -172,7 +181,8 @@ class ChildCancelled(NurselogError):
 
     def __init__(self, path: str, reason: str | None) -> None:
         super().__init__(path, reason)
-        self.path, self.reason = path, reason
+        self.path: str = path
+        self.reason: str | None = reason
 
     def __str__(self) -> str:
         return f"the child at path {self.path} was cancelled" + (f": {self.reason}" if self.reason else "")
@@ -191,7 +201,8 @@ class WorkflowCancelled(NurselogError):
 
     def __init__(self, workflow_id: str, reason: str | None) -> None:
         super().__init__(workflow_id, reason)
-        self.workflow_id, self.reason = workflow_id, reason
+        self.workflow_id: str = workflow_id
+        self.reason: str | None = reason
 
     def __str__(self) -> str:
         return f"workflow {self.workflow_id!r} was cancelled" + (f": {self.reason}" if self.reason else "")
@@ -202,7 +213,7 @@ class WorkflowKilled(NurselogError):
 
     def __init__(self, workflow_id: str) -> None:
         super().__init__(workflow_id)
-        self.workflow_id = workflow_id
+        self.workflow_id: str = workflow_id
 
     def __str__(self) -> str:
         return f"workflow {self.workflow_id!r} was killed"
@@ -218,7 +229,8 @@ class WorkflowStuck(NurselogError):
 
     def __init__(self, workflow_id: str, problem: str) -> None:
         super().__init__(workflow_id, problem)
-        self.workflow_id, self.problem = workflow_id, problem
+        self.workflow_id: str = workflow_id
+        self.problem: str = problem
 
     def __str__(self) -> str:
         return (
@@ -232,7 +244,7 @@ class WorkflowNotFound(NurselogError):
 
     def __init__(self, workflow_id: str) -> None:
         super().__init__(workflow_id)
-        self.workflow_id = workflow_id
+        self.workflow_id: str = workflow_id
 
     def __str__(self) -> str:
         return f"there is no workflow {self.workflow_id!r} in this store"
@@ -249,7 +261,9 @@ class WorkflowConflict(NurselogError):
 
     def __init__(self, workflow_id: str, existing: str, asked: str) -> None:
         super().__init__(workflow_id, existing, asked)
-        self.workflow_id, self.existing, self.asked = workflow_id, existing, asked
+        self.workflow_id: str = workflow_id
+        self.existing: str = existing
+        self.asked: str = asked
 
     def __str__(self) -> str:
         return (
@@ -263,7 +277,8 @@ class WorkflowEnded(NurselogError):
 
     def __init__(self, workflow_id: str, status: str) -> None:
         super().__init__(workflow_id, status)
-        self.workflow_id, self.status = workflow_id, status
+        self.workflow_id: str = workflow_id
+        self.status: str = status
 
     def __str__(self) -> str:
         return f"workflow {self.workflow_id!r} has ended: it is {self.status}"
@@ -303,7 +318,9 @@ class StoreTooNew(StoreError):
 
     def __init__(self, url: str, found: int, known: int) -> None:
         super().__init__(url, found, known)
-        self.url, self.found, self.known = url, found, known
+        self.url: str = url
+        self.found: int = found
+        self.known: int = known
 
     def __str__(self) -> str:
         return (

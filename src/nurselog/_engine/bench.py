@@ -101,7 +101,7 @@ class _Stepper:
     __slots__ = ("_trap", "body", "closing")
 
     def __init__(self, body: Body) -> None:
-        self.body = body
+        self.body: Body = body
         self._trap: Any = None
         self.closing = False
         """Whether it is closed at its next step."""

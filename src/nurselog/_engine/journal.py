@@ -49,7 +49,7 @@ class _Part:
     __slots__ = ("rows", "standing", "taken", "writer")
 
     def __init__(self, writer: Writer) -> None:
-        self.writer = writer
+        self.writer: Writer = writer
         self.rows: list[tuple[Row, Event]] = []
         self.standing: Standing | None = None
         self.taken: list[int] = []
@@ -61,7 +61,8 @@ class _Asked:
     __slots__ = ("created", "creation", "done", "made")
 
     def __init__(self, creation: Creation, made: Callable[[Created | None], None]) -> None:
-        self.creation, self.made = creation, made
+        self.creation: Creation = creation
+        self.made: Callable[[Created | None], None] = made
         self.created: Created | None = None
         self.done = trio.Event()
 

@@ -93,7 +93,9 @@ class Run:
         self._runner = runner
         self.clock, self.codec, self.limiter = runner.clock, runner.codec, runner.limiter
         self.max_payload = runner.max_payload
-        self.key, self.id, self.workflow = row.key, row.id, workflow
+        self.key = row.key
+        self.id = row.id
+        self.workflow: Workflow[..., Any] = workflow
         self.status = Status.CANCELLING if row.status is Status.CANCELLING else Status.RUNNING
         """RUNNING or CANCELLING, until it has ended."""
         self.input = rows[0].value or b""
@@ -223,7 +225,7 @@ class Unreadable:
     """The writer for a workflow whose log cannot be read: all that it has to say is that it is stuck."""
 
     def __init__(self, key: WorkflowKey) -> None:
-        self.key = key
+        self.key: WorkflowKey = key
 
     def committed(self, row: Row, event: Event) -> None:
         """Nothing is written to its log."""

@@ -54,9 +54,12 @@ class Runner:
         max_payload: int,
         crash: Callable[[BaseException], None],
     ) -> None:
-        self.clock, self.codec, self.journal = clock, codec, journal
-        self.limiter, self.max_payload = limiter, max_payload
-        self.crash = crash
+        self.clock: Clock = clock
+        self.codec: Codec = codec
+        self.journal: Journal = journal
+        self.limiter: trio.CapacityLimiter = limiter
+        self.max_payload: int = max_payload
+        self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
         self.watch = Watch()

@@ -43,7 +43,8 @@ class StepTimedOut(trio.TooSlowError):
 
     def __init__(self, step: str, seconds: float) -> None:
         super().__init__(step, seconds)
-        self.step, self.seconds = step, seconds
+        self.step: str = step
+        self.seconds: float = seconds
 
     def __str__(self) -> str:
         return f"step {self.step!r} took longer than {self.seconds:g} s"
@@ -67,7 +68,7 @@ class Body:
     )
 
     def __init__(self, call: Call, history: History) -> None:
-        self.call = call
+        self.call: Call = call
         self._history = history
         self._scope = trio.CancelScope()
         self._thread: trio.CancelScope | None = None

@@ -62,8 +62,11 @@ class Call(ABC):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self.sequencer, self.operation, self.step = sequencer, operation, step
-        self.args, self.kwargs = args, kwargs
+        self.sequencer: Sequencer = sequencer
+        self.operation: Operation = operation
+        self.step: Step[..., Any] = step
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
         self.digest = step.digest(args, kwargs)
         self.context = contextvars.copy_context()
         self.since = sequencer.cursor.delivered

@@ -38,8 +38,8 @@ class Waiter:
     """Whether a child's failure that it is told of has found somebody who cares."""
 
     def __init__(self, strand: Strand, cases: Sequence[Case[Any]]) -> None:
-        self.strand = strand
-        self.cases = cases
+        self.strand: Strand = strand
+        self.cases: Sequence[Case[Any]] = cases
 
     def watch(self) -> None:
         """Register with all cases."""

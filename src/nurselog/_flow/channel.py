@@ -55,8 +55,8 @@ class _State:
     """What both ends share."""
 
     def __init__(self, sequencer: Sequencer, size: int | float) -> None:
-        self.sequencer = sequencer
-        self.size = size
+        self.sequencer: Sequencer = sequencer
+        self.size: int | float = size
         self.items: deque[_Item] = deque()
         self.senders: dict[Strand, _Item] = {}
         """Parked, in the order of their arrival."""

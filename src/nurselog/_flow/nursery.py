@@ -301,7 +301,7 @@ class ChildCall(Call):
         kwargs: dict[str, Any],
     ) -> None:
         super().__init__(nursery._sequencer, operation, step, args, kwargs)
-        self.nursery = nursery
+        self.nursery: Nursery = nursery
 
     def settle(self, outcome: Outcome[Any]) -> None:
         self.nursery._settle(self.handle, outcome)

@@ -69,8 +69,11 @@ class Sequencer:
     """One workflow in memory."""
 
     def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
-        self.host, self.watch = host, watch
-        self.id, self.seed, self.writer = id, seed, writer
+        self.host: Host = host
+        self.watch: Watch = watch
+        self.id: str = id
+        self.seed: str = seed
+        self.writer: int = writer
         self.cursor = Cursor(rows)
         self.seq = self.durable = rows[-1].seq
         """The last row's, and the last committed one's."""

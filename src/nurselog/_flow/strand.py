@@ -100,10 +100,10 @@ class Strand:
     )
 
     def __init__(self, sequencer: Sequencer, path: Path, scope: CancelScope | None) -> None:
-        self.sequencer = sequencer
-        self.path = path
+        self.sequencer: Sequencer = sequencer
+        self.path: Path = path
         self.text = format_path(path)
-        self.scope = scope
+        self.scope: CancelScope | None = scope
         """The innermost durable scope around the code that runs."""
         self.task: Task
         self.count = 0

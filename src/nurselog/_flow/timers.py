@@ -11,9 +11,9 @@ class Timer:
     __slots__ = ("due", "fire", "logged", "path")
 
     def __init__(self, path: str, due: int, fire: Callable[[], None]) -> None:
-        self.path = path
-        self.due = due
+        self.path: str = path
+        self.due: int = due
         """UTC microseconds."""
-        self.fire = fire
+        self.fire: Callable[[], None] = fire
         self.logged = False
         """Whether its `fired` event is on its way."""

@@ -27,11 +27,11 @@ class Workflow(Generic[P, T_co]):
     """
 
     def __init__(self, fn: Callable[P, Awaitable[T_co]], name: str, version: str | None) -> None:
-        self.fn = fn
+        self.fn: Callable[P, Awaitable[T_co]] = fn
         """The plain function."""
-        self.name = name
+        self.name: str = name
         """The name in the log."""
-        self.version = version
+        self.version: str | None = version
         """The version in the log; None if none was given."""
         self.__name__ = getattr(fn, "__name__", name)
         self.__qualname__ = getattr(fn, "__qualname__", name)

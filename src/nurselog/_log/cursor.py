@@ -54,7 +54,8 @@ class Mismatch(Exception):
 
     def __init__(self, recorded: str, called: str) -> None:
         super().__init__(recorded, called)
-        self.recorded, self.called = recorded, called
+        self.recorded: str = recorded
+        self.called: str = called
 
 
 class History(msgspec.Struct):

@@ -31,7 +31,9 @@ class Mirror:
     """
 
     def __init__(self, root: Path, temper: Temper, seed: int) -> None:
-        self.root, self.temper, self.seed = root, temper, seed
+        self.root: Path = root
+        self.temper: Temper = temper
+        self.seed: int = seed
         self.served: Counter[str] = Counter()
         self.faults: Counter[Fault] = Counter()
 

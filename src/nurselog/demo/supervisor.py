@@ -42,7 +42,8 @@ class WorkerFailed(Exception):
 
     def __init__(self, returncode: int, output: str) -> None:
         super().__init__(returncode, output)
-        self.returncode, self.output = returncode, output
+        self.returncode: int = returncode
+        self.output: str = output
 
     def __str__(self) -> str:
         return f"the worker ended with code {self.returncode} and wrote:\n{self.output}"

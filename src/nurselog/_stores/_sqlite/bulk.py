@@ -2,9 +2,12 @@
 
 The problem is the GIL, not SQLite. The store's thread gives the GIL up for each `sqlite3_step` and wants it back
 after it; while Trio's thread computes, getting it back takes up to the switch interval, 5 ms. `executemany` makes a
-step for each row, and so does reading a result row by row. 1,000 rows, measured with a busy main thread: 2,540 ms for
-`executemany`, 25 ms for one statement; 12,000 rows read: 9,750 ms by `fetchall`, 150 ms in the way below. Without
-competition they hardly differ. So what counts here is the number of steps, not of rows:
+step for each row, and so does reading a result row by row. Measured beside a main thread that only computes, on two
+cores with nothing else to do: 1,000 rows by `executemany` 2,540 ms, by one statement 25 ms; 12,000 rows read by
+`fetchall` 9,750 ms, in the way below 150 ms. The price is small: with an idle main thread inserting takes the same
+time, and reading a third more. (Where other processes fill both cores, the threads do not meet like that; then both
+ways are equally slow, and reading row by row is the faster one.) So what counts here is the number of steps, not of
+rows:
 
 - Log rows are inserted by one `INSERT` with many `VALUES`. The statement cache goes by the text, and compiling costs
   as much as running, so there are only a few sizes, powers of two, and the places left over are filled with NULL rows,
