@@ -75,12 +75,12 @@ class Body:
         """Around a thread that is waited for even if the step is cancelled."""
         self._abandoned = False
         self._noted = False
-        self.attempt = history.attempts + 1
-        self.began_at = call.sequencer.host.clock.utc()
-        self.begun = history.began_at is not None
+        self.attempt: int = history.attempts + 1
+        self.began_at: int = call.sequencer.host.clock.utc()
+        self.begun: bool = history.began_at is not None
         """Whether the function has been entered, in this life or one before."""
-        self.ended = False
-        self.clean = False
+        self.ended: bool = False
+        self.clean: bool = False
         """Whether the function has returned, and left nothing behind in its task."""
 
     # -- what the workflow does to it ------------------------------------------------------------

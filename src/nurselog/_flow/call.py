@@ -67,14 +67,14 @@ class Call(ABC):
         self.step: Step[..., Any] = step
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
-        self.digest = step.digest(args, kwargs)
-        self.context = contextvars.copy_context()
-        self.since = sequencer.cursor.delivered
+        self.digest: str | None = step.digest(args, kwargs)
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.since: int = sequencer.cursor.delivered
         """The number of events that had been delivered when it was made."""
         self.body: Body | None = None
-        self.told = False
+        self.told: bool = False
         """Whether its scope was cancelled."""
-        self.why = Why()
+        self.why: Why = Why()
 
     @property
     def path(self) -> str:

@@ -64,7 +64,7 @@ class _State:
         """Parked: on which receiving end, and under which index of its cases."""
         self.open_senders = 0
         self.open_receivers = 0
-        self.closed_at = 0
+        self.closed_at: int = 0
 
     def put(self, value: Any) -> bool:
         """Hand over or buffer an item; False if there is no room."""

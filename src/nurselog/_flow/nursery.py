@@ -52,7 +52,7 @@ class Nursery:
         self._over = False
         """Whether the body has ended."""
         self._failed: list[Handle[Any]] = []
-        self.cancel_scope = CancelScope._around(strand, operation, inner.cancel_scope)
+        self.cancel_scope: CancelScope = CancelScope._around(strand, operation, inner.cancel_scope)
         """The nursery's durable scope: `cancel_scope.cancel(reason)` is in the log."""
 
     def go(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str | None = None) -> Handle[T]:

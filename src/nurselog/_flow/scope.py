@@ -42,7 +42,7 @@ class CancelScope:
         self, strand: Strand, operation: Operation, scope: trio.CancelScope, due: int | None, seconds: float | None
     ) -> None:
         self._sequencer = strand.sequencer
-        self.path = operation.text
+        self.path: str = operation.text
         """Its place in the workflow."""
         self.reason: str | None = None
         """The text that it was cancelled with."""

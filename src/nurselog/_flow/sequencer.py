@@ -68,20 +68,26 @@ class Unawaited(NamedTuple):
 class Sequencer:
     """One workflow in memory."""
 
+    root: CancelScope
+    """Around all its code."""
+    seq: int
+    """The last row's."""
+    durable: int
+    """The last committed row's."""
+
     def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
         self.host: Host = host
         self.watch: Watch = watch
         self.id: str = id
         self.seed: str = seed
         self.writer: int = writer
-        self.cursor = Cursor(rows)
+        self.cursor: Cursor = Cursor(rows)
         self.seq = self.durable = rows[-1].seq
-        """The last row's, and the last committed one's."""
-        self.at = rows[-1].at
-        self.now = rows[0].at
+        self.at: int = rows[-1].at
+        self.now: int = rows[0].at
         """The time of the last delivered event, UTC microseconds."""
-        self.phase = Phase.RUNNING
-        self.suspending = False
+        self.phase: Phase = Phase.RUNNING
+        self.suspending: bool = False
         self.problem: NurselogError | None = None
         """Why it is stuck."""
         self.fatal: BaseException | None = None
@@ -90,7 +96,7 @@ class Sequencer:
         self.turn: Strand | None = None
         self.runnable = 0
         """How many of its tasks Trio has scheduled."""
-        self.granting = False
+        self.granting: bool = False
         """While the sequencer itself wakes strands."""
         self.adopting: Path | None = None
         """The path of the durable child that is being spawned just now."""
@@ -103,7 +109,6 @@ class Sequencer:
         """Async generators that its code has iterated, unless they are known to be finished."""
         self.held = 0
         """How many of them there may be before the next look for finished ones."""
-        self.root: CancelScope
         self.answers: dict[str, bool] = {}
         """What `patched` said."""
         self.ended: Event | None = None

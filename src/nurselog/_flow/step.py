@@ -56,16 +56,16 @@ class Step(Generic[P, T_co]):
     def __init__(self, fn: Callable[..., Any], options: Options) -> None:
         self._fn = fn
         self._options = options
-        self.is_async = is_async(_function(fn))
+        self.is_async: bool = is_async(_function(fn))
         """Whether the function is an async one; others run in a worker thread."""
-        self.name = options.name
+        self.name: str = options.name
         """The name in the log."""
-        self.retry = options.retry
-        self.timeout = options.timeout
-        self.attempt_timeout = options.attempt_timeout
-        self.at_most_once = options.at_most_once
-        self.abandon_on_cancel = options.abandon_on_cancel
-        self.check_arguments = options.check_arguments
+        self.retry: Retry = options.retry
+        self.timeout: float | None = options.timeout
+        self.attempt_timeout: float | None = options.attempt_timeout
+        self.at_most_once: bool = options.at_most_once
+        self.abandon_on_cancel: bool = options.abandon_on_cancel
+        self.check_arguments: bool = options.check_arguments
         if not isinstance(fn, partial):
             update_wrapper(self, fn, updated=())
 

@@ -102,23 +102,23 @@ class Strand:
     def __init__(self, sequencer: Sequencer, path: Path, scope: CancelScope | None) -> None:
         self.sequencer: Sequencer = sequencer
         self.path: Path = path
-        self.text = format_path(path)
+        self.text: str = format_path(path)
         self.scope: CancelScope | None = scope
         """The innermost durable scope around the code that runs."""
         self.task: Task
-        self.count = 0
-        self.children = 0
-        self.scheduled = 0
+        self.count: int = 0
+        self.children: int = 0
+        self.scheduled: int = 0
         """How often Trio has scheduled the task without having run it: 0 means parked."""
-        self.queued = False
+        self.queued: bool = False
         """Whether its wait is over, and only the turn is missing."""
         self.trap: Any = None
         """What the task waits in, as it was handed to Trio."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
-        self.outside = sys.exception()
+        self.outside: BaseException | None = sys.exception()
         """What is being handled around all this: the host may run Trio in an `except` block."""
-        self.done = False
-        self.closing = False
+        self.done: bool = False
+        self.closing: bool = False
 
     def operation(self) -> Operation:
         """Take the identity of the next durable operation."""

@@ -15,5 +15,5 @@ class Timer:
         self.due: int = due
         """UTC microseconds."""
         self.fire: Callable[[], None] = fire
-        self.logged = False
+        self.logged: bool = False
         """Whether its `fired` event is on its way."""

@@ -33,7 +33,7 @@ class Workflow(Generic[P, T_co]):
         """The name in the log."""
         self.version: str | None = version
         """The version in the log; None if none was given."""
-        self.__name__ = getattr(fn, "__name__", name)
+        self.__name__: Any | str = getattr(fn, "__name__", name)
         self.__qualname__ = getattr(fn, "__qualname__", name)
         self.__doc__ = fn.__doc__
         self.__module__ = fn.__module__

@@ -129,7 +129,7 @@ class Cursor:
     """One workflow's recorded log on its way to the code."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.delivered = 0
+        self.delivered: int = 0
         """How many events the workflow has been given."""
         self.left: deque[Entry] = deque()
         """Delivered events that are still to be given."""

@@ -4,10 +4,10 @@ The problem is the GIL, not SQLite. The store's thread gives the GIL up for each
 after it; while Trio's thread computes, getting it back takes up to the switch interval, 5 ms. `executemany` makes a
 step for each row, and so does reading a result row by row. Measured beside a main thread that only computes, on two
 cores with nothing else to do: 1,000 rows by `executemany` 2,540 ms, by one statement 25 ms; 12,000 rows read by
-`fetchall` 9,750 ms, in the way below 150 ms. The price is small: with an idle main thread inserting takes the same
-time, and reading a third more. (Where other processes fill both cores, the threads do not meet like that; then both
-ways are equally slow, and reading row by row is the faster one.) So what counts here is the number of steps, not of
-rows:
+`fetchall` 9,750 ms, in the way below 150 ms. The price: beside an idle main thread inserting takes up to half as long
+again, the fence included, and reading one to three times as long, some tens of milliseconds for 12,000 rows. (Where
+other processes fill both cores, the threads do not meet like that, and the plain ways are the faster ones.) So what
+counts here is the number of steps, not of rows:
 
 - Log rows are inserted by one `INSERT` with many `VALUES`. The statement cache goes by the text, and compiling costs
   as much as running, so there are only a few sizes, powers of two, and the places left over are filled with NULL rows,
