@@ -7,6 +7,7 @@ and once the workflow leaves memory wherever it only waits. Every life but the f
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 from collections import Counter
@@ -47,6 +48,8 @@ AGAIN = 0.3
 """How often what has become of a cut is cut once more."""
 PATIENCE = 20
 """Seconds of the wall clock that one life may take: in virtual time even a day takes none."""
+
+_THRESHOLDS = ((100_000, 10, 10), (700, 10, 10), (50, 2, 1))
 
 met: Counter[str] = Counter()
 """What the first lives had in their logs, and how they ended."""
@@ -167,7 +170,7 @@ def _open_rows(life: Recording) -> tuple[Row, ...]:
 def _watch(run: Callable[[], Recording]) -> Recording:
     """See that a life ends, and that the code follows its log; a deadlock is no end, and no fault either."""
     too_late.clear()
-    with _watchdog():
+    with _watchdog(), _collecting():
         life = run()
     assert not too_late, f"bodies were entered after their cancellation: {too_late}"
     if life is None or not isinstance(life.outcome, GotStuck):
@@ -190,6 +193,19 @@ def _watchdog() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         vars(trio._core._run.GLOBAL_RUN_CONTEXT).clear()  # what has hung has left it as it was
+
+
+@contextmanager
+def _collecting() -> Iterator[None]:
+    """Collect garbage hardly ever, as usual, or all the time: nothing may depend on when that happens."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS[tally["lives"] % len(_THRESHOLDS)])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _check_once(life: Recording) -> None:
