@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from nurselog._flow.workflow import registry
 
 
 @pytest.fixture(scope="session")
 def scale() -> int:
     """How many times as many programs, kills and rounds a generated test tries; `nox -s long` sets 100."""
     return int(os.environ.get("NURSELOG_TEST_SCALE", "1"))
+
+
+@pytest.fixture(autouse=True)
+def _only_its_own_workflows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hide the workflows of other test modules: an engine that is told of none takes all that there are."""
+    before = dict(registry)
+    for key in before:
+        if key[0].rpartition(".")[2].startswith("test_") and key[0] != request.module.__name__:
+            del registry[key]
+    yield
+    registry.clear()
+    registry.update(before)

@@ -43,6 +43,12 @@ async def first() -> int:
     return await quick()
 
 
+@workflow
+async def lasting() -> int:
+    await nap()
+    return 5
+
+
 @workflow(name="first")
 async def second() -> int:
     return 2
@@ -123,15 +129,15 @@ async def test_a_method_is_a_workflow_where_it_has_a_name(autojump_clock: Clock)
 
 async def test_a_function_that_is_gone_waits_for_a_worker(autojump_clock: Clock, tmp_path: Path) -> None:
     path = tmp_path / "log.db"
-    async with on_file(path, first) as engine:
-        await engine.submit(first, id="one")
+    async with on_file(path, lasting) as engine:
+        await engine.submit(lasting, id="one")
     async with on_file(path) as engine:
         await trio.sleep(100)
         [info] = await engine.list()
-        assert (info.status, info.problem) == (Status.RUNNING, "no worker for 'first' here")
+        assert (info.status, info.problem) == (Status.RUNNING, "no worker for 'lasting' here")
         assert engine.statistics().running == 0
-    async with on_file(path, first) as engine:
-        assert await (await engine.get("one")).result() == 1
+    async with on_file(path, lasting) as engine:
+        assert await (await engine.get("one")).result() == 5
         assert [info.problem for info in await engine.list()] == [None]
 
 

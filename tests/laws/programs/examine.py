@@ -38,7 +38,7 @@ from nurselog.lowlevel import (
 )
 from tests.laws import harness
 from tests.laws.checks import check_log, check_replay, check_resumed, text
-from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, resume, run_live, tally
+from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, end_of, resume, run_live, tally
 from tests.laws.programs.scenario import Scenario, program
 from tests.laws.programs.steps import STEPS, too_late
 
@@ -177,7 +177,8 @@ def _watch(run: Callable[[], Recording]) -> Recording:
         return life
     assert isinstance(life.outcome.problem, DeadlockError), f"stuck: {life.outcome.problem}\n{text(life.rows)}"
     met["deadlock"] += 1
-    return replace(life, outcome=Unfinished())
+    # A cancellation may have come later, and have ended it all the same.
+    return replace(life, outcome=end_of(life.rows, life.workflow) or Unfinished())
 
 
 @contextmanager
