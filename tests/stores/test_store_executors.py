@@ -161,17 +161,38 @@ async def test_a_disk_that_hangs_keeps_no_interpreter_from_exiting() -> None:
         assert thread.daemon
 
 
-def test_a_thread_ends_when_trio_is_gone() -> None:
-    """Nobody can close its store any more."""
-    gone = trio.run(finished)
+async def test_each_of_many_callers_gets_its_own_answer(executor: Executor) -> None:
+    """Whoever comes first takes in the answers for the others, and leaves before they do."""
+    got: dict[tuple[int, int], int] = {}
+
+    async def run(number: int) -> None:
+        for step in range(5):
+            got[number, step] = await executor.run(functools.partial(int, number * 10 + step))
+            if number % 3 == 0:
+                with pytest.raises(ZeroDivisionError):
+                    await executor.run(lambda: 1 // 0)
+            if number % 2:
+                await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(12):
+            nursery.start_soon(run, number)
+    assert got == {(number, step): number * 10 + step for number in range(12) for step in range(5)}
+
+
+def test_a_thread_ends_when_nobody_can_hear_it() -> None:
+    """Trio is gone, and nobody can close its store any more."""
     executor = ThreadExecutor(NAME)
+    done = threading.Event()
     with ended_threads(NAME):
         executor.start()
-        executor._orders.put(_Order(lambda: None, *gone))
+        executor._near.close()
+        executor._orders.put(_Order(done.set, trio.run(own_task)))
+    assert done.is_set()
 
 
-async def finished() -> tuple[trio.lowlevel.Task, trio.lowlevel.TrioToken]:
-    return trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+async def own_task() -> trio.lowlevel.Task:
+    return trio.lowlevel.current_task()
 
 
 # -- a store in Trio

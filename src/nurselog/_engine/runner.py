@@ -116,6 +116,8 @@ class Runner:
             self.evicted += 1
             self.released = True
         self.stuck += run.sequencer.problem is not None
+        if run.out.is_set() and run.leaving is not Leaving.LOST:  # else something may still be on its way
+            del run.sequencer  # the two lead to each other, and circles are the collector's work
         run.gone.set()
         self.waiters.tell(run.id)
         self.room.set()
@@ -160,7 +162,8 @@ class Runner:
         with trio.move_on_after(grace):
             await _all_out(runs)
         for run in runs:
-            run.sequencer.close()
+            if not run.out.is_set():
+                run.sequencer.close()
         await _all_out(runs)
 
     def forget_all(self) -> None:

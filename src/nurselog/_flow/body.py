@@ -122,6 +122,7 @@ class Body:
             return
         finally:
             self.ended = True
+            place.set(None)  # else this, its call and their context would be a circle
         if self._abandoned:
             return
         sequencer.append(

@@ -119,6 +119,7 @@ class Call(ABC):
         check_step(self.sequencer, self.step, self.path, self.digest, event)
         if event.result is Result.CANCELLED and not self.told:
             raise trouble.changed(self.sequencer, describe(event), "a call whose scope is not cancelled", self.path)
+        self.body = None  # it is over; and without the circle that the two make, the collector is spared both
         self.settle(outcome_of(self.sequencer, self.step, event, value))
 
     @abstractmethod

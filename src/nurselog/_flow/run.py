@@ -38,6 +38,7 @@ async def run_workflow(
             call.coroutine.close()
         sequencer.phase = Phase.OVER
         sequencer.timers.clear()
+        del sequencer.root  # it leads back
         sequencer.host.over()
 
 

@@ -167,7 +167,7 @@ class Sequencer:
             try:
                 self._deliver(self.cursor.take())
             except Mismatch as exc:
-                raise self._changed(exc, self.root.path) from None
+                raise self._changed(exc, "") from None
         elif not self._live:
             self._go_live()
         elif self._waiting and self._given >= self._first:
@@ -322,7 +322,7 @@ class Sequencer:
         try:
             self.cursor.close()
         except Mismatch as exc:
-            raise self._changed(exc, self.root.path) from None
+            raise self._changed(exc, "") from None
         self._log_late()
         now = self.host.clock.utc()
         for timer in sorted(self.timers.values(), key=lambda timer: (timer.due, timer.path)):

@@ -157,6 +157,8 @@ class Strand:
             raise
         finally:
             self.done = True
+            self.trap = None  # it may lead back here, and so does the context: circles are the collector's work
+            place.set(None)
 
     def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Keep an async generator that this workflow iterates first, so that only the workflow closes it.
