@@ -19,6 +19,7 @@ from nurselog import (
     attempt,
     fail_after,
     gather,
+    move_on_after,
     open_nursery,
     sleep,
     step,
@@ -278,6 +279,23 @@ async def test_a_cancelled_step_that_had_begun_says_so(autojump_clock: Clock, tm
         [ended] = [e.event for e in await (await engine.get("one")).log() if isinstance(e.event, StepEnded)]
     assert (ended.result.value, ended.begun) == ("cancelled", True)
     assert bodies == ["pay", "crash"], "what is cancelled by then is not started"
+
+
+async def test_a_step_that_is_cancelled_between_its_attempts_has_begun(autojump_clock: Clock, tmp_path: Path) -> None:
+    """After a restart, too, where the function is not entered any more."""
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        with move_on_after(5):
+            await flaky()
+
+    clock = VirtualClock()
+    path = await run_and_crash(tmp_path / "log.db", flow, clock, 2)
+    async with on_file(path, flow, clock=clock) as engine:
+        await finish(engine)
+        [ended] = [e.event for e in await (await engine.get("one")).log() if isinstance(e.event, StepEnded)]
+    assert (ended.result.value, ended.begun) == ("cancelled", True)
+    assert len(bodies) == 2, "one attempt, and the crash"
 
 
 async def test_began_is_noted_once(autojump_clock: Clock, tmp_path: Path) -> None:

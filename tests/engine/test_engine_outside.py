@@ -28,7 +28,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import Cause, Ended, Forked, Result, Resumed, ScopeCancelled, StepEnded
 from tests.clocks import VirtualClock
-from tests.engine.rig import in_memory, kinds, on_file
+from tests.engine.rig import in_memory, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -240,6 +240,29 @@ async def test_kill_while_it_cleans_up(autojump_clock: Clock) -> None:
         with pytest.raises(WorkflowKilled):
             await handle.result()
         assert bodies == ["nap 100", "first"]
+
+
+async def test_a_cancelled_workflow_is_seen_as_cancelling_however_it_came_into_memory(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    """The row of a fork, and of one that was stuck, does not tell: the log does."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, careful, clock=clock) as engine:
+        await engine.submit(careful, id="one")
+        await trio.sleep(0.5)
+        await engine.cancel("one", "not wanted")
+        await trio.sleep(1.5)
+        original = await engine.get("one")
+        assert await original.status() is Status.CANCELLING
+        at = 1 + [type(entry.event) for entry in await original.log()].index(ScopeCancelled)
+        fork = await engine.fork("one", at=at)
+        await settle()
+        assert await fork.status() is Status.CANCELLING
+    sql(path, "UPDATE workflow SET status = 'stuck', due_at = NULL, problem = 'the test says so' WHERE id = 'one'")
+    async with on_file(path, careful, clock=clock) as engine:
+        await engine.resume("one")
+        await settle()
+        assert await (await engine.get("one")).status() is Status.CANCELLING
 
 
 # -- stuck and resume ----------------------------------------------------------------------------

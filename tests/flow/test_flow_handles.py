@@ -23,7 +23,7 @@ from nurselog import (
     step,
     workflow,
 )
-from nurselog.lowlevel import Cause, ScopeCancelled, StepEnded
+from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
 
@@ -254,6 +254,34 @@ async def test_start_waits_for_started(autojump_clock: Clock) -> None:
         return str(said)
 
     assert await play(flow) == "it is up"
+
+
+async def test_who_has_started_belongs_to_the_nursery(autojump_clock: Clock) -> None:
+    """So a step of it that is cancelled says by which scope, whatever scopes were around the call of `start`."""
+
+    async def server(task_status: trio.TaskStatus[None]) -> None:
+        with CancelScope():
+            task_status.started()
+            await nap(100)
+
+    async def bare(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await nap(200)
+
+    async def flow() -> None:
+        async with open_nursery() as nursery:
+            with CancelScope() as around:
+                await nursery.start(server)
+                await nursery.start(bare)
+            around.cancel("too late for them")
+            await nap(1)
+            nursery.cancel_scope.cancel("enough")
+
+    async with in_memory() as engine:
+        await play_on(engine, flow)
+        ended = [event for event in await events(engine) if isinstance(event, StepEnded)]
+    cancelled = [event for event in ended if event.result is Result.CANCELLED]
+    assert [(event.scope, event.reason) for event in cancelled] == [("1", "enough")] * 2
 
 
 async def test_who_fails_before_started_fails_the_call_of_start_alone(autojump_clock: Clock) -> None:

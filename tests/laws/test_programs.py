@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.laws.programs.examine import examine
 from tests.laws.programs.scenario import FAILURES, Scenario, load
@@ -22,7 +22,13 @@ PARTS, PROGRAMS = 8, 8
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_laws_hold_for_generated_programs(part: int, scale: int) -> None:
     @seed(part)
-    @settings(max_examples=PROGRAMS * scale, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=PROGRAMS * scale,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],  # to explain a failure it would trace every line of every run
+        suppress_health_check=list(HealthCheck),
+    )
     @given(scenarios)
     def hold(scenario: Scenario) -> None:
         examine(scenario, cuts=4)

@@ -25,7 +25,9 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._flow import strand
 from tests.engine.rig import in_memory
+from tests.flow.rig import play
 
 Clock = trio.testing.MockClock
 
@@ -244,3 +246,17 @@ async def test_the_signal_handlers_of_the_host_stay(autojump_clock: Clock) -> No
         assert signal.getsignal(signal.SIGINT) is before
         await engine.run(napping)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+async def test_a_long_turn_is_warned_about(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(strand, "LONG_TURN", -1.0)
+
+    async def flow() -> str:
+        return str(await nap(1))
+
+    await play(flow)
+    texts = [record.getMessage() for record in caplog.records]
+    assert any(f"path root held up its whole process for 0.0 s before {__file__}:" in text for text in texts), texts
+    assert any("before its end" in text for text in texts)

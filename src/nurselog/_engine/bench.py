@@ -33,6 +33,8 @@ class Bench:
     def __init__(self) -> None:
         self.nursery: trio.Nursery
         self._idle: list[Task] = []
+        self._surplus = 0
+        """The fewest idle tasks there were since the last look: so many were not needed."""
         self._busy: dict[Task, _Stepper] = {}
         self._stopped = False
         self._ended = trio.Event()
@@ -41,13 +43,22 @@ class Bench:
         """Run a body; not a checkpoint."""
         if self._idle:
             reschedule(self._idle.pop(), outcome.Value(body))
+            self._surplus = min(self._surplus, len(self._idle))
         else:
             self.nursery.start_soon(self._work, body, name="nurselog steps")
+
+    def trim(self) -> None:
+        """Let tasks end that have not been needed since this was called before: a burst leaves many behind."""
+        self._dismiss(self._surplus)
+        self._surplus = len(self._idle)
 
     def stop(self) -> None:
         """Let every task end that has nothing to do, now or later."""
         self._stopped = True
-        while self._idle:
+        self._dismiss(len(self._idle))
+
+    def _dismiss(self, count: int) -> None:
+        for _ in range(count):
             reschedule(self._idle.pop(), outcome.Value(None))
 
     async def ended(self) -> None:

@@ -1,10 +1,4 @@
-"""The engine: the process-side object that runs workflows.
-
-Its tasks live in two nurseries, shielded from the host's cancellation: the inner one has the workflows and the bodies
-of their steps, the outer one what serves them (journal, timers, lease, claims). So the host may be cancelled as it
-likes: workflows never see it. When the engine closes they are suspended first, then everything that they had appended
-is made durable, and only then does the rest stop.
-"""
+"""The engine as its users see it: starting workflows, asking for them, and telling them something from outside."""
 
 from __future__ import annotations
 
@@ -12,50 +6,28 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple, final
 
 import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
 from .._flow.names import check_text
-from .._flow.times import FAR, to_microseconds
 from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
-from ..abc import Clock, Codec, Created, Creation, Filter, Lease, Store
+from ..abc import Created, Creation, Filter
 from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
-from .journal import Journal
 from .messages import Kind, body_of
-from .ownership import Ownership
-from .run import Leaving
-from .runner import Runner
+from .service import Service
 from .statistics import EngineStatistics
-from .table import Table, unwrap_workflow
+from .table import unwrap_workflow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `open_engine` was told; it says what each means."""
-
-    max_running: int
-    max_threads: int
-    max_payload: int
-    evict_after: float
-    lease: float
-    grace: float
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise UsageError(f"{name} must be more than 0, not {value}")
 
 
 @final
@@ -65,24 +37,10 @@ class Engine:
     Not constructed directly: `async with open_engine(url) as engine`.
     """
 
-    def __init__(self, store: Store, table: Table, clock: Clock, codec: Codec, options: Options) -> None:
-        self._store, self._table, self._clock, self._codec = store, table, clock, codec
-        self._options = options
-        self._worker = uuid.uuid4().hex
-        self._journal = Journal(store)
-        self._runner = Runner(
-            clock=clock,
-            codec=codec,
-            journal=self._journal,
-            limiter=trio.CapacityLimiter(options.max_threads),
-            max_payload=options.max_payload,
-            crash=self._crash,
-        )
-        duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
-        lease = Lease(worker=self._worker, duration=duration)
-        self._ownership = Ownership(store, self._runner, table, lease, options.max_running, options.grace)
-        self._opened, self._closing = trio.Event(), trio.Event()
-        self._fatal: BaseException | None = None
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store, self._table, self._clock, self._codec = service.store, service.table, service.clock, service.codec
+        self._journal, self._runner, self._ownership = service.journal, service.runner, service.ownership
 
     # -- running workflows -----------------------------------------------------------------------
 
@@ -139,7 +97,7 @@ class Engine:
             version=target.version,
             digest=digest_,
             status=Status.RUNNING if here else Status.PENDING,
-            owner=self._worker if here else None,
+            owner=self._service.worker if here else None,
             at=rows[-1].at,
             rows=rows,
         )
@@ -345,8 +303,8 @@ class Engine:
                 await told.wait()
 
     def _limited(self, id: str, data: bytes) -> bytes:
-        if len(data) > self._options.max_payload:
-            raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._options.max_payload)
+        if len(data) > self._runner.max_payload:
+            raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._runner.max_payload)
         return data
 
     @contextmanager
@@ -360,67 +318,8 @@ class Engine:
             raise
 
     def _check_open(self) -> None:
-        if self._closing.is_set():
+        if self._service.closing.is_set():
             raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
-
-    # -- life ------------------------------------------------------------------------------------
-
-    def _crash(self, fatal: BaseException) -> None:
-        """Something happened that neither the workflows nor the engine can handle: close, and raise it."""
-        if self._fatal is None:
-            self._fatal = fatal
-        self._closing.set()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await service()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the engine is over
-            self._crash(exc)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _serve(self) -> None:
-        """Run the engine until it is told to close."""
-        with trio.CancelScope(shield=True):
-            await self._ownership.open()
-            trio.lowlevel.add_instrument(self._runner.watch)
-            try:
-                async with trio.open_nursery() as services:
-                    await self._serve_workflows(services)
-                    with trio.move_on_after(self._options.grace):
-                        await self._journal.flushed()
-                    services.cancel_scope.cancel()
-            finally:
-                trio.lowlevel.remove_instrument(self._runner.watch)
-                self._runner.forget_all()
-                await self._store.close()
-        if self._fatal is not None:
-            raise self._fatal
-
-    async def _serve_workflows(self, services: trio.Nursery) -> None:
-        runner, ownership = self._runner, self._ownership
-        async with trio.open_nursery() as runner.nursery:
-            runner.bench.nursery = runner.nursery
-            for service in (self._journal.run, runner.alarms.run, runner.beginnings.run, ownership.keep):
-                services.start_soon(self._guard, service)
-            async with trio.open_nursery() as intake:
-                for service in (ownership.take_up, ownership.listen, ownership.make_room, self._evict):
-                    intake.start_soon(self._guard, service)
-                self._opened.set()
-                await self._closing.wait()
-                intake.cancel_scope.cancel()
-            runner.closed = True
-            await runner.suspend_all(Leaving.CLOSING, self._options.grace)
-            runner.bench.stop()
-            with trio.move_on_after(self._options.grace):
-                await runner.bench.ended()
-            await runner.bench.close()
-
-    async def _evict(self) -> None:
-        while True:
-            await self._runner.occupied.wait()
-            await trio.sleep(self._options.evict_after / 2)
-            self._runner.evict(self._options.evict_after)
 
 
 def _checked(id: str) -> str:

@@ -10,7 +10,7 @@ again. That is safe when an answer was lost, since rows say who wrote them. Any 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -54,6 +54,17 @@ class _Part:
         self.standing: Standing | None = None
         self.taken: list[int] = []
 
+    def answer(self, receipt: Receipt) -> None:
+        """Tell the writer what became of it."""
+        writer = self.writer
+        if writer.key in receipt.refused:
+            writer.refused()
+            return
+        for row, event in self.rows:
+            writer.committed(row, event)
+        if self.standing is not None:
+            writer.standing_committed(self.standing)
+
 
 class _Asked:
     """A workflow to be made, and who waits for it."""
@@ -66,16 +77,63 @@ class _Asked:
         self.created: Created | None = None
         self.done = trio.Event()
 
+    def answer(self, created: Created | None) -> None:
+        """Say what became of it; None: nothing did."""
+        self.created = created
+        self.made(created)
+        self.done.set()
+
+
+class _Lot:
+    """What is committed in one go."""
+
+    __slots__ = ("asked", "barriers", "parts")
+
+    def __init__(self) -> None:
+        self.parts: dict[WorkflowKey, _Part] = {}
+        self.asked: list[_Asked] = []
+        self.barriers: list[trio.Event] = []
+        """Who waits until everything that is queued now is durable."""
+
+    def __bool__(self) -> bool:
+        return bool(self.parts or self.asked)
+
+    def batch(self) -> Batch:
+        """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
+        appends = [
+            Append(key=key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
+            for key, part in sorted(self.parts.items())
+        ]
+        return Batch(creations=[one.creation for one in self.asked], appends=appends)
+
+    def answer(self, receipt: Receipt) -> None:
+        """Tell everybody what became of it."""
+        for one, created in zip(self.asked, receipt.created, strict=True):
+            one.answer(created)
+        for part in self.parts.values():
+            part.answer(receipt)
+
+    def give_up(self) -> None:
+        """Nobody will commit it."""
+        for one in self.asked:
+            if not one.done.is_set():
+                one.answer(None)
+
+    def pass_barriers(self) -> None:
+        """Nothing of it is waited for any more."""
+        for barrier in self.barriers:
+            barrier.set()
+
 
 class Journal:
     """Collects what is to be written, and commits it in groups."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parts: dict[WorkflowKey, _Part] = {}
-        self._asked: list[_Asked] = []
+        self._next = _Lot()
+        self._flying = _Lot()
+        """What is being committed."""
         self._some = trio.Event()
-        self._barriers: list[trio.Event] = []
         self._closed = False
         self._since: float | None = None
         """When the oldest thing that is not durable came, by Trio's clock."""
@@ -88,12 +146,12 @@ class Journal:
     # -- collecting ------------------------------------------------------------------------------
 
     def _part(self, writer: Writer) -> _Part:
-        part = self._parts.get(writer.key)
+        part = self._next.parts.get(writer.key)
         if part is not None and part.writer is not writer:
             part.writer.refused()  # lost and taken up again here: what the former run had to say would not be let in
             part = None
         if part is None:
-            part = self._parts[writer.key] = _Part(writer)
+            part = self._next.parts[writer.key] = _Part(writer)
             self._wake()
         return part
 
@@ -131,7 +189,7 @@ class Journal:
             made(None)
             raise EngineClosed("the engine is closed: the workflow was not made")
         asked = _Asked(creation, made)
-        self._asked.append(asked)
+        self._next.asked.append(asked)
         self._wake()
         await asked.done.wait()
         if asked.created is None:
@@ -146,30 +204,26 @@ class Journal:
         Raises:
             StoreError: if the store is broken in a way that waiting does not mend.
         """
-        asked: list[_Asked] = []
-        barriers: list[trio.Event] = []
         try:
             while True:
                 await self._some.wait()
                 self._some = trio.Event()
-                parts, self._parts = self._parts, {}
-                asked, self._asked = self._asked, []
-                barriers, self._barriers = self._barriers, []
-                if parts or asked:
-                    self._since = trio.current_time()
-                    receipt = await self._commit(_batch(parts, asked))
-                    self._since = trio.current_time() if self._parts or self._asked else None
-                    self._answer(parts, asked, receipt)
-                for barrier in barriers:
-                    barrier.set()
+                await self._commit_next()
         finally:
             self._closed = True
-            for one in (*asked, *self._asked):
-                if one.created is None:
-                    one.made(None)
-                one.done.set()
-            for barrier in (*barriers, *self._barriers):
-                barrier.set()
+            for lot in (self._flying, self._next):
+                lot.give_up()
+                lot.pass_barriers()
+
+    async def _commit_next(self) -> None:
+        self._flying, self._next = self._next, _Lot()
+        if self._flying:
+            self._since = trio.current_time()
+            receipt = await self._commit(self._flying.batch())
+            self._since = trio.current_time() if self._next else None
+            self._flying.answer(receipt)
+        self._flying.pass_barriers()
+        self._flying = _Lot()  # what was committed must not be kept until the next lot comes
 
     async def _commit(self, batch: Batch) -> Receipt:
         pause, longest = _BACKOFF
@@ -181,35 +235,11 @@ class Journal:
                 await trio.sleep(pause)
                 pause = min(2 * pause, longest)
 
-    def _answer(self, parts: dict[WorkflowKey, _Part], asked: Sequence[_Asked], receipt: Receipt) -> None:
-        for one, created in zip(asked, receipt.created, strict=True):
-            one.created = created
-            one.made(created)
-            one.done.set()
-        for part in parts.values():
-            writer = part.writer
-            if writer.key in receipt.refused:
-                writer.refused()
-                continue
-            for row, event in part.rows:
-                writer.committed(row, event)
-            if part.standing is not None:
-                writer.standing_committed(part.standing)
-
     async def flushed(self) -> None:
         """Wait until everything that is queued now is durable, or the journal has ended. A checkpoint."""
         await trio.lowlevel.checkpoint()
         if not self._closed:
             barrier = trio.Event()
-            self._barriers.append(barrier)
+            self._next.barriers.append(barrier)
             self._some.set()
             await barrier.wait()
-
-
-def _batch(parts: dict[WorkflowKey, _Part], asked: Sequence[_Asked]) -> Batch:
-    """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
-    appends = [
-        Append(key=key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
-        for key, part in sorted(parts.items())
-    ]
-    return Batch(creations=[one.creation for one in asked], appends=appends)

@@ -14,7 +14,8 @@ from .._stores import open_store
 from ..abc import Clock, Codec, Store
 from .checked import CheckedCodec
 from .clock import SystemClock
-from .engine import Engine, Options
+from .engine import Engine
+from .service import Options, Service
 from .table import Table
 from .unwrap import unwrapped
 
@@ -67,17 +68,17 @@ async def open_engine(
         lease=lease,
         grace=grace,
     )
-    engine = Engine(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
+    service = Service(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine._serve)
+            nursery.start_soon(service.run)
             try:
-                await engine._opened.wait()
-                yield engine
+                await service.opened.wait()
+                yield Engine(service)
             except BaseException as exc:  # noqa: BLE001 - raised below: the engine's nursery would make a copy of it
                 error = exc
             finally:
-                engine._closing.set()
+                service.closing.set()
     if error is not None:
         raise error

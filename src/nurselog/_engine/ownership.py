@@ -51,9 +51,9 @@ class Ownership:
         self._grace = grace
         self._expires = math.inf
         self._look = trio.Event()
-        self.full = False
+        self.full: bool = False
         """Whether something may be waiting in the store for want of room."""
-        self.arriving = 0
+        self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
     @property

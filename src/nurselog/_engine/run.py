@@ -27,7 +27,7 @@ from .._log.events import (
     decode_event,
 )
 from .._log.lifecycle import Status
-from ..abc import Standing, WorkflowKey
+from ..abc import Clock, Codec, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 
 if TYPE_CHECKING:
@@ -91,25 +91,27 @@ class Run:
         self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, writer: int, rows: Sequence[Row]
     ) -> None:
         self._runner = runner
-        self.clock, self.codec, self.limiter = runner.clock, runner.codec, runner.limiter
-        self.max_payload = runner.max_payload
-        self.key = row.key
-        self.id = row.id
+        self.clock: Clock = runner.clock
+        self.codec: Codec = runner.codec
+        self.limiter: trio.CapacityLimiter = runner.limiter
+        self.max_payload: int = runner.max_payload
+        self.key: WorkflowKey = row.key
+        self.id: str = row.id
         self.workflow: Workflow[..., Any] = workflow
-        self.status = Status.CANCELLING if row.status is Status.CANCELLING else Status.RUNNING
-        """RUNNING or CANCELLING, until it has ended."""
-        self.input = rows[0].value or b""
+        self.input: bytes = rows[0].value or b""
         started = _started(rows)
-        self.sequencer = Sequencer(
+        self.sequencer: Sequencer = Sequencer(
             host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=rows
         )
+        self.status: Status = Status.CANCELLING if self.sequencer.cursor.cancelled else Status.RUNNING
+        """RUNNING or CANCELLING, until it has ended. By the log: the row does not tell of a fork or a stuck one."""
         self.leaving: Leaving | None = None
         self.wake_at: int | None = None
         self.end: tuple[Ended, bytes | None] | None = None
         """How it ended, once that is durable."""
-        self.out = trio.Event()
+        self.out: trio.Event = trio.Event()
         """Set when it has left memory."""
-        self.gone = trio.Event()
+        self.gone: trio.Event = trio.Event()
         """Set when everything about it is durable as well."""
         self.entered: set[int] = set()
         """Messages that are in its log, or on their way there."""
@@ -149,7 +151,7 @@ class Run:
 
     def arm(self, timer: Timer) -> None:
         """Have a timer rung when it is due."""
-        self._runner.alarms.arm(self.sequencer, timer)
+        self._runner.timers.arm(timer, self.sequencer.due)
 
     def check_name(self, name: str, function: object) -> None:
         """See that one step name means one function."""
@@ -184,6 +186,8 @@ class Run:
 
     def refused(self) -> None:
         """Somebody else has taken the workflow over."""
+        if self.gone.is_set():
+            return  # a message came when it had ended, and its removal is refused to who owns it no more
         self.leave(Leaving.LOST)
         self.leaving = Leaving.LOST
         if self.out.is_set():  # its last words were refused
@@ -216,8 +220,8 @@ class Run:
         """End it without running its code: the end is in the log first."""
         if not self.sequencer.suspending and self.sequencer.ended is None:
             ended = Ended(result=Result.KILLED)
-            self.sequencer.append(ended)
-            self.sequencer.ended = ended
+            self.sequencer.log.append(ended)
+            self.sequencer.end(ended)
             self.leave(Leaving.KILLED)
 
 

@@ -11,13 +11,13 @@ from .._errors import RegistrationError
 from .._flow.watch import Watch
 from .._flow.workflow import Workflow
 from .._log.events import Resumed, Row
-from ..abc import Clock, Codec, Message, WorkflowKey
+from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
-from .alarms import Alarms, Beginnings
 from .bench import Bench
 from .journal import Journal
 from .messages import Kind, reason_of
 from .run import Leaving, Run
+from .timing import Beginnings, TimerHeap
 from .waiters import Waiters
 
 
@@ -62,25 +62,25 @@ class Runner:
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
-        self.watch = Watch()
-        self.alarms = Alarms(clock)
-        self.beginnings = Beginnings()
-        self.bench = Bench()
-        self.steps = Steps()
+        self.watch: Watch = Watch()
+        self.timers: TimerHeap = TimerHeap(clock)
+        self.beginnings: Beginnings = Beginnings()
+        self.bench: Bench = Bench()
+        self.steps: Steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
         self.former: list[Run] = []
         """Runs of workflows that this engine has lost and taken up again, until they are out of memory."""
-        self.closed = False
+        self.closed: bool = False
         """Whether nothing more may start."""
-        self.waiters = Waiters()
-        self.occupied = trio.Event()
+        self.waiters: Waiters = Waiters()
+        self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
-        self.room = trio.Event()
+        self.room: trio.Event = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
-        self.released = False
+        self.released: bool = False
         """Whether something has been put out of memory that will be due later."""
-        self.evicted = 0
-        self.stuck = 0
+        self.evicted: int = 0
+        self.stuck: int = 0
 
     def start(
         self,
@@ -98,6 +98,8 @@ class Runner:
             self.former = [one for one in self.former if not one.out.is_set()]
         run = Run(self, workflow, row, writer, rows)
         self.runs[row.key] = run
+        if run.status is not row.status:
+            self.journal.stand(run, Standing(status=run.status, due_at=0))
         self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
         for message in messages:
@@ -136,7 +138,7 @@ class Runner:
             case Kind.KILL:
                 run.kill()
             case Kind.RESUME:
-                run.sequencer.append(Resumed())
+                run.sequencer.log.append(Resumed())
 
     def evict(self, after: float) -> None:
         """Put out of memory what has only waited for some seconds, and will for some more."""

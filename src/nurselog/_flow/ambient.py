@@ -95,6 +95,6 @@ def patched(name: str) -> bool:
         before = {path for path, call in sequencer.calls.items() if call.since < delivered}
         found = sequencer.cursor.patched(name, before)
         if found is None:
-            sequencer.log_note(Patched(name=name))
+            sequencer.log.append_note(Patched(name=name))
         answer = sequencer.answers[name] = found is not False
     return answer

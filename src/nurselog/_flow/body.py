@@ -77,7 +77,7 @@ class Body:
         self._noted = False
         self.attempt: int = history.attempts + 1
         self.began_at: int = call.sequencer.host.clock.utc()
-        self.begun: bool = history.began_at is not None
+        self.begun: bool = history.begun
         """Whether the function has been entered, in this life or one before."""
         self.ended: bool = False
         self.clean: bool = False
@@ -105,7 +105,8 @@ class Body:
         """Log that the step has begun, if it is still running."""
         if not self.ended and not self._noted:
             self._noted = True
-            self.call.sequencer.append(StepBegan(path=self.call.path, name=self.call.step.name, attempt=self.attempt))
+            call = self.call
+            call.sequencer.log.append(StepBegan(path=call.path, name=call.step.name, attempt=self.attempt))
 
     # -- its course ------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Body:
             place.set(None)  # else this, its call and their context would be a circle
         if self._abandoned:
             return
-        sequencer.append(
+        sequencer.log.append(
             StepEnded(
                 path=call.path,
                 name=call.step.name,
@@ -149,7 +150,7 @@ class Body:
         except BaseException as exc:
             if find_fatal(exc):
                 raise
-            error, _ = split_error(exc)
+            error = split_error(exc)[0]
             if error is None:
                 error = UsageError(f"step {self.call.step.name!r} raised Cancelled, but nobody has cancelled it")
             return Result.ERROR, self._error_bytes(error)
@@ -157,10 +158,11 @@ class Body:
 
     def _encode(self, value: object) -> bytes:
         sequencer, step = self.call.sequencer, self.call.step
-        return sequencer.limited(f"the result of step {step.name!r}", sequencer.host.codec.encode(value, step.returns))
+        encoded = sequencer.host.codec.encode(value, step.returns)
+        return sequencer.log.limited(f"the result of step {step.name!r}", encoded)
 
     def _error_bytes(self, error: Exception) -> bytes:
-        return self.call.sequencer.error_bytes(f"the error of step {self.call.step.name!r}", error)
+        return self.call.sequencer.log.error_bytes(f"the error of step {self.call.step.name!r}", error)
 
     async def _timed(self) -> Any:
         step = self.call.step
@@ -180,11 +182,11 @@ class Body:
         if self._history.began_at is not None:
             raise StepInterrupted(self.call.step.name, self.call.path)
         self._noted = True
-        row = sequencer.append(StepBegan(path=self.call.path, name=self.call.step.name))
+        row = sequencer.log.append(StepBegan(path=self.call.path, name=self.call.step.name))
         if row is None:
             await trio.sleep_forever()  # abandoned: never go on without the row
         else:
-            await sequencer.written(row)
+            await sequencer.log.written(row)
 
     async def _attempts(self) -> Any:
         step, sequencer = self.call.step, self.call.sequencer
@@ -198,7 +200,7 @@ class Body:
                 if self._scope.cancel_called or self.attempt >= step.retry.attempts or not step.retry.wants(exc):
                     raise
                 due = clock.utc() + self._delay()
-                sequencer.append(
+                sequencer.log.append(
                     StepRetried(path=self.call.path, name=step.name, attempt=self.attempt, due=due),
                     self._error_bytes(exc),
                 )

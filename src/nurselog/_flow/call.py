@@ -15,6 +15,7 @@ from .._log.events import Result, StepEnded
 from .._log.failures import decode_error, rebuild_error
 from . import trouble
 from .body import Body
+from .guards import check_deadline, refuses_abort
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit
 from .strand import Operation, Strand
@@ -85,14 +86,13 @@ class Call(ABC):
         """The workflow is quiet: run the body, unless the scope is cancelled already."""
         history = history or History()
         if self.told:
-            begun = history.began_at is not None or history.attempts > 0
-            self.sequencer.append(
+            self.sequencer.log.append(
                 StepEnded(
                     path=self.path,
                     name=self.step.name,
                     result=Result.CANCELLED,
                     attempts=history.attempts,
-                    begun=begun,
+                    begun=history.begun,
                     digest=self.digest,
                     scope=self.why.scope,
                     reason=self.why.reason,
@@ -139,14 +139,14 @@ class AwaitedCall(Call):
         """Park the strand until the outcome is delivered."""
         self._strand = strand
         self._raise_cancel: RaiseCancelT | None = None
-        self.sequencer.check_deadline(strand)
+        check_deadline(strand)
         self.sequencer.add_call(self)
         return await wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         if self.sequencer.suspending:
             return Abort.SUCCEEDED
-        if not self.sequencer.refuses_abort(self._strand):
+        if not refuses_abort(self._strand):
             self._raise_cancel = raise_cancel
             self.cancel(Why.of(self._strand.scope))
         return Abort.FAILED

@@ -23,6 +23,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from .guards import check_deadline, refuses_abort
 from .outcomes import Outcome
 from .strand import Strand
 
@@ -82,6 +83,21 @@ class Case(ABC, Generic[T_co]):
         """Do not wake this waiter."""
 
 
+class Watched(Case[T_co]):
+    """A case that remembers who waits for it, in the order in which they came."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: dict[Waiter, int] = {}
+
+    def _watch(self, waiter: Waiter, index: int) -> None:
+        self._waiters.setdefault(waiter, index)
+
+    def _forget(self, waiter: Waiter) -> None:
+        self._waiters.pop(waiter, None)
+
+
 async def wait_for_first(strand: Strand, cases: Sequence[Case[Any]]) -> tuple[int, Outcome[Any]]:
     """Wait until one of the cases is ready; of several, the one that became so earliest, ties by position."""
     await checkpoint_if_cancelled()
@@ -91,13 +107,12 @@ async def wait_for_first(strand: Strand, cases: Sequence[Case[Any]]) -> tuple[in
         result = cases[index]._take()
         await cancel_shielded_checkpoint()
         return index, result
-    sequencer = strand.sequencer
-    sequencer.check_deadline(strand)
+    check_deadline(strand)
     waiter = Waiter(strand, cases)
     waiter.watch()
 
     def abort(_: RaiseCancelT) -> Abort:
-        if sequencer.refuses_abort(strand):
+        if refuses_abort(strand):
             return Abort.FAILED
         waiter.forget()
         return Abort.SUCCEEDED

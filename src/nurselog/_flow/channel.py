@@ -24,6 +24,7 @@ from trio.lowlevel import (
 
 from .cases import Case, Waiter, wait_for_first
 from .current import arrive, current_strand
+from .guards import check_deadline, refuses_abort
 from .outcomes import Failed, Outcome, Succeeded
 from .sequencer import Sequencer
 from .strand import Strand
@@ -161,12 +162,12 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
 
     async def _wait(self, strand: Strand, value: T_contra) -> None:
         state, sequencer = self._state, strand.sequencer
-        sequencer.check_deadline(strand)
+        check_deadline(strand)
         state.senders[strand] = _Item(value, sequencer.cursor.delivered)
         self._sending.add(strand)
 
         def abort(_: RaiseCancelT) -> Abort:
-            if sequencer.refuses_abort(strand):
+            if refuses_abort(strand):
                 return Abort.FAILED
             state.senders.pop(strand, None)
             return Abort.SUCCEEDED

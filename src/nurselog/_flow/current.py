@@ -7,7 +7,8 @@ import sys
 from trio.lowlevel import cancel_shielded_checkpoint, current_task
 
 from .._errors import MisplacedCallError, OutsideWorkflowError, Suspended
-from .strand import Strand, find_fatal, place
+from .guards import check_fatal
+from .strand import Strand, place
 
 
 def current_strand(what: str) -> Strand:
@@ -53,13 +54,3 @@ async def arrive(what: str) -> Strand:
     if isinstance(here, Strand) and here.sequencer.suspending:
         await cancel_shielded_checkpoint()
     return current_strand(what)
-
-
-def check_fatal(strand: Strand, exc: BaseException) -> None:
-    """Suspend the workflow if code of it runs because something like a KeyboardInterrupt unwinds it.
-
-    The cleanup of a dying process is no part of the workflow's history.
-    """
-    fatal = find_fatal(exc)
-    if fatal is not None:
-        strand.sequencer.crash(fatal)

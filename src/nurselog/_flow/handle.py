@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, final
 
 from .._log.lifecycle import Status
-from .cases import Case, Waiter, wait_for_first
+from .cases import Watched, wait_for_first
 from .current import arrive, current_strand
 from .names import check_text
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
@@ -17,17 +17,18 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 @final
-class Handle(Case[T_co]):
+class Handle(Watched[T_co]):
     """A child that `go` has started.
 
     Not constructed directly: `nursery.go(...)` returns it. Handles are equal if they are the same child.
     """
 
-    __slots__ = ("_ask_cancel", "_claimed", "_name", "_operation", "_outcome", "_sequencer", "_since", "_waiters")
+    __slots__ = ("_ask_cancel", "_claimed", "_name", "_operation", "_outcome", "_sequencer", "_since")
 
     def __init__(
         self, sequencer: Sequencer, operation: Operation, name: str, ask_cancel: Callable[[str | None], None]
     ) -> None:
+        super().__init__()
         self._sequencer = sequencer
         self._operation = operation
         self._name = name
@@ -35,7 +36,6 @@ class Handle(Case[T_co]):
         self._outcome: Outcome[T_co] | None = None
         self._since = 0
         self._claimed = False
-        self._waiters: dict[Waiter, int] = {}
 
     @property
     def path(self) -> str:
@@ -94,8 +94,7 @@ class Handle(Case[T_co]):
         """
         current_strand("Handle.cancel")
         check_text("a reason", reason)
-        if self._outcome is None:
-            self._ask_cancel(reason)
+        self._ask_cancel(reason)
 
     def __hash__(self) -> int:
         return hash(self._operation.text)
@@ -110,6 +109,7 @@ class Handle(Case[T_co]):
 
     def _settle(self, outcome: Outcome[T_co]) -> None:
         self._outcome = outcome
+        self._ask_cancel = _too_late  # what was there leads to the child, and so back here
         self._since = self._sequencer.cursor.delivered
         for waiter, index in list(self._waiters.items()):
             self._claimed |= waiter.claims
@@ -126,11 +126,9 @@ class Handle(Case[T_co]):
         assert self._outcome is not None
         return self._outcome
 
-    def _watch(self, waiter: Waiter, index: int) -> None:
-        self._waiters.setdefault(waiter, index)
 
-    def _forget(self, waiter: Waiter) -> None:
-        self._waiters.pop(waiter, None)
+def _too_late(_reason: str | None) -> None:
+    """Cancel a child that has settled: nothing happens."""
 
 
 def unclaimed_error(handle: Handle[Any]) -> Exception | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from .._log.lifecycle import Status
-from .cases import Case, Waiter, wait_for_first
+from .cases import Waiter, Watched, wait_for_first
 from .current import arrive
 from .handle import Handle
 from .nursery import open_nursery
@@ -31,38 +31,35 @@ async def gather(*handles: Handle[T]) -> list[T]:
     return [await handle.result() for handle in handles]
 
 
-class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
+class _Arrivals(Watched[Handle[T]], Generic[T]):
     """Handles in the order in which their children end: told by each, instead of asking all of them each time."""
 
-    claims = False  # whoever takes a handle from here claims its failure
-
     def __init__(self, strand: Strand) -> None:
-        Waiter.__init__(self, strand, ())
-        self._expected: dict[int, Handle[T]] = {}
-        self._arrived: deque[tuple[Handle[T], int]] = deque()
-        self._parked: dict[Waiter, int] = {}
+        super().__init__()
+        self._listener: _Listener = _Listener(strand, self)
+        self._expected: list[Handle[T]] = []
+        self._arrived: deque[Handle[T]] = deque()
 
     def expect(self, handle: Handle[T]) -> None:
         """Take a handle on."""
-        index = len(self._expected)
-        self._expected[index] = handle
+        self._expected.append(handle)
         if handle._ready_since() is None:
-            handle._watch(self, index)
+            handle._watch(self._listener, len(self._expected) - 1)
         else:
             self._arrive(handle)
 
-    def wake(self, index: int, result: Outcome[T]) -> None:  # noqa: ARG002 - the handle knows it
+    def ended(self, index: int) -> None:
         """A child has ended."""
         handle = self._expected[index]
-        handle._forget(self)
+        handle._forget(self._listener)
         self._arrive(handle)
 
     def _arrive(self, handle: Handle[T]) -> None:
-        if self._parked:
-            waiter, index = next(iter(self._parked.items()))
+        if self._waiters:
+            waiter, index = next(iter(self._waiters.items()))
             waiter.wake(index, Succeeded(handle))
         else:
-            self._arrived.append((handle, handle._since))
+            self._arrived.append(handle)
 
     async def next(self) -> Handle[T]:
         """Wait for the next child that ends, and return its handle. A checkpoint."""
@@ -71,16 +68,25 @@ class _Arrivals(Waiter, Case[Handle[T]], Generic[T]):
         return handle
 
     def _ready_since(self) -> int | None:
-        return self._arrived[0][1] if self._arrived else None
+        return self._arrived[0]._ready_since() if self._arrived else None
 
     def _take(self) -> Outcome[Handle[T]]:
-        return Succeeded(self._arrived.popleft()[0])
+        return Succeeded(self._arrived.popleft())
 
-    def _watch(self, waiter: Waiter, index: int) -> None:
-        self._parked.setdefault(waiter, index)
 
-    def _forget(self, waiter: Waiter) -> None:
-        self._parked.pop(waiter, None)
+class _Listener(Waiter):
+    """What arrivals leave with each handle. It claims nothing: whoever takes the handle claims its failure."""
+
+    __slots__ = ("_arrivals",)
+
+    claims = False
+
+    def __init__(self, strand: Strand, arrivals: _Arrivals[Any]) -> None:
+        super().__init__(strand, ())
+        self._arrivals: _Arrivals[Any] = arrivals
+
+    def wake(self, index: int, result: Outcome[Any]) -> None:  # noqa: ARG002 - the handle knows it
+        self._arrivals.ended(index)
 
 
 def _settled_at(handle: Handle[Any]) -> float:

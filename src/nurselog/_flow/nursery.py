@@ -23,13 +23,15 @@ from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 from .._errors import UnsupportedError
 from .._log.events import Cause, ScopeCancelled
 from .call import Call, Why
-from .current import arrive, check_fatal, current_strand
+from .current import arrive, current_strand
+from .guards import check_deadline, check_fatal, refuses_abort
 from .handle import Handle, unclaimed_error
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled, split_error
-from .scope import CancelScope, culprit
+from .scope import CancelScope, culprit, rebased
 from .sequencer import Sequencer
 from .step import Step
 from .strand import Operation, Strand, members_of, place
+from .swept import Swept
 from .workflow import Workflow
 
 T = TypeVar("T")
@@ -51,7 +53,8 @@ class Nursery:
         self._steward: Steward | None = None
         self._over = False
         """Whether the body has ended."""
-        self._failed: list[Handle[Any]] = []
+        self._failed: Swept[Handle[Any]] = Swept(_is_claimed)
+        """Children that have failed, unless somebody is known to have claimed that."""
         self.cancel_scope: CancelScope = CancelScope._around(strand, operation, inner.cancel_scope)
         """The nursery's durable scope: `cancel_scope.cancel(reason)` is in the log."""
 
@@ -123,7 +126,7 @@ class Nursery:
         try:
             await async_fn(*args)
         except BaseException as exc:
-            error, _ = split_error(exc)
+            error = split_error(exc)[0]
             if error is not None:
                 self._fail(error)
             raise
@@ -131,20 +134,19 @@ class Nursery:
     async def _run_started(
         self, async_fn: Callable[..., Awaitable[object]], *args: object, task_status: trio.TaskStatus[Any]
     ) -> None:
-        """Run a child of `start`: until it has said so, its failure is the caller's, not the nursery's."""
-        status = _Status(task_status)
+        """Run a child of `start`: until it has said so, it belongs to the caller's scope, and so does its failure."""
+        strand = _own_strand()
+        status = _Status(task_status, partial(_move, strand, strand.scope, self.cancel_scope))
         try:
             await async_fn(*args, task_status=status)
         except BaseException as exc:
-            error, _ = split_error(exc)
+            error = split_error(exc)[0]
             if error is not None and status.said:
                 self._fail(error)
             raise
 
     def _enter_scope(self) -> None:
-        strand = place.get()
-        assert isinstance(strand, Strand)
-        strand.scope = self.cancel_scope
+        _own_strand().scope = self.cancel_scope
 
     def _go_branch(
         self, strand: Strand, operation: Operation, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], name: str
@@ -173,7 +175,10 @@ class Nursery:
             outcome = Failed(error) if error else WasCancelled(found.reason if found else None, handle.path)
         self._settle(handle, outcome)
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                del cancelled  # its traceback leads here
 
     def _go_step(
         self, operation: Operation, step: Step[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
@@ -195,7 +200,7 @@ class Nursery:
     def _settle(self, handle: Handle[T], outcome: Outcome[T]) -> None:
         handle._settle(outcome)
         if isinstance(outcome, Failed):
-            self._failed.append(handle)
+            self._failed.add(handle)
             if self._over and unclaimed_error(handle) is not None:
                 self._fail(outcome.error)
 
@@ -210,12 +215,12 @@ class Nursery:
         error = split_error(exc)[0] if exc is not None else None
         if error is not None:
             self._fail(error)
-        for handle in self._failed:
+        for handle in self._failed.items:
             if (unclaimed := unclaimed_error(handle)) is not None:
                 self._fail(unclaimed)
 
     def _unclaimed(self) -> list[Exception]:
-        return [error for handle in self._failed if (error := unclaimed_error(handle)) is not None]
+        return [error for handle in self._failed.items if (error := unclaimed_error(handle)) is not None]
 
 
 class open_nursery:  # noqa: N801 - Trio's name
@@ -232,7 +237,7 @@ class open_nursery:  # noqa: N801 - Trio's name
 
     async def __aenter__(self) -> Nursery:
         strand = self._strand = await arrive("open_nursery")
-        strand.sequencer.check_deadline(strand)
+        check_deadline(strand)
         operation = strand.operation()
         self._manager = trio.open_nursery()
         inner = await self._manager.__aenter__()
@@ -275,14 +280,31 @@ class open_nursery:  # noqa: N801 - Trio's name
 class _Status:
     """A `task_status` that knows whether `started` was called."""
 
-    def __init__(self, inner: trio.TaskStatus[Any]) -> None:
+    def __init__(self, inner: trio.TaskStatus[Any], move: Callable[[], None]) -> None:
         self._inner = inner
+        self._move = move
         self.said = False
 
     def started(self, value: object = None) -> None:
         """Tell whoever waits in `start` to go on."""
         self._inner.started(value)
+        self._move()
         self.said = True
+
+
+def _own_strand() -> Strand:
+    """Return the strand of a child, in its own task."""
+    strand = place.get()
+    assert isinstance(strand, Strand)
+    return strand
+
+
+def _move(strand: Strand, old: CancelScope | None, new: CancelScope) -> None:
+    """Have a child that has started belong to its nursery's scope, with whatever scopes it is in by now.
+
+    Trio does the same with its cancel scopes; ours are where the log's reasons are found.
+    """
+    strand.scope = rebased(strand.scope, old, new)
 
 
 class ChildCall(Call):
@@ -368,7 +390,7 @@ class Steward:
         if sequencer.suspending:
             return Abort.SUCCEEDED
         assert self._strand is not None
-        if not sequencer.refuses_abort(self._strand):
+        if not refuses_abort(self._strand):
             self._told = raise_cancel
             why = Why.of(self._nursery.cancel_scope)
             for call in self._calls.values():
@@ -386,6 +408,10 @@ def _unwrap(
         kwargs = {**fn.keywords, **kwargs}
         fn = fn.func
     return fn, args, kwargs
+
+
+def _is_claimed(handle: Handle[Any]) -> bool:
+    return unclaimed_error(handle) is None
 
 
 def _refuse_workflow(fn: object) -> None:

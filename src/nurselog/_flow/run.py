@@ -9,6 +9,7 @@ from trio.lowlevel import current_task
 
 from .._errors import Suspended
 from .._log.events import Ended, Result
+from .guards import check_awaited
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand, abandoned, logger
@@ -52,17 +53,18 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
                 result = await workflow.fn(*args, **kwargs)
             finally:
                 await _close_generators(sequencer)
-            sequencer.check_awaited()
+            check_awaited(strand)
             encoded = sequencer.host.codec.encode(result, workflow.returns)
-            value = sequencer.limited(f"the result of workflow {sequencer.id!r}", encoded)
+            value = sequencer.log.limited(f"the result of workflow {sequencer.id!r}", encoded)
             event = Ended(result=Result.VALUE)
         if root.cancelled_caught:
             event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
-        event, value = Ended(result=Result.ERROR), sequencer.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
+        event = Ended(result=Result.ERROR)
+        value = sequencer.log.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
     if not sequencer.suspending:
         sequencer.note(event, value, where=defined_at(workflow.fn))
-        sequencer.ended = event
+        sequencer.end(event)
 
 
 async def _close_generators(sequencer: Sequencer) -> None:
@@ -71,8 +73,8 @@ async def _close_generators(sequencer: Sequencer) -> None:
     As Trio does it: under a cancelled scope, and their errors are nobody's.
     """
     suspended: Suspended | None = None
-    while sequencer.generators:
-        generator = sequencer.generators.pop()
+    while sequencer.generators.items:
+        generator = sequencer.generators.items.pop()
         with trio.CancelScope() as scope:
             scope.cancel()
             try:

@@ -15,7 +15,8 @@ from typing import final
 import trio
 
 from .._log.events import Cause, ScopeCancelled, TimerSet
-from .current import check_fatal, current_strand
+from .current import current_strand
+from .guards import check_fatal
 from .names import check_text
 from .strand import Operation, Strand
 from .timers import Timer
@@ -109,11 +110,11 @@ class CancelScope:
         assert isinstance(note, TimerSet)
         self._due = note.due
         self._timer = Timer(self.path, note.due, lambda: self.cancel_by(Cause.DEADLINE, None))
-        self._sequencer.arm(self._timer)
+        self._sequencer.timers.arm(self._timer)
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
-            self._sequencer.disarm(self._timer)
+            self._sequencer.timers.disarm(self._timer)
             self._timer = None
 
     @property
@@ -185,6 +186,18 @@ def culprit(scope: CancelScope | None) -> CancelScope | None:
         if scope.shield:
             return None
         scope = scope._outer
+    return scope
+
+
+def rebased(scope: CancelScope | None, old: CancelScope | None, new: CancelScope) -> CancelScope | None:
+    """Put `new` below a chain of scopes that stood on `old`, and return the innermost of the chain."""
+    if scope is old:
+        return new
+    lowest = scope
+    while lowest is not None and lowest._outer is not old:
+        lowest = lowest._outer
+    if lowest is not None:
+        lowest._outer = new
     return scope
 
 

@@ -19,29 +19,28 @@ from __future__ import annotations
 
 import enum
 import heapq
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
-from .._errors import NonDeterminismError, NurselogError, PayloadTooLargeError, Suspended
+from .._errors import NonDeterminismError, NurselogError, Suspended
 from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
-from .._log.events import Cause, Ended, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired, encode_event
-from .._log.failures import encode_error, record_error
+from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired
 from .._log.identity import Path
 from . import trouble
-from .strand import Strand, find_fatal
-from .where import caller, parked
+from .log import Log
+from .strand import Strand
+from .swept import Swept
+from .timers import Timer, Timers
+from .where import caller
 
 if TYPE_CHECKING:
     from .call import Call
     from .host import Host
     from .scope import CancelScope
-    from .timers import Timer
     from .watch import Watch
 
 _BREATH = 512
@@ -70,20 +69,15 @@ class Sequencer:
 
     root: CancelScope
     """Around all its code."""
-    seq: int
-    """The last row's."""
-    durable: int
-    """The last committed row's."""
 
     def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
         self.host: Host = host
         self.watch: Watch = watch
         self.id: str = id
         self.seed: str = seed
-        self.writer: int = writer
-        self.cursor: Cursor = Cursor(rows)
-        self.seq = self.durable = rows[-1].seq
-        self.at: int = rows[-1].at
+        self.log: Log = Log(host, rows, writer)
+        self.cursor: Cursor = self.log.cursor
+        self.timers: Timers = Timers(host.arm)
         self.now: int = rows[0].at
         """The time of the last delivered event, UTC microseconds."""
         self.phase: Phase = Phase.RUNNING
@@ -91,6 +85,8 @@ class Sequencer:
         self.problem: NurselogError | None = None
         """Why it is stuck."""
         self.fatal: BaseException | None = None
+        self.ended: Event | None = None
+        """Its end, once its code or somebody outside has brought that about."""
         self.strands: set[Strand] = set()
         """Those that are alive."""
         self.turn: Strand | None = None
@@ -104,22 +100,18 @@ class Sequencer:
         """Steps whose outcome has not been delivered."""
         self.unawaited: dict[str, Unawaited] = {}
         """Steps that were called and not awaited yet, by path."""
-        self.timers: dict[str, Timer] = {}
-        self.generators: list[AsyncGenerator[Any, Any]] = []
-        """Async generators that its code has iterated, unless they are known to be finished."""
-        self.held = 0
-        """How many of them there may be before the next look for finished ones."""
+        self.generators: Swept[AsyncGenerator[Any, Any]] = Swept(_is_finished)
+        """Async generators that its code was the first to iterate, so that only the workflow closes them.
+
+        They may be handed on to other strands: each is kept until the workflow ends, if it is not finished before.
+        """
         self.answers: dict[str, bool] = {}
         """What `patched` said."""
-        self.ended: Event | None = None
         self._woken: list[tuple[Path, Strand]] = []
         self._waiting: list[Call] = []
         """Calls whose body has not started."""
         self._committed: deque[Entry] = deque()
-        self._watchers: dict[int, trio.Event] = {}
         self._live = False
-        self._late: list[tuple[Event, int]] = []
-        """Notes made during replay that the log has not, and how many events had been delivered."""
         self._given = 0
         """The seq of the last event delivered."""
         self._first = 0
@@ -190,80 +182,23 @@ class Sequencer:
             return False
         return strand is not None and strand.sequencer is self
 
-    # -- the log ---------------------------------------------------------------------------------
-
-    def append(self, event: Event, value: bytes | None = None, *, after: int | None = None) -> Row | None:
-        """Queue an event for the log; None (and nothing happens) once the workflow has ended or leaves memory."""
-        if self.suspending or self.ended is not None:
-            return None
-        data = encode_event(event)  # first: if it raises, no seq must be missing
-        self.seq += 1
-        self.at = max(self.at, self.host.clock.utc())
-        delivered = self.cursor.delivered if after is None else after
-        row = Row(self.seq, self.at, delivered, self.writer, data, value)
-        self.host.append(row, event)
-        return row
+    # -- events ----------------------------------------------------------------------------------
 
     def note(self, event: Event, value: bytes | None = None, *, where: str | None = None) -> Event:
-        """Log what the code itself decides, or match it with what is logged already, which is then returned."""
+        """Record what the code itself decides, or match it with what is recorded already, which is then returned."""
         try:
-            recorded = self.cursor.note(event)
+            return self.log.note(event, value)
         except Mismatch as exc:
             self.stuck(self._changed(exc, event.path, where or caller()))
             raise Suspended from None
-        if recorded is None:
-            self.log_note(event, value)
-            return event
-        return recorded
-
-    def log_note(self, event: Event, value: bytes | None = None) -> None:
-        """Log a note that is new, or that a crash has lost.
-
-        Not before the whole recorded log has been followed: until then code that does not fit it may still show
-        itself, and what it has noted would stand in the way of the right code for ever.
-        """
-        if self.cursor.left and not isinstance(event, Ended):
-            self._late.append((event, self.cursor.delivered))
-            return
-        self._log_late()
-        self.append(event, value)
-
-    def _log_late(self) -> None:
-        late, self._late = self._late, []
-        for event, after in late:
-            self.append(event, after=after)
-
-    def limited(self, what: str, data: bytes) -> bytes:
-        """Return `data` if it is not too large for one log entry.
-
-        Raises:
-            PayloadTooLargeError: if it is.
-        """
-        if len(data) > self.host.max_payload:
-            raise PayloadTooLargeError(what, len(data), self.host.max_payload)
-        return data
-
-    def error_bytes(self, what: str, error: Exception) -> bytes:
-        """Return an error's bytes; one that is too large is replaced by the error that says so."""
-        data = encode_error(record_error(error))
-        if len(data) > self.host.max_payload:
-            data = encode_error(record_error(PayloadTooLargeError(what, len(data), self.host.max_payload)))
-        return data
 
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
-        self.durable = row.seq
+        self.log.committed(row)
         if is_delivered(event):
             self._committed.append(Entry(row, event))
-        if self._watchers and (watcher := self._watchers.pop(row.seq, None)) is not None:
-            watcher.set()
         if self.runnable == 0:
             self._move()
-
-    async def written(self, row: Row) -> None:
-        """Wait until a row is durable."""
-        if row.seq > self.durable:
-            await self._watchers.setdefault(row.seq, trio.Event()).wait()
 
     def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:
         """Return the outcome of the step at `path` if it is the next recorded event, and nobody else can move.
@@ -301,19 +236,13 @@ class Sequencer:
                         raise trouble.changed(self, describe(event), "no such call", path)
                     call.ended(event, row.value)
                 case TimerFired(path=path, due=due):
-                    self._fire(path, due)
+                    self.timers.fire(path, due)
                 case ScopeCancelled(reason=reason):
                     self.root.cancel_by(Cause.EXTERNAL, reason)
                 case _:  # pragma: no cover - is_delivered() admits no others
                     raise AssertionError(event)
         finally:
             self.granting = False
-
-    def _fire(self, path: str, due: int) -> None:
-        timer = self.timers.get(path)
-        if timer is not None and timer.due == due:
-            del self.timers[path]
-            timer.fire()
 
     # -- going live ------------------------------------------------------------------------------
 
@@ -323,25 +252,10 @@ class Sequencer:
             self.cursor.close()
         except Mismatch as exc:
             raise self._changed(exc, "") from None
-        self._log_late()
-        now = self.host.clock.utc()
-        for timer in sorted(self.timers.values(), key=lambda timer: (timer.due, timer.path)):
-            if timer.due <= now:
-                self._log_due(timer)
-            else:
-                self.host.arm(timer)
+        self.log.append_late()
+        for timer in self.timers.go_live(self.host.clock.utc()):
+            self._log_due(timer)
         self._live = True
-
-    def arm(self, timer: Timer) -> None:
-        """Set a timer; while the log is being replayed, it may have fired already."""
-        self.timers[timer.path] = timer
-        if self._live:
-            self.host.arm(timer)
-
-    def disarm(self, timer: Timer) -> None:
-        """Forget a timer whose operation is over."""
-        if self.timers.get(timer.path) is timer:
-            del self.timers[timer.path]
 
     def due(self, timer: Timer) -> None:
         """A timer is due, says the host."""
@@ -350,7 +264,7 @@ class Sequencer:
 
     def _log_due(self, timer: Timer) -> None:
         """Log that a timer is due, unless it is over or logged already."""
-        if self.timers.get(timer.path) is timer and not timer.logged:
+        if self.timers.has(timer) and not timer.logged:
             timer.logged = True
             self._append_first(TimerFired(path=timer.path, due=timer.due))
 
@@ -359,7 +273,7 @@ class Sequencer:
         self._append_first(ScopeCancelled(by=Cause.EXTERNAL, reason=reason))
 
     def _append_first(self, event: Event) -> None:
-        row = self.append(event)
+        row = self.log.append(event)
         if row is not None and not self._live:
             self._first = row.seq
 
@@ -387,13 +301,13 @@ class Sequencer:
 
         UTC microseconds. Everything it has written must be durable too: only then may it leave memory.
         """
-        busy = self.runnable or self.calls or self._committed or self.durable != self.seq or not self._live
-        return None if busy else min((timer.due for timer in list(self.timers.values())), default=None)
+        busy = self.runnable or self.calls or self._committed or not self.log.all_durable or not self._live
+        return None if busy else self.timers.next_due
 
     # -- what must not happen --------------------------------------------------------------------
 
     def _check_deadlock(self) -> None:
-        if self.calls or self.timers or self.durable != self.seq or self.ended is not None:
+        if self.calls or self.timers.armed or not self.log.all_durable or self.ended is not None:
             return
         raise trouble.deadlock(self)
 
@@ -401,41 +315,15 @@ class Sequencer:
         """A strand was woken by something that is neither in the log nor another strand of this workflow."""
         self.stuck(trouble.foreign(strand))
 
-    def check_awaited(self) -> None:
-        """Nobody is left who could await anything: every step that was called must have been awaited."""
-        for path, call in self.unawaited.items():
-            if getattr(call.coroutine, "cr_frame", None) is None:
-                continue  # closed on purpose: by a task group, for instance, that takes no more tasks
-            self.stuck(trouble.unawaited(self, path, call))
-            raise Suspended
-
-    def refuses_abort(self, strand: Strand) -> bool:
-        """Whether a wait is being cancelled by something that is not the workflow's own doing.
-
-        Then the workflow is stuck, the strand has been woken with Suspended already, and the wait's abort function
-        must answer FAILED.
-        """
-        handled = sys.exception()
-        fatal = None if handled is None or handled is strand.outside else find_fatal(handled)
-        if fatal is not None:
-            self.crash(fatal)  # a dying process cancels what it leaves: not the workflow's doing
-            return True
-        if self.inside():
-            return False
-        self.stuck(trouble.plain_deadline(strand, parked(strand.coroutine)))
-        return True
-
-    def check_deadline(self, strand: Strand) -> None:
-        """Refuse a durable operation inside a plain Trio timeout, whose end the log does not know."""
-        deadline = trio.current_effective_deadline()
-        if deadline != float("inf") and deadline != -float("inf"):
-            self.stuck(trouble.plain_deadline(strand, caller()))
-            raise Suspended
-
     def _changed(self, exc: Mismatch, path: str, where: str | None = None) -> NonDeterminismError:
         return trouble.changed(self, exc.recorded, exc.called, path, where)
 
     # -- leaving memory --------------------------------------------------------------------------
+
+    def end(self, event: Event) -> None:
+        """The workflow's last row is on its way: nothing follows it."""
+        self.ended = event
+        self.log.closed = True
 
     def stuck(self, problem: NurselogError) -> None:
         """The workflow cannot go on with the code as it is."""
@@ -454,6 +342,7 @@ class Sequencer:
         if self.suspending or self.phase is Phase.OVER:
             return
         self.phase, self.suspending = Phase.SUSPENDING, True
+        self.log.closed = True
         self.timers.clear()
         for call in self.calls.values():
             call.abandon()
@@ -464,3 +353,7 @@ class Sequencer:
         """Close what has not gone by itself after a suspension."""
         for strand in list(self.strands):
             strand.closing = True
+
+
+def _is_finished(generator: AsyncGenerator[Any, Any]) -> bool:
+    return generator.ag_frame is None  # type: ignore[attr-defined]  # the stubs lack it

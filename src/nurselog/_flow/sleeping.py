@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import final
 
 from .._log.events import TimerSet
-from .cases import Case, Waiter, wait_for_first
+from .cases import Watched, wait_for_first
 from .current import arrive, current_strand
 from .outcomes import Outcome, Succeeded
 from .strand import Strand
@@ -16,27 +16,27 @@ from .times import check_seconds, due_in, due_microseconds, from_microseconds
 
 
 @final
-class Alarm(Case[None]):
+class Alarm(Watched[None]):
     """A time of day, as a case of a select.
 
     Not constructed directly: `after` and `at` return it. Once it is due it stays ready.
     """
 
-    __slots__ = ("__weakref__", "_since", "_strand", "_timer", "_waiters")
+    __slots__ = ("__weakref__", "_since", "_strand", "_timer")
 
     def __init__(self, strand: Strand, name: str, due: int) -> None:
+        super().__init__()
         sequencer = strand.sequencer
         path = strand.operation().text
         note = sequencer.note(TimerSet(path=path, name=name, due=due))
         assert isinstance(note, TimerSet)
         self._strand = strand
         self._since: int | None = None
-        self._waiters: dict[Waiter, int] = {}
         # The timer must not keep alive an alarm that nobody can wait for any more, and goes with it. Its `fired` event
         # would be a no-op, and whether that is written decides nothing: so it may depend on the collector.
-        this = weakref.ref(self, lambda _: sequencer.disarm(timer))
+        this = weakref.ref(self, lambda _: sequencer.timers.disarm(timer))
         timer = self._timer = Timer(path, note.due, lambda: _fire(this()))
-        sequencer.arm(timer)
+        sequencer.timers.arm(timer)
 
     @property
     def due(self) -> datetime:
@@ -44,7 +44,7 @@ class Alarm(Case[None]):
         return from_microseconds(self._timer.due)
 
     def _drop(self) -> None:
-        self._strand.sequencer.disarm(self._timer)
+        self._strand.sequencer.timers.disarm(self._timer)
 
     def _fire(self) -> None:
         self._since = self._strand.sequencer.cursor.delivered
@@ -56,12 +56,6 @@ class Alarm(Case[None]):
 
     def _take(self) -> Outcome[None]:
         return Succeeded(None)
-
-    def _watch(self, waiter: Waiter, index: int) -> None:
-        self._waiters.setdefault(waiter, index)
-
-    def _forget(self, waiter: Waiter) -> None:
-        self._waiters.pop(waiter, None)
 
 
 def _fire(alarm: Alarm | None) -> None:

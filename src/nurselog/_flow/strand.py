@@ -23,8 +23,9 @@ import contextvars
 import logging
 import sys
 import types
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import outcome
@@ -33,7 +34,7 @@ from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task,
 
 from .._errors import Suspended
 from .._log.identity import TASK, Path, format_path
-from .where import chain
+from .where import chain, parked
 
 if TYPE_CHECKING:
     from .body import Body
@@ -45,8 +46,8 @@ logger = logging.getLogger("nurselog")
 place: contextvars.ContextVar[Strand | Body | None] = contextvars.ContextVar("nurselog_place", default=None)
 """Where the running code is: in a strand, in a step's body, or (None) outside of any workflow."""
 
-_SWEEP = 8
-"""Async generators held before the first look for those that are finished."""
+LONG_TURN = 0.5
+"""Seconds that code may compute without a pause before it is warned about: nothing else in the process can move."""
 
 abandoned: list[object] = []
 """Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
@@ -160,24 +161,13 @@ class Strand:
             self.trap = None  # it may lead back here, and so does the context: circles are the collector's work
             place.set(None)
 
-    def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Keep an async generator that this workflow iterates first, so that only the workflow closes it.
-
-        It may be handed on to another strand: so it is kept until the workflow ends, if it is not finished before.
-        """
-        sequencer = self.sequencer
-        if len(sequencer.generators) >= sequencer.held:
-            sequencer.generators = [one for one in sequencer.generators if one.ag_frame is not None]  # type: ignore[attr-defined]  # the stubs lack it
-            sequencer.held = max(_SWEEP, 2 * len(sequencer.generators))
-        sequencer.generators.append(generator)
-
     @enable_ki_protection  # outermost: the other makes a new code object, and Trio knows protected code by that
     @types.coroutine
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Step the coroutine whenever Trio steps the task and the strand has the turn."""
         self.coroutine = coroutine
         sequencer = self.sequencer
-        hold = self._hold
+        hold = sequencer.generators.add
         value: Any = None
         while True:
             if sequencer.turn is not self and not sequencer.suspending and not sequencer.take_turn(self):
@@ -188,14 +178,24 @@ class Strand:
                 return (yield from self._unwind(coroutine, value))
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(hold, None)
+            began = perf_counter()
             try:
                 self.trap = coroutine.send(value)
             except StopIteration as stop:
                 return stop.value
             finally:
                 sys.set_asyncgen_hooks(*hooks)
-                sequencer.turn = None
+                sequencer.turn = value = None  # what was sent may be an error, whose traceback leads here
+                if (seconds := perf_counter() - began) > LONG_TURN:
+                    self._warn_of_turn(seconds)
             value = yield self.trap
+
+    def _warn_of_turn(self, seconds: float) -> None:
+        logger.warning(
+            "workflow %r, path %s held up its whole process for %.1f s before %s: move what computes that long into a "
+            "sync step, which has a thread", self.sequencer.id, self.text or "root", seconds,
+            parked(self.coroutine) or "its end"
+        )  # fmt: skip
 
     def _unwind(self, coroutine: Coroutine[Any, Any, Any], value: Any) -> Generator[Any, Any, Any]:
         """Step the coroutine to its end; every wait raises Suspended, except one that is over already.

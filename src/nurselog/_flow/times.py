@@ -37,7 +37,7 @@ def due_microseconds(deadline: datetime) -> int:
 
 def due_in(sequencer: Sequencer, seconds: float) -> int:
     """Return when some seconds from now will be over; read from the clock, so the log's answer must replace it."""
-    return min(max(sequencer.at, sequencer.host.clock.utc()) + to_microseconds(seconds), FAR)
+    return min(max(sequencer.log.at, sequencer.host.clock.utc()) + to_microseconds(seconds), FAR)
 
 
 def check_seconds(seconds: float) -> float:

@@ -68,6 +68,11 @@ class History(msgspec.Struct):
     due: int = 0
     """When the next attempt is due, UTC microseconds."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether its function has ever been entered."""
+        return self.began_at is not None or self.attempts > 0
+
 
 def is_delivered(event: Event) -> bool:
     """Whether the sequencer hands this event to the workflow."""
@@ -134,6 +139,8 @@ class Cursor:
         self.left: deque[Entry] = deque()
         """Delivered events that are still to be given."""
         self.histories: dict[str, History] = {}
+        self.cancelled: bool = False
+        """Whether somebody outside has cancelled the workflow, anywhere in the log."""
         self._notes: deque[Entry] = deque()
         self._bound = 0
         for row in rows:
@@ -145,6 +152,7 @@ class Cursor:
         if is_delivered(event):
             self.left.append(entry)
             self.histories.pop(event.path, None)
+            self.cancelled |= isinstance(event, ScopeCancelled)
         elif is_note(event):
             self._notes.append(entry)
         elif isinstance(event, StepBegan):

@@ -46,7 +46,7 @@ CUTS = 10
 """How many places a log is cut at, at most."""
 AGAIN = 0.3
 """How often what has become of a cut is cut once more."""
-PATIENCE = 20
+PATIENCE = 120
 """Seconds of the wall clock that one life may take: in virtual time even a day takes none."""
 
 _THRESHOLDS = ((100_000, 10, 10), (700, 10, 10), (50, 2, 1))

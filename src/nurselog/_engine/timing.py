@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
 from .._flow.body import Body
-from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
 from ..abc import Clock
 
@@ -20,19 +20,20 @@ MOMENT = 1.0
 """Seconds after which a step that is still running is noted as begun."""
 
 
-class Alarms:
+class TimerHeap:
     """The timers of all workflows in memory, in one heap."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[int, int, Sequencer, Timer]] = []
+        self._heap: list[tuple[int, int, Timer]] = []
         self._numbers = itertools.count()
         self._limit = _SWEEP
         self._earlier = trio.Event()
 
-    def arm(self, sequencer: Sequencer, timer: Timer) -> None:
-        """Ring when the timer is due."""
-        entry = (timer.due, next(self._numbers), sequencer, timer)
+    def arm(self, timer: Timer, ring: Callable[[Timer], None]) -> None:
+        """Ring when the timer is due, unless it is dropped before."""
+        timer.ring = ring
+        entry = (timer.due, next(self._numbers), timer)
         if len(self._heap) >= self._limit:
             self._sweep()
         heapq.heappush(self._heap, entry)
@@ -41,7 +42,7 @@ class Alarms:
 
     def _sweep(self) -> None:
         """Forget timers that were disarmed long before they were due."""
-        self._heap = [entry for entry in self._heap if entry[2].timers.get(entry[3].path) is entry[3]]
+        self._heap = [entry for entry in self._heap if entry[2].ring is not None]
         heapq.heapify(self._heap)
         self._limit = max(_SWEEP, 2 * len(self._heap))
 
@@ -55,8 +56,9 @@ class Alarms:
             if self._heap[0][0] > self._clock.utc():
                 await self._wait(self._heap[0][0])
             while self._heap and self._heap[0][0] <= self._clock.utc():
-                _, _, sequencer, timer = heapq.heappop(self._heap)
-                sequencer.due(timer)
+                _, _, timer = heapq.heappop(self._heap)
+                if timer.ring is not None:
+                    timer.ring(timer)
 
     async def _wait(self, due: int) -> None:
         """Wait until `due`, or until something earlier has come."""
@@ -90,8 +92,11 @@ class Beginnings:
         while True:
             await self._some.wait()
             while self._bodies:
-                due, body = self._bodies.popleft()
-                if not body.ended:
-                    await trio.sleep_until(due)
-                    body.note_began()
+                await self._look_at_next()
             self._some = trio.Event()
+
+    async def _look_at_next(self) -> None:
+        due, body = self._bodies.popleft()
+        if not body.ended:
+            await trio.sleep_until(due)
+            body.note_began()

@@ -1,0 +1,127 @@
+"""What runs while an engine is open, and the order in which it starts and stops.
+
+The tasks live in two nurseries, shielded from the host's cancellation: the inner one has the workflows and the bodies
+of their steps, the outer one what serves them (journal, timers, lease, claims). So the host may be cancelled as it
+likes: workflows never see it. When the engine closes they are suspended first, then everything that they had appended
+is made durable, and only then does the rest stop.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from .._errors import UsageError
+from .._flow.times import FAR, to_microseconds
+from ..abc import Clock, Codec, Lease, Store
+from .journal import Journal
+from .ownership import Ownership
+from .run import Leaving
+from .runner import Runner
+from .table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `open_engine` was told; it says what each means."""
+
+    max_running: int
+    max_threads: int
+    max_payload: int
+    evict_after: float
+    lease: float
+    grace: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UsageError(f"{name} must be more than 0, not {value}")
+
+
+class Service:
+    """An engine's inside."""
+
+    def __init__(self, store: Store, table: Table, clock: Clock, codec: Codec, options: Options) -> None:
+        self.store: Store = store
+        self.table: Table = table
+        self.clock: Clock = clock
+        self.codec: Codec = codec
+        self._evict_after, self._grace = options.evict_after, options.grace
+        self.worker: str = uuid.uuid4().hex
+        self.journal: Journal = Journal(store)
+        self.runner: Runner = Runner(
+            clock=clock,
+            codec=codec,
+            journal=self.journal,
+            limiter=trio.CapacityLimiter(options.max_threads),
+            max_payload=options.max_payload,
+            crash=self.crash,
+        )
+        duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
+        lease = Lease(worker=self.worker, duration=duration)
+        self.ownership: Ownership = Ownership(store, self.runner, table, lease, options.max_running, options.grace)
+        self.opened: trio.Event = trio.Event()
+        self.closing: trio.Event = trio.Event()
+        self._fatal: BaseException | None = None
+
+    def crash(self, fatal: BaseException) -> None:
+        """Something happened that neither the workflows nor the engine can handle: close, and raise it."""
+        if self._fatal is None:
+            self._fatal = fatal
+        self.closing.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await service()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the engine is over
+            self.crash(exc)
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run the engine until it is told to close."""
+        with trio.CancelScope(shield=True):
+            await self.ownership.open()
+            trio.lowlevel.add_instrument(self.runner.watch)
+            try:
+                async with trio.open_nursery() as services:
+                    await self._serve_workflows(services)
+                    with trio.move_on_after(self._grace):
+                        await self.journal.flushed()
+                    services.cancel_scope.cancel()
+            finally:
+                trio.lowlevel.remove_instrument(self.runner.watch)
+                self.runner.forget_all()
+                await self.store.close()
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _serve_workflows(self, services: trio.Nursery) -> None:
+        runner, ownership = self.runner, self.ownership
+        async with trio.open_nursery() as runner.nursery:
+            runner.bench.nursery = runner.nursery
+            for service in (self.journal.run, runner.timers.run, runner.beginnings.run, ownership.keep):
+                services.start_soon(self._guard, service)
+            async with trio.open_nursery() as intake:
+                for service in (ownership.take_up, ownership.listen, ownership.make_room, self._tidy):
+                    intake.start_soon(self._guard, service)
+                self.opened.set()
+                await self.closing.wait()
+                intake.cancel_scope.cancel()
+            runner.closed = True
+            await runner.suspend_all(Leaving.CLOSING, self._grace)
+            runner.bench.stop()
+            with trio.move_on_after(self._grace):
+                await runner.bench.ended()
+            await runner.bench.close()
+
+    async def _tidy(self) -> None:
+        """Take out of memory what is not needed there, for ever."""
+        while True:
+            await self.runner.occupied.wait()
+            await trio.sleep(self._evict_after / 2)
+            self.runner.evict(self._evict_after)
+            self.runner.bench.trim()

@@ -1,0 +1,121 @@
+"""One workflow's log, as the workflow itself sees it: what is appended to it, and the notes of the code.
+
+A row that is appended is on its way to the journal; it is durable when `committed` says so. Nothing that is appended
+after the log was closed is written: the workflow has ended, or leaves memory, and whatever its code still does while it
+unwinds is no part of its history.
+
+A note that the log has not is new, or a crash has lost it, and it is appended; but not while recorded events are
+still to come. Until the whole recorded log has been followed, code that does not fit it may still show itself, and what
+it had noted by then would stand in the way of the right code for ever. Such notes are *late*: they are written when
+nothing recorded is left, each with the `after` that it was made at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from .._errors import PayloadTooLargeError
+from .._log.cursor import Cursor
+from .._log.events import Ended, Event, Row, encode_event
+from .._log.failures import encode_error, record_error
+from .host import Host
+
+
+class Log:
+    """What one workflow in memory has recorded, and records."""
+
+    __slots__ = ("_host", "_late", "_watchers", "_writer", "at", "closed", "cursor", "durable", "seq")
+
+    def __init__(self, host: Host, rows: Sequence[Row], writer: int) -> None:
+        self._host = host
+        self._writer = writer
+        self._late: list[tuple[Event, int]] = []
+        """Notes made during replay that the log has not, and how many events had been delivered."""
+        self._watchers: dict[int, trio.Event] = {}
+        self.cursor: Cursor = Cursor(rows)
+        """Where the code stands in what was recorded."""
+        self.seq: int = rows[-1].seq
+        """The last row's."""
+        self.durable: int = self.seq
+        """The last committed row's."""
+        self.at: int = rows[-1].at
+        """The last row's, UTC microseconds."""
+        self.closed: bool = False
+        """Whether nothing more is written."""
+
+    def append(self, event: Event, value: bytes | None = None, *, after: int | None = None) -> Row | None:
+        """Queue an event for the next commit; None, and nothing happens, once the log is closed."""
+        if self.closed:
+            return None
+        data = encode_event(event)  # first: if it raises, no seq must be missing
+        self.seq += 1
+        self.at = max(self.at, self._host.clock.utc())
+        delivered = self.cursor.delivered if after is None else after
+        row = Row(self.seq, self.at, delivered, self._writer, data, value)
+        self._host.append(row, event)
+        return row
+
+    def note(self, event: Event, value: bytes | None = None) -> Event:
+        """Record what the code itself decides, or match it with what is recorded already, which is then returned.
+
+        Raises:
+            Mismatch: if the log has another note here, or none.
+        """
+        recorded = self.cursor.note(event)
+        if recorded is None:
+            self.append_note(event, value)
+            return event
+        return recorded
+
+    def append_note(self, event: Event, value: bytes | None = None) -> None:
+        """Append a note that the log has not, now or when all recorded events have been delivered."""
+        if self.cursor.left and not isinstance(event, Ended):
+            self._late.append((event, self.cursor.delivered))
+            return
+        self.append_late()
+        self.append(event, value)
+
+    def append_late(self) -> None:
+        """Append the notes that had to wait."""
+        late, self._late = self._late, []
+        for event, after in late:
+            self.append(event, after=after)
+
+    # -- what becomes of it ----------------------------------------------------------------------
+
+    @property
+    def all_durable(self) -> bool:
+        """Whether everything that was appended is durable."""
+        return self.durable == self.seq
+
+    def committed(self, row: Row) -> None:
+        """A row is durable."""
+        self.durable = row.seq
+        if self._watchers and (watcher := self._watchers.pop(row.seq, None)) is not None:
+            watcher.set()
+
+    async def written(self, row: Row) -> None:
+        """Wait until a row is durable."""
+        if row.seq > self.durable:
+            await self._watchers.setdefault(row.seq, trio.Event()).wait()
+
+    # -- what one entry may hold -----------------------------------------------------------------
+
+    def limited(self, what: str, data: bytes) -> bytes:
+        """Return `data` if it is not too large for one log entry.
+
+        Raises:
+            PayloadTooLargeError: if it is.
+        """
+        if len(data) > self._host.max_payload:
+            raise PayloadTooLargeError(what, len(data), self._host.max_payload)
+        return data
+
+    def error_bytes(self, what: str, error: Exception) -> bytes:
+        """Return an error's bytes; one that is too large is replaced by the error that says so."""
+        data = encode_error(record_error(error))
+        if len(data) > self._host.max_payload:
+            data = encode_error(record_error(PayloadTooLargeError(what, len(data), self._host.max_payload)))
+        return data

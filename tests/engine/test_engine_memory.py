@@ -1,0 +1,137 @@
+"""What is over is let go: no circles for the collector, no idle tasks, no failures that were dealt with."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from nurselog import Failed, Nursery, gather, open_nursery, sleep, step, workflow
+from nurselog._engine.run import Run
+from nurselog._flow.body import Body
+from nurselog._flow.call import AwaitedCall
+from nurselog._flow.nursery import ChildCall
+from nurselog._flow.sequencer import Sequencer
+from nurselog._flow.strand import Strand
+from nurselog._flow.swept import Swept
+from tests.engine.rig import in_memory
+
+Clock = trio.testing.MockClock
+OF_A_RUN = (Run, Sequencer, Strand, AwaitedCall, ChildCall, Body)
+
+
+@step
+async def nap(seconds: float) -> float:
+    await trio.sleep(seconds)
+    return seconds
+
+
+class DealtWith(Exception):
+    """Can be referred to weakly, which exceptions of Python's own cannot."""
+
+
+@step
+async def fail() -> None:
+    raise DealtWith
+
+
+@workflow
+async def everything() -> None:
+    async with open_nursery() as nursery:
+        await gather(*[nursery.go(nap, n) for n in range(3)])
+        nursery.go(nap, 100)
+        nursery.go(sleeper)
+        nursery.start_soon(sleeper)
+        await nap(1)
+        nursery.cancel_scope.cancel()
+
+
+async def sleeper() -> None:
+    await nap(1)
+    await sleep(100)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def alive() -> Counter[str]:
+    return Counter(type(one).__name__ for one in gc.get_objects() if type(one) in OF_A_RUN)
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_of_a_run_waits_for_the_collector(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        before = alive()
+        for _ in range(3):
+            await engine.run(everything)
+        await trio.sleep(2)  # until nobody needs to know any more which steps have begun
+        await engine.run(everything)
+        await trio.testing.wait_all_tasks_blocked()
+        left = alive() - before
+    assert not left
+
+
+@pytest.mark.parametrize("bursts", [1, 3])
+async def test_tasks_of_a_burst_are_given_back(autojump_clock: Clock, bursts: int) -> None:
+    @workflow(name="burst")
+    async def burst(count: int) -> None:
+        async with open_nursery() as nursery:
+            for _ in range(count):
+                nursery.go(nap, 1)
+
+    async with in_memory(evict_after=10) as engine:
+        for _ in range(bursts):
+            await engine.run(burst, 50)
+        crowd = trio.lowlevel.current_statistics().tasks_living
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.run, burst, 5)  # something must be in memory for anybody to tidy up
+            await engine.run(lonely)
+        assert trio.lowlevel.current_statistics().tasks_living < crowd - 40
+
+
+@workflow
+async def lonely() -> None:
+    await nap(50)
+
+
+async def test_failures_that_were_dealt_with_are_forgotten(autojump_clock: Clock) -> None:
+    seen: list[weakref.ref[Exception]] = []
+    most = 0
+
+    async def one(nursery: Nursery) -> None:
+        match await nursery.go(fail).receive():
+            case Failed(error=error):
+                seen.append(weakref.ref(error))
+
+    @workflow(name="failing")
+    async def failing() -> int:
+        nonlocal most
+        async with open_nursery() as nursery:
+            for _ in range(100):
+                await one(nursery)
+                gc.collect()
+                most = max(most, sum(ref() is not None for ref in seen))
+        return most
+
+    async with in_memory() as engine:
+        assert await engine.run(failing) < 20
+
+
+def test_what_is_over_is_swept() -> None:
+    over: set[int] = set()
+    kept = Swept[int](over.__contains__)
+    for number in range(1000):
+        kept.add(number)
+        assert len(kept.items) <= 24
+        if number >= 10:
+            over.add(number - 10)
+    assert set(kept.items) >= set(range(990, 1000))
