@@ -47,9 +47,8 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1", "--keep", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        for line in run.stdout:
-            if "SIGKILL" in line:
-                run.send_signal(signal.SIGINT)
+        next(line for line in run.stdout if "SIGKILL" in line)
+        run.send_signal(signal.SIGINT)  # once: a second one, at the interpreter's end, would end it differently
         _, error = run.communicate(timeout=300)
     assert (run.returncode, error) == (130, "nurselog: interrupted\n")
     for pid in {body.pid for body in read_trace(Layout(folder))}:
