@@ -144,7 +144,7 @@ class Ownership:
             logger.error("workflow %r is stuck, its log cannot be read: %s", row.id, exc)  # noqa: TRY400 - no trace needed
             problem = f"its log cannot be read by this release: {exc}"
             standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
-            self._runner.journal.stand(Unreadable(row.key), standing)
+            self._runner.journal.stand(Unreadable(self._runner, row), standing)
             return
         if workflow is None and not killed:
             run.leave(Leaving.CLOSING)
