@@ -150,8 +150,10 @@ class Ownership:
             run.leave(Leaving.CLOSING)
 
     async def enter_messages(self) -> None:
-        """Enter what has come for workflows in memory."""
-        for message in await self._store.messages():
+        """Enter what has come for workflows in memory, and for those that are on their way there."""
+        messages = await self._store.messages()
+        self._runner.early = [message for message in messages if message.key not in self._runner.runs]
+        for message in messages:
             run = self._runner.runs.get(message.key)
             if run is not None:
                 self._runner.enter(run, message)

@@ -70,6 +70,8 @@ class Runner:
         self.runs: dict[WorkflowKey, Run] = {}
         self.former: list[Run] = []
         """Runs of workflows that this engine has lost and taken up again, until they are out of memory."""
+        self.early: list[Message] = []
+        """Messages for workflows that are this engine's by the store's word, whose answer is still on its way."""
         self.closed = False
         """Whether nothing more may start."""
         self.waiters = Waiters()
@@ -100,8 +102,10 @@ class Runner:
         self.runs[row.key] = run
         self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
-        for message in messages:
-            self.enter(run, message)
+        early, self.early = self.early, [message for message in self.early if message.key != row.key]
+        for message in (*messages, *early):
+            if message.key == row.key:
+                self.enter(run, message)
         return run
 
     def left(self, run: Run) -> None:
@@ -133,7 +137,7 @@ class Runner:
                     run.sequencer.cancel(reason_of(message))
             case Kind.KILL:
                 run.kill()
-            case Kind.RESUME:
+            case Kind.RESUME:  # pragma: no branch - there is no other case
                 run.sequencer.append(Resumed())
 
     def evict(self, after: float) -> None:
