@@ -290,6 +290,16 @@ async def nursery_cancelled_by_the_host() -> None:
             nursery.go(lengthy, 2)
 
 
+async def stuck_and_careless_in_its_cleanup() -> None:
+    outside.event = trio.Event()
+    try:
+        async with open_nursery() as nursery:
+            nursery.go(lengthy, 1)
+            await outside.event.wait()  # here
+    finally:
+        outside.nursery.start_soon(trio.sleep, 0)
+
+
 async def receives_from_the_host() -> None:
     outside.send, receive = trio.open_memory_channel[int](0)
     async with open_nursery() as nursery:
@@ -336,6 +346,7 @@ HOSTS: dict[Callable[[], Any], Callable[[], Any]] = {
     receive_cancelled_by_the_host: cancel_the_scope,
     send_cancelled_by_the_host: cancel_the_scope,
     nursery_cancelled_by_the_host: cancel_the_scope,
+    stuck_and_careless_in_its_cleanup: set_the_event,
     receives_from_the_host: lambda: outside.send.send_nowait(1),
     nursery_for_the_host: lambda: outside.inner.start_soon(trio.sleep, 0),
 }
