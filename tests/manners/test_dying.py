@@ -315,9 +315,14 @@ async def test_what_no_workflow_may_handle_ends_the_engine_and_is_not_history(
         assert await (await engine.get("one")).result() == "done"
 
 
-async def test_an_exit_that_only_generators_should_see_ends_the_engine(autojump_clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [GeneratorExit("by hand"), BaseExceptionGroup("by hand", [GeneratorExit()])], ids=["alone", "in a group"]
+)
+async def test_an_exit_that_only_generators_should_see_ends_the_engine(
+    autojump_clock: Clock, tmp_path: Path, error: BaseException
+) -> None:
     """Code that is closed raises it, so it is nothing fatal; but raised by hand it is nobody's outcome."""
-    error, path, clock = GeneratorExit("by hand"), tmp_path / "log.db", VirtualClock()
+    path, clock = tmp_path / "log.db", VirtualClock()
 
     @workflow(name="flow")
     async def flow() -> str:

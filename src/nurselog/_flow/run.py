@@ -12,7 +12,7 @@ from .._log.events import Ended, Result
 from .outcomes import split_error
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
-from .strand import Operation, Strand, abandoned, find_fatal, logger
+from .strand import Operation, Strand, abandoned, logger
 from .where import defined_at
 from .workflow import Workflow
 
@@ -69,9 +69,9 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
 
 
 def _own_error(exc: BaseException) -> Exception:
-    """Return the workflow's own error, whatever it is; what no workflow may handle is raised on."""
+    """Return the workflow's own error, whatever it is; what is none is raised on."""
     error, cancelled = split_error(exc)
-    if error is None and (cancelled is None or find_fatal(exc)):
+    if error is None and cancelled is None:
         raise exc
     return error or UsageError("the workflow raised Cancelled, but nobody has cancelled it")
 
