@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from nurselog import (
+    CancelScope,
     EngineClosed,
     Status,
     StoreCorrupt,
@@ -100,6 +101,39 @@ async def test_messages_overlap_the_answer_to_a_claim(autojump_clock: Clock, tmp
                 await handle.result()
             assert sum(isinstance(entry.event, ScopeCancelled) for entry in await handle.log()) == (end == "cancel")
         assert trio.current_time() < 1
+
+
+async def test_a_message_that_came_early_is_not_entered_again_later(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The workflow leaves memory while it cleans up, and comes back."""
+
+    @workflow(name="careful")
+    async def careful() -> None:
+        try:
+            await sleep(1000)
+        finally:
+            with CancelScope(shield=True):
+                await sleep(100)
+
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, careful, clock=clock) as engine:
+        await engine.submit(careful, id="one")
+    store, claimed, go_on = Hooked(file_store(path, clock)), trio.Event(), trio.Event()
+
+    async def hold() -> None:
+        if not claimed.is_set():
+            claimed.set()
+            await go_on.wait()
+
+    store.after_claim = hold
+    async with open_engine(store, [careful], clock=clock, evict_after=5) as engine:
+        await claimed.wait()
+        await engine.cancel("one", "not needed")
+        go_on.set()
+        handle = await engine.get("one")
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+        assert engine.statistics().evicted == 1
+        assert (await kinds(handle)).count("ScopeCancelled") == 1
 
 
 @pytest.mark.parametrize("end", ["cancel", "kill"])

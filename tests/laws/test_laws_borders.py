@@ -352,12 +352,22 @@ HOSTS: dict[Callable[[], Any], Callable[[], Any]] = {
 }
 
 
+DURABLE_WAITS = {
+    step_cancelled_by_the_host,
+    sleep_cancelled_by_the_host,
+    receive_cancelled_by_the_host,
+    send_cancelled_by_the_host,
+}
+
+
 @pytest.mark.parametrize("code", HOSTS)
 async def test_nothing_crosses_the_border(code: Callable[[], Any], autojump_clock: trio.testing.MockClock) -> None:
     problem = await provoke(as_workflow(f"borders.{code.__name__}", code), HOSTS[code])
     assert "'w'" in problem
     if "# here" in inspect.getsource(code):
         assert marked(code) in problem
+    if code in DURABLE_WAITS:
+        assert "a plain Trio deadline" in problem, "the remedy is a scope of nurselog's"
 
 
 async def test_the_host_cannot_start_durable_children(autojump_clock: trio.testing.MockClock) -> None:

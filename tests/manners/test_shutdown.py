@@ -292,12 +292,16 @@ async def test_a_body_whose_wait_cannot_be_left_is_closed_after_it(caplog: pytes
     """It waits for a thread that it has started itself, and that ends only when the engine has lost its patience."""
     may_end, entered = threading.Event(), trio.Event()
 
+    def block() -> None:
+        assert may_end.wait(60)
+        blocked.append("to the end")
+
     @step(name="waits for a thread")
     async def waits_for_a_thread() -> None:
         entered.set()
         while True:
             with suppress(trio.Cancelled):
-                await trio.to_thread.run_sync(may_end.wait, 60)
+                await trio.to_thread.run_sync(block)
             went_on.append("after the thread")
 
     @workflow(name="flow")
@@ -315,6 +319,7 @@ async def test_a_body_whose_wait_cannot_be_left_is_closed_after_it(caplog: pytes
             trio.lowlevel.spawn_system_task(let_it_end)
 
     said: list[str] = []
+    blocked: list[str] = []
     went_on.clear()
     patience = Patience()
     logging.getLogger("nurselog").addHandler(patience)
@@ -327,6 +332,7 @@ async def test_a_body_whose_wait_cannot_be_left_is_closed_after_it(caplog: pytes
         logging.getLogger("nurselog").removeHandler(patience)
     assert len(said) == 1
     assert "'waits for a thread' (path 1) does not end" in said[0]
+    assert blocked == ["to the end"]
     assert went_on == []
 
 
