@@ -76,6 +76,7 @@ class Hooked:
         self.before_renew: Callable[[], Awaitable[None]] = _nothing
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_claim: Callable[[], Awaitable[None]] = _nothing
+        self.after_messages: Callable[[], Awaitable[None]] = _nothing
         self.after_read: Callable[[], Awaitable[None]] = _nothing
         self.before_find: Callable[[], Awaitable[None]] = _nothing
         self.before_post: Callable[[], Awaitable[None]] = _nothing
@@ -118,7 +119,9 @@ class Hooked:
         await self._store.post(key, kind, body)
 
     async def messages(self) -> Sequence[Message]:
-        return await self._store.messages()
+        messages = await self._store.messages()
+        await self.after_messages()
+        return messages
 
     async def find(self, ids: Sequence[str]) -> Sequence[WorkflowRow]:
         await self.before_find()

@@ -103,6 +103,40 @@ async def test_messages_overlap_the_answer_to_a_claim(autojump_clock: Clock, tmp
         assert trio.current_time() < 1
 
 
+async def test_two_messages_overlap_the_answer_to_a_claim_and_each_other(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The look for the first one ends after the look for the second one, and has not seen that."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, sleeping, clock=clock) as engine:
+        await engine.submit(sleeping, 1000.0, id="one")
+    store, claimed, go_on, looked = Hooked(file_store(path, clock)), trio.Event(), trio.Event(), trio.Event()
+
+    async def hold() -> None:
+        if not claimed.is_set():
+            claimed.set()
+            await go_on.wait()
+
+    async def hold_the_first_look() -> None:
+        if not looks:
+            looks.append("first")
+            await looked.wait()
+
+    looks: list[str] = []
+    store.after_claim, store.after_messages = hold, hold_the_first_look
+    async with open_engine(store, [sleeping], clock=clock) as engine:
+        await claimed.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.cancel, "one")
+            await settle()
+            nursery.start_soon(engine.kill, "one")
+            await settle()
+            looked.set()
+            await settle()
+            go_on.set()
+        with pytest.raises(WorkflowKilled):
+            await (await engine.get("one")).result()
+        assert trio.current_time() < 1
+
+
 async def test_a_message_that_came_early_is_not_entered_again_later(autojump_clock: Clock, tmp_path: Path) -> None:
     """The workflow leaves memory while it cleans up, and comes back."""
 

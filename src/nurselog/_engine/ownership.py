@@ -51,6 +51,8 @@ class Ownership:
         self._grace = grace
         self._expires = math.inf
         self._look = trio.Event()
+        self._entering = trio.Lock()
+        """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self.full = False
         """Whether something may be waiting in the store for want of room."""
         self.arriving = 0
@@ -151,12 +153,13 @@ class Ownership:
 
     async def enter_messages(self) -> None:
         """Enter what has come for workflows in memory, and for those that are on their way there."""
-        messages = await self._store.messages()
-        self._runner.early = [message for message in messages if message.key not in self._runner.runs]
-        for message in messages:
-            run = self._runner.runs.get(message.key)
-            if run is not None:
-                self._runner.enter(run, message)
+        async with self._entering:
+            messages = await self._store.messages()
+            self._runner.early = [message for message in messages if message.key not in self._runner.runs]
+            for message in messages:
+                run = self._runner.runs.get(message.key)
+                if run is not None:
+                    self._runner.enter(run, message)
 
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
