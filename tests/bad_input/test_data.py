@@ -19,6 +19,7 @@ from nurselog import (
     StepFailed,
     WorkflowStuck,
     open_nursery,
+    sleep,
     step,
     workflow,
 )
@@ -385,3 +386,44 @@ async def test_a_codec_that_breaks_does_not_take_the_engine_down(autojump_clock:
         with pytest.raises(Exception, match="in the codec"):
             await handle.result()
         assert await engine.run(flow, "fine") == "fine"
+
+
+class Forgetful(Rot13):
+    """Reads what it has written while it was written, and later on only if it has its key."""
+
+    def __init__(self, *, key: bool) -> None:
+        super().__init__()
+        self.key = key
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        if not self.key:
+            raise ZeroDivisionError("no key")
+        return super().decode(data, annotation)
+
+
+async def test_what_a_codec_cannot_read_any_more_is_a_decoding_error(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Whatever the codec raises: to who asks for a result, and to a workflow that is under way."""
+
+    @workflow(name="slow")
+    async def slow() -> str:
+        first = await echo("a")
+        await sleep(10)
+        return first
+
+    @step(name="echo")
+    async def echo(what: str) -> str:
+        return what
+
+    path, said = tmp_path / "log.db", r"the codec cannot read what is recorded: ZeroDivisionError\('no key'\)"
+    async with on_file(path, slow, codec=Forgetful(key=True)) as engine:
+        assert await engine.run(asking, "secret", id="ended") == "secret"
+        await engine.submit(slow, id="under way")
+        await trio.sleep(1)
+    async with on_file(path, slow, asking, codec=Forgetful(key=False)) as engine:
+        with pytest.raises(DecodingError, match=said):
+            await (await engine.get("ended")).result()
+        with pytest.raises(WorkflowStuck, match=said):
+            await (await engine.get("under way")).result()
+    async with on_file(path, slow, codec=Forgetful(key=True)) as engine:
+        await engine.resume("under way")
+        assert await (await engine.get("under way")).result() == "a"

@@ -75,9 +75,12 @@ class Hooked:
         self.after_commit: Callable[[Batch], Awaitable[None]] = _nothing
         self.before_renew: Callable[[], Awaitable[None]] = _nothing
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
+        self.after_claim: Callable[[], Awaitable[None]] = _nothing
+        self.after_messages: Callable[[], Awaitable[None]] = _nothing
         self.after_read: Callable[[], Awaitable[None]] = _nothing
         self.before_find: Callable[[], Awaitable[None]] = _nothing
         self.before_post: Callable[[], Awaitable[None]] = _nothing
+        self.before_close: Callable[[], Awaitable[None]] = _nothing
 
     @property
     def shared(self) -> bool:
@@ -87,6 +90,7 @@ class Hooked:
         await self._store.open(lease)
 
     async def close(self) -> None:
+        await self.before_close()
         await self._store.close()
 
     async def commit(self, batch: Batch) -> Receipt:
@@ -98,7 +102,10 @@ class Hooked:
 
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         await self.before_claim()
-        return await self._store.claim(wanted)
+        with trio.CancelScope(shield=True):  # a call that has begun ends
+            claims = await self._store.claim(wanted)
+            await self.after_claim()
+            return claims
 
     async def renew(self) -> bool:
         await self.before_renew()
@@ -112,7 +119,9 @@ class Hooked:
         await self._store.post(key, kind, body)
 
     async def messages(self) -> Sequence[Message]:
-        return await self._store.messages()
+        messages = await self._store.messages()
+        await self.after_messages()
+        return messages
 
     async def find(self, ids: Sequence[str]) -> Sequence[WorkflowRow]:
         await self.before_find()

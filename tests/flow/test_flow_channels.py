@@ -133,6 +133,23 @@ async def closed_under_a_sender(open_channel: Open, nursery: Any) -> list[Any]:
     return [*got, await caught(receive.receive_nowait)]
 
 
+async def closed_when_the_item_is_taken(open_channel: Open, nursery: Any) -> list[Any]:
+    """The sender has been served and has not gone on yet: its item has arrived."""
+    send, receive = open_channel(0)
+    got: list[Any] = []
+
+    async def produce(number: int) -> None:
+        got.append(await caught(lambda: send.send(number)))
+
+    for number in range(2):
+        nursery.start_soon(produce, number)
+        await tick()
+    got.append(receive.receive_nowait())
+    send.close()
+    await tick()
+    return [*sorted(got, key=repr), await caught(receive.receive_nowait)]
+
+
 async def closed_under_a_receiver(open_channel: Open, nursery: Any) -> list[Any]:
     send, receive = open_channel(0)
     other = receive.clone()
@@ -215,6 +232,7 @@ SCENARIOS: list[Scenario] = [
     end_of_channel,
     broken,
     closed_under_a_sender,
+    closed_when_the_item_is_taken,
     closed_under_a_receiver,
     last_sender_leaves,
     items_left_behind,

@@ -100,6 +100,17 @@ async def test_failing(autojump_clock: Clock, make: Callable[[], Any]) -> None:
     assert await play(flow)
 
 
+@pytest.mark.parametrize("make", [lambda: fail_after(3), lambda: fail_at(in_seconds(3))], ids=["after", "at"])
+async def test_what_is_in_time_does_not_fail(autojump_clock: Clock, make: Callable[[], Any]) -> None:
+    async def flow() -> list[bool]:
+        with make() as scope:
+            await nap(1)
+        await nap(10)
+        return [scope.cancel_called, scope.cancelled_caught]
+
+    assert await play(flow) == [False, False]
+
+
 async def test_for_ever_is_no_deadline(autojump_clock: Clock) -> None:
     async def flow() -> list[object]:
         with move_on_after(math.inf) as scope, CancelScope() as other:

@@ -262,6 +262,44 @@ async def step_cancelled_by_the_host() -> None:
         await lengthy(1)  # here
 
 
+async def sleep_cancelled_by_the_host() -> None:
+    with trio.CancelScope() as outside.scope:
+        await sleep(10)  # here
+
+
+async def receive_cancelled_by_the_host() -> None:
+    _send, receive = open_memory_channel[int](0)
+    async with open_nursery() as nursery:
+        nursery.go(lengthy, 1)
+        with trio.CancelScope() as outside.scope:
+            await receive.receive()  # here
+
+
+async def send_cancelled_by_the_host() -> None:
+    send, _receive = open_memory_channel[int](0)
+    async with open_nursery() as nursery:
+        nursery.go(lengthy, 1)
+        with trio.CancelScope() as outside.scope:
+            await send.send(1)  # here
+
+
+async def nursery_cancelled_by_the_host() -> None:
+    with trio.CancelScope() as outside.scope:
+        async with open_nursery() as nursery:
+            nursery.go(lengthy, 1)
+            nursery.go(lengthy, 2)
+
+
+async def stuck_and_careless_in_its_cleanup() -> None:
+    outside.event = trio.Event()
+    try:
+        async with open_nursery() as nursery:
+            nursery.go(lengthy, 1)
+            await outside.event.wait()  # here
+    finally:
+        outside.nursery.start_soon(trio.sleep, 0)
+
+
 async def receives_from_the_host() -> None:
     outside.send, receive = trio.open_memory_channel[int](0)
     async with open_nursery() as nursery:
@@ -304,8 +342,21 @@ HOSTS: dict[Callable[[], Any], Callable[[], Any]] = {
     waits_for_an_event_of_the_host: set_the_event,
     cancelled_by_the_host: cancel_the_scope,
     step_cancelled_by_the_host: cancel_the_scope,
+    sleep_cancelled_by_the_host: cancel_the_scope,
+    receive_cancelled_by_the_host: cancel_the_scope,
+    send_cancelled_by_the_host: cancel_the_scope,
+    nursery_cancelled_by_the_host: cancel_the_scope,
+    stuck_and_careless_in_its_cleanup: set_the_event,
     receives_from_the_host: lambda: outside.send.send_nowait(1),
     nursery_for_the_host: lambda: outside.inner.start_soon(trio.sleep, 0),
+}
+
+
+DURABLE_WAITS = {
+    step_cancelled_by_the_host,
+    sleep_cancelled_by_the_host,
+    receive_cancelled_by_the_host,
+    send_cancelled_by_the_host,
 }
 
 
@@ -315,6 +366,8 @@ async def test_nothing_crosses_the_border(code: Callable[[], Any], autojump_cloc
     assert "'w'" in problem
     if "# here" in inspect.getsource(code):
         assert marked(code) in problem
+    if code in DURABLE_WAITS:
+        assert "a plain Trio deadline" in problem, "the remedy is a scope of nurselog's"
 
 
 async def test_the_host_cannot_start_durable_children(autojump_clock: trio.testing.MockClock) -> None:

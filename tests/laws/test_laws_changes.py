@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import trio
 
 import nurselog
 from nurselog import (
@@ -26,7 +27,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import Claimed
 from tests.laws.checks import check_replay, check_resumed, finished, text
-from tests.laws.corpus.registry import at_once, fetch, refund, step
+from tests.laws.corpus.registry import at_once, fetch, refund, slow, step
 from tests.laws.harness import GotStuck, Recording, as_workflow, note, resume, run_live
 
 HERE = "# here"
@@ -224,6 +225,20 @@ enter("another_timer", notes, notes_with(clock=True), "7", "a timer of sleep at 
 enter("timer_left_out", notes, notes_with(no_sleep=True), "", "a timer of sleep at path 7", "without it")
 
 
+async def guarded() -> list[Any]:
+    got = [await fetch(1)]
+    if patched("a guard"):
+        got.append(await at_once(2))
+    return [*got, await refund(3)]
+
+
+async def unguarded() -> list[Any]:
+    return [await fetch(1), await at_once(2), await refund(3)]  # here
+
+
+enter("guard_left_out", guarded, unguarded, "", "patched('a guard')", "without it")
+
+
 # -- the law -------------------------------------------------------------------------------------
 
 
@@ -274,6 +289,27 @@ def test_what_comes_after_the_log_may_change() -> None:
     old, new = (as_workflow("changed.later", code) for code in (three_steps, goes_on_too_long))
     recording = run_live(old)
     assert finished(resume(new, recording.rows[:-1])).events[-2].path == "4"
+
+
+def test_a_step_that_was_cancelled_and_is_shielded_now() -> None:
+    """A plain shield is not in the log; but it shows when the log says that the step was cancelled."""
+
+    async def old() -> list[Any]:
+        return [await fetch(1), await slow(2)]
+
+    async def new() -> list[Any]:
+        with trio.CancelScope(shield=True):
+            return [await fetch(1), await slow(2)]
+
+    before, after_ = (as_workflow("changed.shielded", code) for code in (old, new))
+    recording = finished(run_live(before, cancel_after=1))
+    stuck = resume(after_, recording.rows[:-1])
+    assert isinstance(stuck.outcome, GotStuck)
+    problem = stuck.outcome.problem
+    assert isinstance(problem, NonDeterminismError)
+    assert (problem.path, problem.recorded) == ("2", "step 'slow' at path 2, ended with cancelled")
+    assert problem.called == "a call whose scope is not cancelled"
+    check_replay(finished(resume(before, stuck.rows, stuck=True)))
 
 
 @step(check_arguments=False)

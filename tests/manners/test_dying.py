@@ -315,6 +315,36 @@ async def test_what_no_workflow_may_handle_ends_the_engine_and_is_not_history(
         assert await (await engine.get("one")).result() == "done"
 
 
+@pytest.mark.parametrize(
+    "error", [GeneratorExit("by hand"), BaseExceptionGroup("by hand", [GeneratorExit()])], ids=["alone", "in a group"]
+)
+async def test_an_exit_that_only_generators_should_see_ends_the_engine(
+    autojump_clock: Clock, tmp_path: Path, error: BaseException
+) -> None:
+    """Code that is closed raises it, so it is nothing fatal; but raised by hand it is nobody's outcome."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        await quick()
+        if armed:
+            raise armed[0]
+        return "done"
+
+    armed[:] = [error]
+    caught: BaseException | None = None
+    try:
+        async with on_file(path, flow, clock=clock) as engine:
+            await engine.submit(flow, id="one")
+            await trio.sleep_forever()
+    except BaseException as exc:  # noqa: BLE001 - it is looked at
+        caught = exc
+    assert repr(caught) == repr(error), "in a copy of its group, as Trio's scopes make them"
+    armed.clear()
+    async with on_file(path, flow, clock=clock) as engine:
+        assert await (await engine.get("one")).result() == "done"
+
+
 def test_control_c_reaches_a_step(tmp_path: Path) -> None:
     @step(name="interrupted")
     async def interrupted() -> str:

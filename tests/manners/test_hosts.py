@@ -170,6 +170,28 @@ async def test_next_to_an_instrument_that_breaks(caplog: pytest.LogCaptureFixtur
     assert "of the instrument" in caplog.text
 
 
+async def test_a_task_that_an_instrument_spawns_is_nobodys(autojump_clock: Clock) -> None:
+    """No task runs at that moment, so there is none that could belong to a workflow."""
+    ran: list[str] = []
+
+    async def note() -> None:
+        ran.append("spawned by nobody")
+
+    class Spawning(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            if not ran:
+                nursery.start_soon(note)
+
+    async with in_memory() as engine, trio.open_nursery() as nursery:
+        handle = await engine.submit(napping)
+        spawning = Spawning()
+        trio.lowlevel.add_instrument(spawning)
+        with trio.fail_after(100):
+            assert await handle.result() == 1
+        trio.lowlevel.remove_instrument(spawning)
+    assert set(ran) == {"spawned by nobody"}
+
+
 async def test_an_instrument_that_comes_and_goes_while_workflows_run() -> None:
     async with in_memory() as engine, trio.open_nursery() as nursery:
         nursery.start_soon(engine.run, busy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -256,6 +257,83 @@ async def test_a_body_that_will_not_let_go_is_closed_and_reported(
             await trio.sleep(0.02)
     if body is loops_in_a_body:
         assert "loops_in_a_body" in caplog.text
+
+
+@step
+async def has_tasks_of_its_own() -> None:
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 1000)
+    went_on.append("after the nursery")
+
+
+went_on: list[str] = []
+
+
+async def test_a_body_with_tasks_of_its_own_is_waited_for_and_reported(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closed at its wait it would leave a nursery behind whose tasks run on."""
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        await has_tasks_of_its_own()
+
+    went_on.clear()
+    async with open_engine("sqlite://", [], grace=5) as engine:
+        await engine.submit(flow, id="one")
+        await trio.sleep(1)
+    assert trio.current_time() == pytest.approx(1000)
+    assert went_on == ["after the nursery"]
+    assert "'has_tasks_of_its_own' (path 1) does not end although it was cancelled" in caplog.text
+
+
+async def test_a_body_whose_wait_cannot_be_left_is_closed_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits for a thread that it has started itself, and that ends only when the engine has lost its patience."""
+    may_end, entered = threading.Event(), trio.Event()
+
+    def block() -> None:
+        assert may_end.wait(60)
+        blocked.append("to the end")
+
+    @step(name="waits for a thread")
+    async def waits_for_a_thread() -> None:
+        entered.set()
+        while True:
+            with suppress(trio.Cancelled):
+                await trio.to_thread.run_sync(block)
+            went_on.append("after the thread")
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        await waits_for_a_thread()
+
+    async def let_it_end() -> None:
+        for _ in range(50):  # the engine tries to interrupt the wait first
+            await trio.lowlevel.checkpoint()
+        may_end.set()
+
+    class Patience(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            trio.lowlevel.spawn_system_task(let_it_end)
+
+    said: list[str] = []
+    blocked: list[str] = []
+    went_on.clear()
+    patience = Patience()
+    logging.getLogger("nurselog").addHandler(patience)
+    try:
+        with trio.fail_after(30):
+            async with open_engine("sqlite://", [], grace=GRACE) as engine:
+                await engine.submit(flow, id="one")
+                await entered.wait()
+    finally:
+        logging.getLogger("nurselog").removeHandler(patience)
+    assert len(said) == 1
+    assert "'waits for a thread' (path 1) does not end" in said[0]
+    assert blocked == ["to the end"]
+    assert went_on == []
 
 
 async def test_kill_is_stronger_than_code(caplog: pytest.LogCaptureFixture) -> None:

@@ -99,7 +99,7 @@ def value_of(id: str, event: Ended, value: bytes | None, codec: Codec, returns: 
             raise rebuild_error(decode_error(value or b""))
         case Result.CANCELLED:
             raise WorkflowCancelled(id, event.reason)
-        case Result.KILLED:
+        case Result.KILLED:  # pragma: no branch - there is no other case
             raise WorkflowKilled(id)
 
 

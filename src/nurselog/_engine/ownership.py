@@ -51,6 +51,8 @@ class Ownership:
         self._grace = grace
         self._expires = math.inf
         self._look = trio.Event()
+        self._entering = trio.Lock()
+        """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self.full: bool = False
         """Whether something may be waiting in the store for want of room."""
         self.arriving: int = 0
@@ -144,17 +146,20 @@ class Ownership:
             logger.error("workflow %r is stuck, its log cannot be read: %s", row.id, exc)  # noqa: TRY400 - no trace needed
             problem = f"its log cannot be read by this release: {exc}"
             standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
-            self._runner.journal.stand(Unreadable(row.key), standing)
+            self._runner.journal.stand(Unreadable(self._runner, row), standing)
             return
         if workflow is None and not killed:
             run.leave(Leaving.CLOSING)
 
     async def enter_messages(self) -> None:
-        """Enter what has come for workflows in memory."""
-        for message in await self._store.messages():
-            run = self._runner.runs.get(message.key)
-            if run is not None:
-                self._runner.enter(run, message)
+        """Enter what has come for workflows in memory, and for those that are on their way there."""
+        async with self._entering:
+            messages = await self._store.messages()
+            self._runner.early = [message for message in messages if message.key not in self._runner.runs]
+            for message in messages:
+                run = self._runner.runs.get(message.key)
+                if run is not None:
+                    self._runner.enter(run, message)
 
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""

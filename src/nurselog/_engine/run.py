@@ -228,14 +228,18 @@ class Run:
 class Unreadable:
     """The writer for a workflow whose log cannot be read: all that it has to say is that it is stuck."""
 
-    def __init__(self, key: WorkflowKey) -> None:
-        self.key: WorkflowKey = key
+    def __init__(self, runner: Runner, row: WorkflowRow) -> None:
+        self._runner = runner
+        self._id = row.id
+        self.key: WorkflowKey = row.key
 
     def committed(self, row: Row, event: Event) -> None:
         """Nothing is written to its log."""
 
-    def standing_committed(self, standing: Standing) -> None:
+    def standing_committed(self, standing: Standing) -> None:  # noqa: ARG002 - it has one only
         """It is stuck for everybody to see."""
+        self._runner.stuck += 1
+        self._runner.waiters.tell(self._id)
 
     def refused(self) -> None:
         """Somebody else owns it."""

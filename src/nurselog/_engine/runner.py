@@ -70,6 +70,8 @@ class Runner:
         self.runs: dict[WorkflowKey, Run] = {}
         self.former: list[Run] = []
         """Runs of workflows that this engine has lost and taken up again, until they are out of memory."""
+        self.early: list[Message] = []
+        """Messages for workflows that are this engine's by the store's word, whose answer is still on its way."""
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()
@@ -102,7 +104,9 @@ class Runner:
             self.journal.stand(run, Standing(status=run.status, due_at=0))
         self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
-        for message in messages:
+        early = [message for message in self.early if message.key == row.key]
+        self.early = [message for message in self.early if message.key != row.key]
+        for message in (*messages, *early):
             self.enter(run, message)
         return run
 
@@ -133,11 +137,10 @@ class Runner:
         self.journal.take(run, message.number)
         match Kind(message.kind):
             case Kind.CANCEL:
-                if run.sequencer.ended is None:
-                    run.sequencer.cancel(reason_of(message))
+                run.sequencer.cancel(reason_of(message))
             case Kind.KILL:
                 run.kill()
-            case Kind.RESUME:
+            case Kind.RESUME:  # pragma: no branch - there is no other case
                 run.sequencer.log.append(Resumed())
 
     def evict(self, after: float) -> None:

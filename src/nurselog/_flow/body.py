@@ -229,8 +229,6 @@ class Body:
             return await _unprotected(call.step.fn, call.args, call.kwargs)
         value: Any = None
         with trio.CancelScope() as self._thread:
-            if self._abandoned:
-                self._thread.cancel()
             shielded = None if call.step.abandon_on_cancel else self._thread
             value = await trio.to_thread.run_sync(
                 partial(call.step.fn, *call.args, **call.kwargs),

@@ -157,7 +157,7 @@ class AwaitedCall(Call):
                 answer: Answer[Any] = Value(value)
             case Failed(error=error):
                 answer = Error(error)
-            case WasCancelled():
+            case WasCancelled():  # pragma: no branch - there is no other case
                 assert self._raise_cancel is not None
                 answer = capture(self._raise_cancel)
         reschedule(self._strand.task, answer)

@@ -64,7 +64,7 @@ class Handle(Watched[T_co]):
                 return Status.COMPLETED
             case Failed():
                 return Status.FAILED
-            case WasCancelled():
+            case WasCancelled():  # pragma: no branch - there is no other case
                 return Status.CANCELLED
 
     async def receive(self) -> Outcome[T_co]:

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+from .._errors import ChildCancelled
 from .._log.lifecycle import Status
 from .cases import Waiter, Watched, wait_for_first
 from .current import arrive
 from .handle import Handle
 from .nursery import open_nursery
-from .outcomes import Failed, Outcome, Succeeded
+from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .strand import Strand
 
 T = TypeVar("T")
@@ -136,8 +137,9 @@ async def race(*fns: Callable[[], Awaitable[T]]) -> T:
                     return value
                 case Failed(error=error):
                     errors.append(error)
-                case _:
-                    pass
+                case outcome:  # by an exception of its own: nobody else can cancel it alone
+                    assert isinstance(outcome, WasCancelled)
+                    errors.append(ChildCancelled(outcome.path, outcome.reason))
     raise ExceptionGroup("nobody won the race", errors)
 
 

@@ -97,9 +97,8 @@ class Log:
             watcher.set()
 
     async def written(self, row: Row) -> None:
-        """Wait until a row is durable."""
-        if row.seq > self.durable:
-            await self._watchers.setdefault(row.seq, trio.Event()).wait()
+        """Wait until a row is durable that was appended just now."""
+        await self._watchers.setdefault(row.seq, trio.Event()).wait()
 
     # -- what one entry may hold -----------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from typing import Any
 import trio
 from trio.lowlevel import current_task
 
-from .._errors import Suspended
+from .._errors import Suspended, UsageError
 from .._log.events import Ended, Result
 from .guards import check_awaited
+from .outcomes import split_error
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand, abandoned, logger
@@ -59,12 +60,22 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
             event = Ended(result=Result.VALUE)
         if root.cancelled_caught:
             event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
-    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
+    except (Exception, trio.Cancelled, BaseExceptionGroup) as exc:
+        if sequencer.suspending:
+            raise
         event = Ended(result=Result.ERROR)
-        value = sequencer.log.error_bytes(f"the error of workflow {sequencer.id!r}", exc)
+        value = sequencer.log.error_bytes(f"the error of workflow {sequencer.id!r}", _own_error(exc))
     if not sequencer.suspending:
         sequencer.note(event, value, where=defined_at(workflow.fn))
         sequencer.end(event)
+
+
+def _own_error(exc: BaseException) -> Exception:
+    """Return the workflow's own error, whatever it is; what is none is raised on."""
+    error, cancelled = split_error(exc)
+    if error is None and cancelled is None:
+        raise exc
+    return error or UsageError("the workflow raised Cancelled, but nobody has cancelled it")
 
 
 async def _close_generators(sequencer: Sequencer) -> None:

@@ -101,10 +101,9 @@ def _essence(event: Event) -> tuple[object, ...]:
             return ("cancelled", path, by)
         case Patched(name=name):
             return ("patched", name)
-        case Ended(result=result):
-            return ("ended", result)
         case _:
-            raise TypeError(f"{event} is no note")
+            assert isinstance(event, Ended)
+            return ("ended", event.result)
 
 
 _LINES: dict[type, str] = {

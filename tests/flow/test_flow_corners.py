@@ -1,0 +1,194 @@
+"""What workflow code does rarely, and by mistake: it is an error of that workflow, and harms nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from nurselog import (
+    CancelScope,
+    ChildCancelled,
+    UsageError,
+    WasCancelled,
+    open_nursery,
+    patched,
+    race,
+    step,
+    workflow,
+)
+from nurselog.lowlevel import StepEnded
+from tests.clocks import VirtualClock
+from tests.engine.rig import in_memory
+from tests.flow.rig import events, play, play_on
+
+Clock = trio.testing.MockClock
+
+
+@step
+async def nap(seconds: float) -> float:
+    await trio.sleep(seconds)
+    return seconds
+
+
+# -- Cancelled, raised by hand -------------------------------------------------------------------
+
+
+async def raise_cancelled() -> float:
+    """Raise a `Cancelled` outside of the scope that it belongs to."""
+    saved: trio.Cancelled | None = None
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as exc:
+            saved = exc
+    assert saved is not None
+    raise saved
+
+
+async def raise_cancelled_in_a_group() -> float:
+    try:
+        await raise_cancelled()
+    except trio.Cancelled as exc:
+        raise BaseExceptionGroup("by hand", [exc]) from None
+    return 1
+
+
+async def raise_cancelled_beside_an_error() -> float:
+    try:
+        await raise_cancelled()
+    except trio.Cancelled as exc:
+        raise BaseExceptionGroup("by hand", [exc, LookupError("its own")]) from None
+    return 1
+
+
+@pytest.mark.parametrize("code", [raise_cancelled, raise_cancelled_in_a_group], ids=["alone", "in a group"])
+async def test_a_workflow_that_raises_cancelled_by_hand_has_failed(
+    autojump_clock: Clock, code: Callable[[], Awaitable[float]]
+) -> None:
+    async def flow() -> float:
+        await nap(1)
+        return await code()
+
+    async with in_memory() as engine:
+        beside = await engine.submit(workflow(name="beside")(napping), 5.0)
+        with pytest.raises(UsageError, match="the workflow raised Cancelled, but nobody has cancelled it"):
+            await play_on(engine, flow)
+        assert await beside.result() == 5, "nobody else is harmed"
+
+
+async def napping(seconds: float) -> float:
+    return await nap(seconds)
+
+
+async def test_an_error_beside_a_cancelled_by_hand_is_the_workflows_error(autojump_clock: Clock) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await play(raise_cancelled_beside_an_error)
+    assert [repr(exc) for exc in caught.value.exceptions] == ["LookupError('its own')"]
+
+
+async def test_a_racer_that_raises_cancelled_by_hand_has_not_won(autojump_clock: Clock) -> None:
+    async def flow() -> list[str]:
+        with pytest.raises(ExceptionGroup, match="nobody won the race") as caught:
+            await race(raise_cancelled, raise_cancelled)
+        assert all(isinstance(exc, ChildCancelled) for exc in caught.value.exceptions)
+        return [str(exc) for exc in caught.value.exceptions]
+
+    assert await play(flow)
+
+
+# -- nurseries -----------------------------------------------------------------------------------
+
+
+async def test_a_step_that_starts_as_the_last_one_of_a_cancelled_nursery_ends(autojump_clock: Clock) -> None:
+    """Nothing that is started in a cancelled nursery may run on, whatever it is started from."""
+
+    async def flow() -> list[str]:
+        async with open_nursery() as nursery:
+            first = nursery.go(nap, 1000)
+            nursery.cancel_scope.cancel("enough")
+            with CancelScope(shield=True):
+                outcomes = [await first.receive()]
+                outcomes.append(await nursery.go(nap, 2000).receive())
+                outcomes.append(await nursery.go(nap, 3000).receive())
+        assert all(isinstance(outcome, WasCancelled) for outcome in outcomes)
+        return [outcome.reason or "" for outcome in outcomes if isinstance(outcome, WasCancelled)]
+
+    assert await play(flow) == ["enough"] * 3
+    assert trio.current_time() < 1000
+
+
+@pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
+def test_unclaimed_failures_come_out_in_a_group_where_trio_makes_none() -> None:
+    """The host may have switched Trio's strict groups off: a nursery's single error is then raised as it is."""
+
+    @step(name="fail")
+    async def fail(error: str) -> None:
+        raise LookupError(error)
+
+    async def plain() -> None:
+        await nap(1)
+        raise ValueError("of a plain child")
+
+    async def flow() -> list[str]:
+        try:
+            async with open_nursery() as nursery:
+                nursery.go(fail, "nobody has asked for it")
+                nursery.start_soon(plain)
+                await nap(5)
+        except ExceptionGroup as group:
+            return sorted(map(repr, group.exceptions))
+        return []
+
+    async def main() -> list[str]:
+        async with in_memory(VirtualClock()) as engine:
+            return await play_on(engine, flow)
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    got = trio.run(main, clock=clock, strict_exception_groups=False)
+    assert got == ["LookupError('nobody has asked for it')", "ValueError('of a plain child')"]
+
+
+# -- steps ---------------------------------------------------------------------------------------
+
+
+async def test_a_step_whose_coroutine_was_closed_need_not_be_awaited(autojump_clock: Clock) -> None:
+    """Task groups do that with what they take no more; its place in the workflow is used up."""
+
+    async def flow() -> float:
+        nap(1).close()
+        return await nap(2)
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == 2
+        assert [event.path for event in await events(engine) if isinstance(event, StepEnded)] == ["2"]
+
+
+# -- texts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [5, b"bytes", "half of a character: \ud800"], ids=["int", "bytes", "surrogate"])
+async def test_a_text_that_cannot_be_written_changes_nothing(autojump_clock: Clock, text: Any) -> None:
+    error, said = (ValueError, "cannot be written") if isinstance(text, str) else (TypeError, "must be a str")
+
+    async def flow() -> float:
+        with CancelScope() as scope, pytest.raises(error, match=f"a reason .*{said}"):
+            scope.cancel(text)
+        assert not scope.cancel_called
+        with pytest.raises(error, match=f"a patch's name .*{said}"):
+            patched(text)
+        async with open_nursery() as nursery:
+            handle = nursery.go(nap, 1)
+            with pytest.raises(error, match=f"a reason .*{said}"):
+                handle.cancel(text)
+            return await handle.result()
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == 1
+        handle = await engine.submit(workflow(name="napping")(napping), 5.0, id="one")
+        with pytest.raises(error, match=f"a reason .*{said}"):
+            await engine.cancel("one", text)
+        assert await handle.result() == 5
