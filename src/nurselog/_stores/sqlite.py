@@ -29,8 +29,9 @@ from ..abc import Batch, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, 
 from ._sqlite import claims, commits, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
-from ._sqlite.schema import Location, Synchronous, connect
+from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
 from ._sqlite.session import Session
+from ._sqlite.strides import Strides
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -187,7 +188,8 @@ def parse_url(url: str) -> Location:
 
 
 def _open(location: Location, lease: Lease, synchronous: Synchronous, now: int) -> Session:
-    session = Session(location, connect(location, synchronous), lease)
+    strides = Strides(location.path, PAGE * CHECKPOINT_PAGES) if location.path else None
+    session = Session(location, connect(location, synchronous), lease, strides=strides)
     try:
         workers.enter(session, now)
         session.seen = queries.data_version(session.connection)

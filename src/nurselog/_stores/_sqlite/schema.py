@@ -29,6 +29,9 @@ OLDEST = (3, 33)
 BUSY_TIMEOUT = 5.0
 """Seconds that a call waits for another process's lock."""
 
+PAGE = 4096
+"""Bytes of a page, SQLite's default."""
+
 CHECKPOINT_PAGES = 20_000
 """How long the write-ahead log grows before it is copied into the database: the copying is the tail of the commit
 times, and 80 MB of log are cheaper than a copy every 4 MB (the default)."""

@@ -8,6 +8,7 @@ import sqlite3
 from ...abc import Lease
 from .beacon import Beacon
 from .schema import Location
+from .strides import Strides
 
 
 @dataclasses.dataclass
@@ -18,6 +19,8 @@ class Session:
     connection: sqlite3.Connection
     lease: Lease
     beacon: Beacon | None = None
+    strides: Strides | None = None
+    """None in memory, where there is no write-ahead log."""
     seen: int = 0
     """The database's version when somebody last asked for changes."""
 
