@@ -11,7 +11,6 @@ from typing import Any
 import trio
 
 from nurselog import Engine, Workflow, WorkflowHandle, open_engine
-from nurselog._stores import Synchronous
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
@@ -28,7 +27,7 @@ def in_memory(clock: VirtualClock | None = None, **options: Any) -> AbstractAsyn
 
 def file_store(path: Path, clock: VirtualClock) -> SqliteStore:
     """Return a store on a file that needs no thread, so that it can be used in virtual time."""
-    return SqliteStore(parse_url(f"sqlite:///{path}"), InlineExecutor(), clock, Synchronous.NORMAL)
+    return SqliteStore(parse_url(f"sqlite:///{path}?synchronous=normal"), InlineExecutor(), clock)
 
 
 def on_file(

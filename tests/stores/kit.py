@@ -9,7 +9,6 @@ from pathlib import Path
 
 from nurselog._log.events import Row, Selected, encode_event
 from nurselog._log.lifecycle import Status
-from nurselog._stores import Synchronous
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, open_sqlite, parse_url
 from nurselog.abc import Append, Batch, Claim, Creation, Lease, Standing, Wanted, Workflow, WorkflowKey
@@ -98,7 +97,7 @@ async def opened(
 @contextlib.asynccontextmanager
 async def opened_inline(url: str, clock: FakeClock | None = None, worker: str = "a") -> AsyncIterator[SqliteStore]:
     """Open a store on a file without a thread, so that the test may use its connection."""
-    store = SqliteStore(parse_url(url), InlineExecutor(), clock or FakeClock(), Synchronous.FULL)
+    store = SqliteStore(parse_url(url), InlineExecutor(), clock or FakeClock())
     async with using(store, worker, LONG):
         yield store
 

@@ -16,7 +16,6 @@ from nurselog._engine.messages import Kind
 from nurselog._log import cursor, events
 from nurselog._log.failures import ErrorRecord
 from nurselog._log.lifecycle import Status
-from nurselog._stores import Synchronous
 from nurselog._stores._sqlite import schema
 from nurselog.abc import Message, Workflow
 
@@ -56,7 +55,7 @@ def defaults(event: type[msgspec.Struct]) -> dict[str, str | None]:
 
 @pytest.fixture
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    opened = schema.connect(schema.Location("", path), Synchronous.FULL)
+    opened = schema.connect(schema.Location("", path))
     yield opened
     opened.close()
 

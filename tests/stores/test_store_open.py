@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable, UsageError
-from nurselog._stores import Synchronous, open_store
+from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
+from nurselog._stores._sqlite.schema import Synchronous
 from nurselog.abc import Batch, Filter, Lease
 from tests.stores.kit import (
     LONG,
@@ -44,6 +45,8 @@ ME = Lease(worker="a", duration=LONG)
         "sqlite://host/store.db",
         "sqlite:///:memory:",
         "sqlite:///store.db?mode=ro",
+        "sqlite:///store.db?synchronous=off",
+        "sqlite://?synchronous=normal",
         "sqlite:///store\0.db",
         "SQLITE:///store.db",
         "oracle://store.db",
@@ -133,7 +136,7 @@ async def test_closing_closes_even_if_the_worker_cannot_be_removed(path: Path, f
 
 @pytest.mark.parametrize(("synchronous", "number"), [(Synchronous.FULL, 2), (Synchronous.NORMAL, 1)])
 def test_settings_of_a_file(path: Path, synchronous: Synchronous, number: int) -> None:
-    connection = schema.connect(schema.Location("", path), synchronous)
+    connection = schema.connect(schema.Location("", path, synchronous))
     settings = {
         name: connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "application_id", "user_version")

@@ -36,15 +36,15 @@ from ._sqlite.strides import Strides
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ADDRESS = re.compile(r"sqlite://(?:/(?P<path>[^?\0]+))?")
+_ADDRESS = re.compile(r"sqlite://(?:/(?P<path>[^?\0]+)(?:\?synchronous=(?P<synchronous>full|normal))?)?")
 
 
 @final
 class SqliteStore:
     """A `Store` in a SQLite database. Not constructed directly: use `open_store`."""
 
-    def __init__(self, location: Location, executor: Executor, clock: Clock, synchronous: Synchronous) -> None:
-        self._location, self._synchronous = location, synchronous
+    def __init__(self, location: Location, executor: Executor, clock: Clock) -> None:
+        self._location = location
         self._executor, self._clock = executor, clock
         self._session: Session | None = None
 
@@ -70,7 +70,7 @@ class SqliteStore:
         if self._session:
             raise UsageError("this store is open already: open_store gives each engine one of its own")
         self._executor.start()
-        job = functools.partial(_open, self._location, lease, self._synchronous, self._clock.utc())
+        job = functools.partial(_open, self._location, lease, self._clock.utc())
         try:
             self._session = await self._execute(job)
         except BaseException:
@@ -159,7 +159,7 @@ class SqliteStore:
             raise translate(error, self._location.url) from error
 
 
-def open_sqlite(url: str, *, clock: Clock, synchronous: Synchronous = Synchronous.FULL) -> SqliteStore:
+def open_sqlite(url: str, *, clock: Clock) -> SqliteStore:
     """Return the store at a `sqlite:` address; it is not open yet.
 
     Raises:
@@ -167,7 +167,7 @@ def open_sqlite(url: str, *, clock: Clock, synchronous: Synchronous = Synchronou
     """
     location = parse_url(url)
     executor = ThreadExecutor(f"nurselog {url}") if location.path else InlineExecutor()
-    return SqliteStore(location, executor, clock, synchronous)
+    return SqliteStore(location, executor, clock)
 
 
 def parse_url(url: str) -> Location:
@@ -180,16 +180,16 @@ def parse_url(url: str) -> Location:
     if not found or found["path"] == ":memory:":
         raise UsageError(
             f"{url!r} is no address of a SQLite store. Write sqlite:///relative/path.db, sqlite:////absolute/path.db, "
-            "or sqlite:// for a database in memory; there are no options after a question mark."
+            "or sqlite:// for a database in memory. The only option after a question mark is synchronous=normal."
         )
     path = found["path"]
     # Resolved once: the host may change its folder, and beacons stand where the file itself is, not a link to it.
-    return Location(url, Path(path).resolve() if path else None)
+    return Location(url, Path(path).resolve() if path else None, Synchronous[(found["synchronous"] or "full").upper()])
 
 
-def _open(location: Location, lease: Lease, synchronous: Synchronous, now: int) -> Session:
+def _open(location: Location, lease: Lease, now: int) -> Session:
     strides = Strides(location.path, PAGE * CHECKPOINT_PAGES) if location.path else None
-    session = Session(location, connect(location, synchronous), lease, strides=strides)
+    session = Session(location, connect(location), lease, strides=strides)
     try:
         workers.enter(session, now)
         session.seen = queries.data_version(session.connection)

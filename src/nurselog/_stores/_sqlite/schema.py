@@ -53,9 +53,10 @@ class Location(NamedTuple):
     """As the application wrote it, for messages."""
     path: Path | None
     """None: in memory."""
+    synchronous: Synchronous = Synchronous.FULL
 
 
-def connect(location: Location, synchronous: Synchronous) -> sqlite3.Connection:
+def connect(location: Location) -> sqlite3.Connection:
     """Open the database, make sure that it is ours, and bring its schema up to date."""
     if sqlite3.sqlite_version_info < OLDEST:
         oldest = ".".join(map(str, OLDEST))
@@ -76,7 +77,7 @@ def connect(location: Location, synchronous: Synchronous) -> sqlite3.Connection:
         recognise(connection, location.url)
         check_version(connection, location.url, len(migrations))
         if location.path:
-            _configure(connection, location.url, synchronous)
+            _configure(connection, location.url, location.synchronous)
         migrate(connection, location.url, migrations)
     except BaseException:
         connection.close()
