@@ -228,6 +228,10 @@ class Store(Protocol):
         """Extend the lease; False if it had expired and somebody may have taken over what this worker ran."""
         ...
 
+    async def reenter(self) -> None:
+        """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
+        ...
+
     async def changed(self) -> bool:
         """Whether another process has written since the last call; cheap."""
         ...

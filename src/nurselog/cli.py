@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = _INTERRUPTED
     try:
         code = _run(chosen)
+        sys.stdout.flush()
+    except* BrokenPipeError:  # `| head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
     except* KeyboardInterrupt:  # in a group, if it came while Trio ran
         print("nurselog: interrupted", file=sys.stderr)
     return code

@@ -110,6 +110,10 @@ class Hooked:
         await self.before_renew()
         return await self._store.renew()
 
+    async def reenter(self) -> None:
+        await self.before_renew()
+        await self._store.reenter()
+
     async def changed(self) -> bool:
         return await self._store.changed()
 

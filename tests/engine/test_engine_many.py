@@ -10,6 +10,7 @@ import trio
 from nurselog import (
     CancelScope,
     Status,
+    StoreUnavailable,
     WorkflowCancelled,
     WorkflowConflict,
     WorkflowHandle,
@@ -199,6 +200,23 @@ async def test_a_stalled_engine_loses_its_workflow_and_suspends_it(autojump_cloc
             assert [type(entry.event).__name__ for entry in log if isinstance(entry.event, Claimed)] == ["Claimed"]
             assert (await kinds(handle)).count("StepEnded") == 2
         assert await a.run(napping, 1.0) == 1, "it goes on with a new lease"
+
+
+async def test_a_lease_that_cannot_be_renewed_in_time_loses_no_workflow(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The engine gives its workflows up before the store does, and must then take them up again itself."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store = Hooked(file_store(path, clock))
+
+    async def locked() -> None:
+        if trio.current_time() < 13:  # the lease is good until 15, and given up at 12.5
+            raise StoreUnavailable("locked")
+
+    store.before_renew = locked
+    async with open_engine(store, [sleeping], clock=clock) as engine:
+        handle = await engine.submit(sleeping, 30.0, id="one")
+        with trio.fail_after(100):
+            assert await handle.result() == "awake"
+        assert await kinds(handle) == ["Started", "TimerSet", "Claimed", "TimerFired", "Ended"]
 
 
 @pytest.mark.parametrize("renewing", [True, False])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
 
-from nurselog import Failed, Nursery, gather, open_nursery, sleep, step, workflow
+from nurselog import Failed, Nursery, gather, open_nursery, race, sleep, step, workflow
 from nurselog._engine.run import Run
 from nurselog._flow.body import Body
 from nurselog._flow.call import AwaitedCall
@@ -135,3 +137,15 @@ def test_what_is_over_is_swept() -> None:
         if number >= 10:
             over.add(number - 10)
     assert set(kept.items) >= set(range(990, 1000))
+
+
+async def test_a_race_leaves_no_generator(autojump_clock: Clock) -> None:
+    @workflow(name="racing")
+    async def racing() -> int:
+        for _ in range(20):
+            await race(partial(nap, 1), partial(nap, 2))
+        gc.collect()
+        return sum(inspect.isasyncgen(one) and one.ag_code.co_name == "as_completed" for one in gc.get_objects())
+
+    async with in_memory() as engine:
+        assert await engine.run(racing) == 0

@@ -423,3 +423,22 @@ def test_control_c_while_an_engine_breaks_comes_out_beside_its_error(tmp_path: P
     with pytest.raises(BaseExceptionGroup) as caught:
         trio.run(main)
     assert {type(exc) for exc in caught.value.exceptions} == {KeyboardInterrupt, StoreCorrupt}
+
+
+@pytest.mark.parametrize("message", ["('unheard of', '{}')", "('cancel', 'no json')"])
+async def test_a_message_that_cannot_be_read_stays_where_it_is(
+    autojump_clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, message: str
+) -> None:
+    """A newer release may have left it."""
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        await sleep(10)
+        return "awake"
+
+    path = tmp_path / "log.db"
+    async with on_file(path, flow) as engine:
+        handle = await engine.submit(flow, id="one")
+        sql(path, f"INSERT INTO message (workflow, kind, body) SELECT key, {message[1:-1]} FROM workflow")
+        assert await handle.result() == "awake"
+    assert any("cannot read it" in record.getMessage() for record in caplog.records)

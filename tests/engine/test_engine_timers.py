@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import move_on_after, now, open_nursery, sleep, step, workflow
-from nurselog._flow.timers import Timer
+from nurselog import Status, after, move_on_after, now, open_nursery, sleep, step, workflow
+from nurselog._flow.timers import Timer, Timers
 from tests.clocks import VirtualClock
 from tests.engine.rig import in_memory, on_file
 
@@ -84,3 +84,48 @@ async def test_a_clock_that_breaks_ends_the_engine_with_its_error(autojump_clock
     mended.append("the clock")
     async with on_file(path, flow, clock=clock) as engine:
         assert await (await engine.get("one")).result() == "done"
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_an_alarm_that_nobody_can_wait_for_hides_no_deadlock(autojump_clock: Clock, when: str) -> None:
+    @workflow(name="forgetful")
+    async def forgetful() -> None:
+        circle: list[object] = [after(10)]
+        circle.append(circle)
+        del circle
+        if when == "at once":
+            gc.collect()
+        await trio.Event().wait()
+
+    gc.disable()
+    try:
+        async with in_memory() as engine:
+            handle = await engine.submit(forgetful)
+            await trio.sleep(1)
+            gc.collect()
+            assert (await handle.status() is Status.STUCK) == (when == "at once")
+            await trio.sleep(10)
+            assert await handle.status() is Status.STUCK, "when the alarm would have rung, at the latest"
+    finally:
+        gc.enable()
+
+
+def test_the_collector_may_come_at_any_moment() -> None:
+    """Here in the middle of going live: while the timers are gone through."""
+    watched: list[Timer] = []
+
+    def watch(timer: Timer) -> None:
+        watched.append(timer)
+        timers_.lose(made[2])
+
+    timers_ = Timers(watch)
+    made = [Timer(str(n), n, lambda: None) for n in range(4)]
+    for timer in made:
+        timers_.arm(timer)
+    timers_.lose(made[1])
+    assert timers_.go_live(0) == made[:1]
+    assert watched == made[2:]
+    assert [timers_.has(timer) for timer in made] == [True, False, False, True]
+    timers_.disarm(made[3])
+    timers_.disarm(made[0])
+    assert not timers_

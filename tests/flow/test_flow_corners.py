@@ -11,11 +11,15 @@ import trio
 from nurselog import (
     CancelScope,
     ChildCancelled,
+    Handle,
+    MisplacedCallError,
+    Retry,
     UsageError,
     WasCancelled,
     open_nursery,
     patched,
     race,
+    sleep,
     step,
     workflow,
 )
@@ -192,3 +196,40 @@ async def test_a_text_that_cannot_be_written_changes_nothing(autojump_clock: Clo
         with pytest.raises(error, match=f"a reason .*{said}"):
             await engine.cancel("one", text)
         assert await handle.result() == 5
+
+
+async def test_a_group_is_worth_another_attempt_if_all_in_it_is() -> None:
+    retry = Retry(when=(ConnectionError, TimeoutError))
+    assert retry.wants(ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [TimeoutError()])]))
+    assert not retry.wants(ExceptionGroup("", [ConnectionError(), ValueError()]))
+    assert Retry(when=ExceptionGroup).wants(ExceptionGroup("", [ValueError()]))
+
+
+async def test_what_belongs_to_another_workflow_is_left_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """Its log could not explain what was done to it."""
+    scopes: list[CancelScope] = []
+    handles: list[Handle[None]] = []
+
+    @workflow(name="owner")
+    async def owner() -> str:
+        async with open_nursery() as nursery:
+            handles.append(nursery.go(sleep, 5))
+            with CancelScope() as scope:
+                scopes.append(scope)
+                await sleep(10)
+        return "undisturbed"
+
+    @workflow(name="stranger")
+    async def stranger() -> list[str]:
+        refused = []
+        for what in (scopes[0].cancel, handles[0].cancel, lambda: setattr(scopes[0], "shield", 1)):
+            with pytest.raises(MisplacedCallError, match="belongs to workflow 'owner-1'") as caught:
+                what()
+            refused.append(str(caught.value).partition(" was called")[0])
+        return refused
+
+    async with in_memory() as engine:
+        handle = await engine.submit(owner, id="owner-1")
+        await trio.sleep(1)
+        assert await engine.run(stranger) == ["CancelScope.cancel", "Handle.cancel", "CancelScope.shield"]
+        assert await handle.result() == "undisturbed"

@@ -251,6 +251,28 @@ async def test_who_is_to_blame_for_a_cancelled_step(autojump_clock: Clock) -> No
     assert [(event.path, event.scope, event.reason) for event in ended] == [("3", None, None), ("5", "4", "inner")]
 
 
+async def test_a_plain_task_belongs_to_its_nurserys_scope(autojump_clock: Clock) -> None:
+    """Not to the scopes that its spawner is in: those are not to blame for what becomes of it."""
+
+    async def flow() -> None:
+        with CancelScope() as outer:
+            async with trio.open_nursery() as nursery:
+                with CancelScope() as inner, CancelScope():
+                    nursery.start_soon(nap, 100)
+                    async with trio.open_nursery() as deeper:
+                        deeper.start_soon(nap, 50)
+                        await nap(1)
+                        inner.cancel("inner")
+                await nap(2)
+                outer.cancel("outer")
+
+    async with in_memory() as engine:
+        await play_on(engine, flow)
+        ended = [event for event in await events(engine) if isinstance(event, StepEnded)]
+    cancelled = [(event.scope, event.reason) for event in ended if event.result is Result.CANCELLED]
+    assert cancelled == [("2", "inner"), ("1", "outer")]
+
+
 async def test_a_shielded_scope_is_not_cancelled_by_the_one_around(autojump_clock: Clock) -> None:
     async def flow() -> None:
         with CancelScope() as outer:

@@ -34,6 +34,7 @@ KNOTS = frozenset({
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
+    ("nurselog._flow.current", "nurselog._flow.sequencer"),
     ("nurselog._flow.sequencer", "nurselog._flow.call"),
     ("nurselog._flow.strand", "nurselog._flow.body"),
     ("nurselog._flow.strand", "nurselog._flow.scope"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import CancelScope, Workflow, open_engine, open_nursery, sleep, step, workflow
+from nurselog import CancelScope, Status, Workflow, open_engine, open_nursery, sleep, step, workflow
+from tests.engine.rig import in_memory
 
 GRACE = 0.05
 
@@ -344,3 +345,19 @@ async def test_kill_is_stronger_than_code(caplog: pytest.LogCaptureFixture) -> N
         await engine.kill("one")
         assert (await (await engine.get("one")).status()).value == "killed"
     assert not caplog.records
+
+
+async def test_a_killed_workflow_that_will_not_go_keeps_no_engine(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    @workflow(name="stubborn")
+    async def stubborn() -> None:
+        await for_ever(lambda: sleep(1))
+
+    with trio.fail_after(100):
+        async with in_memory(grace=1) as engine:
+            handle = await engine.submit(stubborn, id="one")
+            await trio.sleep(0.5)
+            await engine.kill("one")
+            await trio.sleep(0.5)
+            assert await handle.status() is Status.KILLED

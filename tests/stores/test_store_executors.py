@@ -208,6 +208,7 @@ async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
         lambda: store.commit(Batch()),
         lambda: claim_due(store, "a"),
         store.renew,
+        store.reenter,
         store.changed,
         lambda: store.post(key, "note", b""),
         store.messages,

@@ -97,6 +97,17 @@ async def test_who_was_removed_owns_nothing_and_begins_anew(file_url: str, clock
         assert not await append(b, Append(key=key, rows=rows(3, 3, claim.writer)))
 
 
+async def test_a_worker_that_enters_anew_has_nothing_in_its_hands(url: str, clock: FakeClock) -> None:
+    """Although its lease was good: it has forgotten what it ran."""
+    async with opened(url, clock, "a") as store:
+        [key] = await create(store, running("one", "a"))
+        assert await claim_due(store, "a") == []
+        await store.reenter()
+        [claim] = await claim_due(store, "a")
+        assert claim.workflow.key == key
+        assert await store.renew()
+
+
 async def test_without_a_lease_nothing_is_claimed(file_url: str, clock: FakeClock) -> None:
     """Nobody could see that the claimer is gone, and what it owns would be lost."""
     async with opened(file_url, clock, "a", LEASE) as a, opened(file_url, clock, "b") as b:

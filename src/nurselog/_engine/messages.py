@@ -26,6 +26,11 @@ def body_of(reason: str | None = None) -> bytes:
     return msgspec.json.encode(_Body(reason))
 
 
-def reason_of(message: Message) -> str | None:
-    """Return the reason that a message gives."""
-    return msgspec.json.decode(message.body, type=_Body).reason
+def read_message(message: Message) -> tuple[Kind, str | None]:
+    """Return what a message asks for, and the reason that it gives.
+
+    Raises:
+        ValueError: if this release does not know its kind.
+        msgspec.DecodeError: if it cannot read the rest of it.
+    """
+    return Kind(message.kind), msgspec.json.decode(message.body, type=_Body).reason

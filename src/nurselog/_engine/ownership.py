@@ -191,9 +191,9 @@ class Ownership:
                 self.look()
 
     async def _enter_again(self) -> None:
-        """Get a new lease, whatever became of the old one."""
+        """Get a new lease, and let go of everything: also where the store takes the old lease to be good still."""
         asked = trio.current_time()
-        await self._store.renew()
+        await self._store.reenter()
         self._renewed(asked)
 
     async def _renew(self) -> bool:

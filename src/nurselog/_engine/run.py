@@ -112,7 +112,7 @@ class Run:
         self.out: trio.Event = trio.Event()
         """Set when it has left memory."""
         self.gone: trio.Event = trio.Event()
-        """Set when everything about it is durable as well."""
+        """Set when everything about it is durable."""
         self.entered: set[int] = set()
         """Messages that are in its log, or on their way there."""
         self.idle_since: float | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import trio
 
 from .._errors import RegistrationError
@@ -15,10 +17,12 @@ from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .bench import Bench
 from .journal import Journal
-from .messages import Kind, reason_of
+from .messages import Kind, read_message
 from .run import Leaving, Run
 from .timing import Beginnings, TimerHeap
 from .waiters import Waiters
+
+logger = logging.getLogger("nurselog")
 
 
 class Steps:
@@ -68,8 +72,8 @@ class Runner:
         self.bench: Bench = Bench()
         self.steps: Steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
-        self.former: list[Run] = []
-        """Runs of workflows that this engine has lost and taken up again, until they are out of memory."""
+        self._departing: list[Run] = []
+        """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.early: list[Message] = []
         """Messages for workflows that are this engine's by the store's word, whose answer is still on its way."""
         self.closed: bool = False
@@ -96,8 +100,7 @@ class Runner:
         former = self.runs.get(row.key)
         if former is not None:  # its last words are on their way, and this claim will have them refused
             former.refused()
-            self.former.append(former)
-            self.former = [one for one in self.former if not one.out.is_set()]
+            self._depart(former)
         run = Run(self, workflow, row, writer, rows)
         self.runs[row.key] = run
         if run.status is not row.status:
@@ -111,9 +114,10 @@ class Runner:
         return run
 
     def left(self, run: Run) -> None:
-        """A workflow is out of memory, and all about it is durable."""
+        """All about a workflow is durable; it is out of memory, or, if it was killed, on its way out."""
         if run.gone.is_set():
             return
+        self._depart(run)
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
             if not self.runs:
@@ -129,15 +133,23 @@ class Runner:
         self.room.set()
         self.room = trio.Event()
 
+    def _depart(self, run: Run) -> None:
+        self._departing = [one for one in (*self._departing, run) if not one.out.is_set()]
+
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
         if message.number in run.entered or run.sequencer.suspending:
             return
+        try:
+            kind, reason = read_message(message)
+        except (ValueError, msgspec.DecodeError) as exc:
+            logger.error("workflow %r: a message stays where it is, this release cannot read it: %s", run.id, exc)  # noqa: TRY400 - no trace needed
+            return
         run.entered.add(message.number)
         self.journal.take(run, message.number)
-        match Kind(message.kind):
+        match kind:
             case Kind.CANCEL:
-                run.sequencer.cancel(reason_of(message))
+                run.sequencer.cancel(reason)
             case Kind.KILL:
                 run.kill()
             case Kind.RESUME:  # pragma: no branch - there is no other case
@@ -161,7 +173,7 @@ class Runner:
 
         What comes while this waits was not told to leave, and is not waited for.
         """
-        runs = [*self.runs.values(), *self.former]
+        runs = [*self.runs.values(), *self._departing]
         for run in runs:
             run.leave(why)
         with trio.move_on_after(grace):

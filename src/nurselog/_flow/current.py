@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from trio.lowlevel import cancel_shielded_checkpoint, current_task
 
 from .._errors import MisplacedCallError, OutsideWorkflowError, Suspended
 from .guards import check_fatal
 from .strand import Strand, place
+
+if TYPE_CHECKING:
+    from .sequencer import Sequencer
 
 
 def current_strand(what: str) -> Strand:
@@ -42,6 +46,21 @@ def current_strand(what: str) -> Strand:
     if here.sequencer.suspending:
         raise Suspended
     return here
+
+
+def own_strand(what: str, sequencer: Sequencer) -> Strand:
+    """Return the strand that runs, for something that belongs to one workflow.
+
+    Raises:
+        MisplacedCallError: if this is another workflow, whose doings that one's log knows nothing of.
+    """
+    strand = current_strand(what)
+    if strand.sequencer is not sequencer:
+        raise MisplacedCallError(
+            f"{what} was called in workflow {strand.sequencer.id!r} on something that belongs to workflow "
+            f"{sequencer.id!r}: a workflow's scopes and handles are its own; use the engine to cancel another one"
+        )
+    return strand
 
 
 async def arrive(what: str) -> Strand:

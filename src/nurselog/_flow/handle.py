@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 from .._log.lifecycle import Status
 from .cases import Watched, wait_for_first
-from .current import arrive, current_strand
+from .current import arrive, own_strand
 from .names import check_text
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .sequencer import Sequencer
@@ -92,7 +92,7 @@ class Handle(Watched[T_co]):
         Args:
             reason: a text for people, kept in the log.
         """
-        current_strand("Handle.cancel")
+        own_strand("Handle.cancel", self._sequencer)
         check_text("a reason", reason)
         self._ask_cancel(reason)
 

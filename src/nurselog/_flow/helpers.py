@@ -126,10 +126,13 @@ async def race(*fns: Callable[[], Awaitable[T]]) -> T:
     if not fns:
         raise ValueError("race needs at least one function")
     errors: list[Exception] = []
+    arrivals: _Arrivals[T] = _Arrivals(await arrive("race"))
     async with open_nursery() as nursery:
         handles = [nursery.go(fn) for fn in fns]
-        async for handle in as_completed(*handles):
-            match handle.outcome:
+        for handle in handles:
+            arrivals.expect(handle)
+        for _ in handles:
+            match (await arrivals.next()).outcome:
                 case Succeeded(value=value):
                     for loser in handles:
                         loser._claim()  # whatever becomes of it now: the race is over

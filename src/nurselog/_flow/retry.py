@@ -28,7 +28,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     jitter: float = 0.1
     """The part of a delay, 0 to 1, that is random, so that many that failed together do not come back together."""
     when: Wants = Exception
-    """Which errors are worth another attempt: a type, several, or a function of the error."""
+    """Which errors are worth another attempt: a type, several, or a function of the error. A group is worth it if all
+    that is in it is."""
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -39,8 +40,11 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     def wants(self, error: Exception) -> bool:
         """Whether this error is worth another attempt."""
         match self.when:
-            case type() | tuple() as types:
-                return isinstance(error, cast("type[Exception]", types))
+            case type() | tuple() as given:
+                types = cast("type[Exception]", given)
+                if isinstance(error, ExceptionGroup) and not isinstance(error, types):
+                    return all(map(self.wants, cast("ExceptionGroup[Exception]", error).exceptions))
+                return isinstance(error, types)
             case asked:
                 return asked(error)
 

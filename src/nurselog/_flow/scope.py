@@ -15,7 +15,7 @@ from typing import final
 import trio
 
 from .._log.events import Cause, ScopeCancelled, TimerSet
-from .current import current_strand
+from .current import current_strand, own_strand
 from .guards import check_fatal
 from .names import check_text
 from .strand import Operation, Strand
@@ -55,6 +55,8 @@ class CancelScope:
         self._outer: CancelScope | None = None
         self._strand: Strand | None = None
         self._entered = False
+        self._nurseries = 0
+        """How many nurseries its task had open when it was entered."""
 
     @classmethod
     def _around(cls, strand: Strand, operation: Operation, scope: trio.CancelScope | None = None) -> CancelScope:
@@ -89,8 +91,9 @@ class CancelScope:
     def _enter(self) -> None:
         if self._entered:
             raise RuntimeError("a CancelScope can be entered only once; make another one")
-        strand = self._strand = current_strand("CancelScope")
+        strand = self._strand = own_strand("CancelScope", self._sequencer)
         self._entered = True
+        self._nurseries = len(strand.task.child_nurseries)
         self._outer, strand.scope = strand.scope, self
         if self._seconds is not None and self._seconds != float("inf"):
             self._due = due_in(self._sequencer, self._seconds)
@@ -102,6 +105,10 @@ class CancelScope:
         if strand is not None and strand.scope is self:
             strand.scope = self._outer
         self._drop_timer()
+
+    def entered_in(self, strand: Strand, nurseries: int) -> bool:
+        """Whether a strand has entered it when it had more than so many nurseries open; for nurselog itself."""
+        return self._strand is strand and self._nurseries > nurseries
 
     # -- deadlines -------------------------------------------------------------------------------
 
@@ -127,7 +134,7 @@ class CancelScope:
 
     @deadline.setter
     def deadline(self, deadline: datetime | None) -> None:
-        current_strand("CancelScope.deadline")
+        own_strand("CancelScope.deadline", self._sequencer)
         self._drop_timer()
         self._due = None if deadline is None else due_microseconds(deadline)
         if self._due is not None and self._strand is not None:
@@ -143,7 +150,7 @@ class CancelScope:
 
         Not a checkpoint. Only the first cancellation counts.
         """
-        current_strand("CancelScope.cancel")
+        own_strand("CancelScope.cancel", self._sequencer)
         check_text("a reason", reason)
         self.cancel_by(Cause.EXPLICIT, reason)
 
@@ -173,7 +180,7 @@ class CancelScope:
 
     @shield.setter
     def shield(self, value: bool) -> None:
-        current_strand("CancelScope.shield")
+        own_strand("CancelScope.shield", self._sequencer)
         self._trio.shield = value
 
     def __repr__(self) -> str:

@@ -12,7 +12,8 @@ none can is the workflow *quiet*, and only then does the next thing happen, in t
 So what the code sees depends on the log alone. Live and replay go the same way: an event reaches the code only when it
 is durable, and the code cannot tell whether it was committed a moment or a year ago.
 
-`_quiet` looks for the next thing after every step of a strand and after every commit; there is no task of its own.
+`_move` and `_next` look for the next thing after every step of a strand and after every commit; there is no task of its
+own.
 """
 
 from __future__ import annotations
@@ -307,7 +308,7 @@ class Sequencer:
     # -- what must not happen --------------------------------------------------------------------
 
     def _check_deadlock(self) -> None:
-        if self.calls or self.timers.armed or not self.log.all_durable or self.ended is not None:
+        if self.calls or self.timers or not self.log.all_durable or self.ended is not None:
             return
         raise trouble.deadlock(self)
 

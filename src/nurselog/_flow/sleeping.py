@@ -33,8 +33,8 @@ class Alarm(Watched[None]):
         self._strand = strand
         self._since: int | None = None
         # The timer must not keep alive an alarm that nobody can wait for any more, and goes with it. Its `fired` event
-        # would be a no-op, and whether that is written decides nothing: so it may depend on the collector.
-        this = weakref.ref(self, lambda _: sequencer.timers.disarm(timer))
+        # would be a no-op, and the code cannot see whether that is written: so it may depend on the collector.
+        this = weakref.ref(self, lambda _: sequencer.timers.lose(timer))
         timer = self._timer = Timer(path, note.due, lambda: _fire(this()))
         sequencer.timers.arm(timer)
 

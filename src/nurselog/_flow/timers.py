@@ -6,6 +6,7 @@ followed, those that were due while nobody was there are logged, and the others 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 
@@ -35,43 +36,58 @@ def _nothing() -> None:
 
 
 class Timers:
-    """The timers that a workflow waits for, by path."""
+    """The timers that a workflow waits for, by path.
 
-    __slots__ = ("_live", "_watch", "armed")
+    A timer is lost when nobody can wait for it any more. Only the collector sees that, at any moment and perhaps in
+    another thread, in the middle of a loop over the timers, too. So it only leaves a note, and the note is read when
+    the workflow is quiet.
+    """
+
+    __slots__ = ("_armed", "_live", "_lost", "_watch")
 
     def __init__(self, watch: Callable[[Timer], None]) -> None:
         self._watch = watch
         """Has somebody look at the clock for a timer."""
         self._live = False
-        self.armed: dict[str, Timer] = {}
+        self._armed: dict[str, Timer] = {}
+        self._lost: deque[Timer] = deque()
 
     def arm(self, timer: Timer) -> None:
         """Wait for a timer, from now on or from when the workflow goes live."""
-        self.armed[timer.path] = timer
+        self._armed[timer.path] = timer
         if self._live:
             self._watch(timer)
 
     def disarm(self, timer: Timer) -> None:
         """Forget a timer whose operation is over."""
-        if self.has(timer):
-            del self.armed[timer.path]
+        if self._armed.get(timer.path) is timer:
+            del self._armed[timer.path]
             timer.drop()
+
+    def lose(self, timer: Timer) -> None:
+        """Note that nobody can wait for a timer any more; for the collector."""
+        self._lost.append(timer)
+
+    def _drop_lost(self) -> None:
+        while self._lost:
+            self.disarm(self._lost.popleft())
 
     def clear(self) -> None:
         """Forget all."""
-        for timer in self.armed.values():
+        for timer in self._armed.values():
             timer.drop()
-        self.armed.clear()
+        self._armed.clear()
 
     def has(self, timer: Timer) -> bool:
         """Whether this very timer is still waited for."""
-        return self.armed.get(timer.path) is timer
+        self._drop_lost()
+        return self._armed.get(timer.path) is timer
 
     def fire(self, path: str, due: int) -> None:
         """A timer's event is delivered; nothing happens if its operation is over."""
-        timer = self.armed.get(path)
+        timer = self._armed.get(path)
         if timer is not None and timer.due == due:
-            del self.armed[path]
+            del self._armed[path]
             fire = timer.fire
             timer.drop()
             fire()
@@ -79,15 +95,22 @@ class Timers:
     def go_live(self, now: int) -> Sequence[Timer]:
         """Watch what is not due yet, and return what is overdue, in its order."""
         self._live = True
+        self._drop_lost()
         overdue = sorted(
-            (timer for timer in self.armed.values() if timer.due <= now), key=lambda timer: (timer.due, timer.path)
+            (timer for timer in self._armed.values() if timer.due <= now), key=lambda timer: (timer.due, timer.path)
         )
-        for timer in self.armed.values():
+        for timer in self._armed.values():
             if timer.due > now:
                 self._watch(timer)
         return overdue
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        self._drop_lost()
+        return bool(self._armed)
+
     @property
     def next_due(self) -> int | None:
         """When the next one is due, UTC microseconds; None if there is none."""
-        return min((timer.due for timer in list(self.armed.values())), default=None)
+        self._drop_lost()
+        return min((timer.due for timer in self._armed.values()), default=None)

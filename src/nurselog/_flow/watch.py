@@ -13,6 +13,7 @@ import trio
 from trio.lowlevel import Task, current_task
 
 from .._errors import MisplacedCallError
+from .scope import CancelScope
 from .strand import Strand
 
 
@@ -44,16 +45,16 @@ class Watch(trio.abc.Instrument):
         if owner is None and spawner is None:
             return
         if spawner is not None and owner is not None and spawner.sequencer is owner.sequencer:
-            self._adopt(task, spawner)
+            self._adopt(task, spawner, _scope_around(nursery, owner))
             return
         for strand in (owner, spawner):
             if strand is not None and not strand.sequencer.granting:  # the sequencer itself starts bodies
                 strand.sequencer.stuck(_across(task, strand.sequencer.id))
 
-    def _adopt(self, task: Task, spawner: Strand) -> None:
+    def _adopt(self, task: Task, spawner: Strand, scope: CancelScope | None) -> None:
         sequencer = spawner.sequencer
         path, sequencer.adopting = sequencer.adopting or spawner.plain_child(), None
-        strand = Strand(sequencer, path, spawner.scope)
+        strand = Strand(sequencer, path, scope)
         strand.adopt(task)
         self.enter(strand)
 
@@ -80,6 +81,15 @@ class Watch(trio.abc.Instrument):
             del self.strands[task]
             sequencer.strands.discard(strand)
         sequencer.parked()
+
+
+def _scope_around(nursery: trio.Nursery, owner: Strand) -> CancelScope | None:
+    """Return the innermost durable scope that a nursery was opened in; its owner may be in further ones by now."""
+    opened = owner.task.child_nurseries.index(nursery)
+    scope = owner.scope
+    while scope is not None and scope.entered_in(owner, opened):
+        scope = scope._outer
+    return scope
 
 
 def _across(task: Task, workflow_id: str) -> MisplacedCallError:

@@ -119,6 +119,10 @@ class SqliteStore:
         """
         return await self._run(workers.renew, self._clock.utc())
 
+    async def reenter(self) -> None:
+        """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
+        await self._run(workers.reenter, self._clock.utc())
+
     async def changed(self) -> bool:
         """Return whether somebody else has written since the last call, or since the store was opened."""
         return await self._run(queries.changed)

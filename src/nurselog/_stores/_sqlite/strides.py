@@ -10,8 +10,9 @@ for the growth of the database's file, and none for that of the log's; and check
 stays short, brings back the long commits that `wal_autocheckpoint` avoids.
 
 The choice: a transaction that writes more than SQLite's cache holds, and is rolled back. What did not fit has gone into
-the log by then, which forgets it, and keeps its length. Done when the log has grown by itself, by as much as it has, up
-to a bound: so a small database stays small, and a busy one pays 6 ms every 450 commits, and saves 30.
+the log by then, which forgets it, and keeps its length. Done when the log has become longer, by as much as it is long,
+up to a bound: so a small database stays small, and a busy one pays 6 ms every 450 commits, and saves 30. Several
+processes that write take each other's strides for growth, and reach the bound sooner.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Strides:
         self._log = path.with_name(f"{path.name}-wal")
         self._end = end
         """Bytes: so long does it get, and no longer."""
-        self._seen = 0
+        self._seen = self._size()
 
     def follow(self, connection: sqlite3.Connection) -> None:
         """Look at the log after a commit, and let it grow if it has; a disk that has no room for it is no error."""
@@ -59,6 +60,15 @@ class Strides:
 
 
 def _grow(connection: sqlite3.Connection, stride: int) -> None:
+    [(timeout,)] = connection.execute("PRAGMA busy_timeout")
+    connection.execute("PRAGMA busy_timeout = 0")  # whoever waits for the commit must not wait for this
+    try:
+        _spill(connection, stride)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout}")
+
+
+def _spill(connection: sqlite3.Connection, stride: int) -> None:
     with contextlib.suppress(_Enough), transaction(connection):
         connection.execute("INSERT INTO message (workflow, kind, body) VALUES (0, '', zeroblob(?))", (stride + CACHE,))
         raise _Enough

@@ -79,6 +79,12 @@ def renew(session: Session, now: int) -> bool:
     return bool(extended)
 
 
+def reenter(session: Session, now: int) -> None:
+    """Enter again with nothing in hand."""
+    with transaction(session.connection):
+        _enter(session, now)
+
+
 def leave(session: Session) -> None:
     """Remove the worker, and let its workflows go."""
     with transaction(session.connection):
