@@ -191,6 +191,19 @@ def test_a_thread_ends_when_nobody_can_hear_it() -> None:
     assert done.is_set()
 
 
+async def test_one_that_is_started_again_has_a_thread_and_orders_of_its_own() -> None:
+    """The first thread may not have seen yet that it is to end."""
+    executor, go_on = ThreadExecutor(NAME), threading.Event()
+    with ended_threads(NAME):
+        executor.start()
+        executor._orders.put(_Order(go_on.wait, trio.lowlevel.current_task()))
+        executor.stop()
+        executor.start()
+        assert await executor.run(lambda: 5) == 5
+        go_on.set()
+        executor.stop()
+
+
 async def own_task() -> trio.lowlevel.Task:
     return trio.lowlevel.current_task()
 

@@ -109,7 +109,7 @@ class ThreadExecutor:
         """Start the thread."""
         self._near, far = socket.socketpair()
         self._near.settimeout(0)
-        threading.Thread(target=self._work, args=[far], name=self._name, daemon=True).start()
+        threading.Thread(target=self._work, args=[far, self._orders], name=self._name, daemon=True).start()
 
     # A KeyboardInterrupt between the order and the wait would leave an answer for a task that waits elsewhere.
     @trio.lowlevel.enable_ki_protection
@@ -150,10 +150,12 @@ class ThreadExecutor:
         """Let the thread end; nobody may wait for it any more."""
         self._orders.put(None)
         self._near.close()
+        # Another thread may be started before this one has seen its end, which is not for the other.
+        self._orders = queue.SimpleQueue()
 
-    def _work(self, far: socket.socket) -> None:
+    def _work(self, far: socket.socket, orders: queue.SimpleQueue[_Order | None]) -> None:
         with far:
-            while (order := self._orders.get()) is not None:
+            while (order := orders.get()) is not None:
                 job, order.job = order.job, None
                 assert job is not None
                 order.answer = outcome.capture(job)
