@@ -147,3 +147,13 @@ def test_the_version_is_that_of_the_package(
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"nurselog {'9.8.7' if installed else '(not installed)'}\n"
+
+
+def test_a_log_may_be_read_in_part(store: str) -> None:
+    """Whoever reads may stop, as `head` does."""
+    command = [sys.executable, "-m", "nurselog.cli", "log", store, "greeting-1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.stderr is not None
+        assert run.stderr.read() == ""

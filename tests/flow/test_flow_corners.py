@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -233,3 +234,17 @@ async def test_what_belongs_to_another_workflow_is_left_alone(autojump_clock: tr
         await trio.sleep(1)
         assert await engine.run(stranger) == ["CancelScope.cancel", "Handle.cancel", "CancelScope.shield"]
         assert await handle.result() == "undisturbed"
+
+
+class Why(str, enum.Enum):
+    LATE = "it was late"
+
+
+async def test_a_reason_may_be_of_a_class_of_its_own(autojump_clock: trio.testing.MockClock) -> None:
+    async def flow() -> str | None:
+        with CancelScope() as scope:
+            scope.cancel(Why.LATE)
+            await sleep(1)
+        return scope.reason
+
+    assert await play(flow) == "it was late"

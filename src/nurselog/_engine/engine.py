@@ -11,7 +11,7 @@ from typing import Any, TypeVar, TypeVarTuple, final
 import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
-from .._flow.names import check_text
+from .._flow.names import plain_text
 from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
@@ -205,7 +205,7 @@ class Engine:
             await self._tell(id, Kind.RESUME)
 
     async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
-        check_text("a reason", reason)
+        reason = plain_text("a reason", reason)
         row = await self._find(id)
         if row.status.final:
             raise WorkflowEnded(id, row.status.value)

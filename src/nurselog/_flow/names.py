@@ -37,18 +37,19 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - not whether, but what kind
 
 
-def check_text(what: str, text: str | None) -> None:
-    """See that a text can go into the log.
+def plain_text(what: str, text: str | None) -> str | None:
+    """Return a text as the log can have it: without a class of its own, such as an enum's.
 
     Raises:
         TypeError: if it is no text.
         ValueError: if it has a character that is half of one (a lone surrogate).
     """
     if text is None:
-        return
+        return None
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a str, not {text!r}")
     try:
         text.encode()
     except UnicodeEncodeError as exc:
         raise ValueError(f"{what} has a character that cannot be written: {exc}") from None
+    return str.__str__(text)
