@@ -236,7 +236,7 @@ async def test_what_belongs_to_another_workflow_is_left_alone(autojump_clock: tr
         assert await handle.result() == "undisturbed"
 
 
-class Why(str, enum.Enum):
+class Why(enum.StrEnum):
     LATE = "it was late"
 
 

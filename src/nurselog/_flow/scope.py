@@ -106,7 +106,7 @@ class CancelScope:
             strand.scope = self._outer
         self._drop_timer()
 
-    def entered_in(self, strand: Strand, nurseries: int) -> bool:
+    def _entered_in(self, strand: Strand, nurseries: int) -> bool:
         """Whether a strand has entered it when it had more than so many nurseries open; for nurselog itself."""
         return self._strand is strand and self._nurseries > nurseries
 

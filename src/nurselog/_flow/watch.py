@@ -87,7 +87,7 @@ def _scope_around(nursery: trio.Nursery, owner: Strand) -> CancelScope | None:
     """Return the innermost durable scope that a nursery was opened in; its owner may be in further ones by now."""
     opened = owner.task.child_nurseries.index(nursery)
     scope = owner.scope
-    while scope is not None and scope.entered_in(owner, opened):
+    while scope is not None and scope._entered_in(owner, opened):
         scope = scope._outer
     return scope
 
