@@ -310,7 +310,7 @@ async def test_a_body_whose_workflow_leaves_before_its_first_step_never_runs(
 
             async def leave(runner: Any = runner, lent: list[int] = lent) -> None:
                 lent.append(int(runner.limiter.borrowed_tokens))
-                await runner.suspend_all(Leaving.CLOSING, 5)
+                await runner.see_out(runner.leave_all(Leaving.CLOSING), 5)
 
             def start_and_leave(bench: Bench, body: Any, leave: Any = leave) -> None:
                 start(bench, body)

@@ -6,6 +6,7 @@ an old owner's next row collides with the new owner's `claimed`. So nothing here
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,17 @@ _PAUSE = 100_000
 
 _BEATS = 3
 """Heartbeats for each lease."""
+
+
+class _Renewal(enum.Enum):
+    """What became of a heartbeat."""
+
+    DONE = enum.auto()
+    """The lease is extended."""
+    REFUSED = enum.auto()
+    """It had run out, says the store, and has entered this worker anew, with nothing in its hands."""
+    GIVEN_UP = enum.auto()
+    """It could not be extended in time."""
 
 
 class Ownership:
@@ -180,36 +192,39 @@ class Ownership:
         """Renew the lease for ever; when it may have run out, suspend everything before others can take over."""
         if not self._store.shared:
             return
-        while True:
-            await trio.sleep(self._beat)
-            if not await self._renew():
+        async with trio.open_nursery() as leaving:
+            while True:
+                await trio.sleep(self._beat)
+                renewal = await self._renew()
+                if renewal is _Renewal.DONE:
+                    continue
                 logger.warning(
-                    "the lease was lost: everything in memory is suspended, and taken up again where possible"
+                    "the lease was lost: everything in memory is suspended, and taken up again by whoever can"
                 )
-                await self._runner.suspend_all(Leaving.LOST, self._grace)
-                await patiently(self._enter_again)
+                leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
+                if renewal is _Renewal.GIVEN_UP:
+                    await patiently(self._enter_again)
                 self.look()
 
     async def _enter_again(self) -> None:
-        """Get a new lease, and let go of everything: also where the store takes the old lease to be good still."""
+        """Get a new lease, and let go of everything: the store takes the old lease to be good still."""
         asked = trio.current_time()
         await self._store.reenter()
         self._renewed(asked)
 
-    async def _renew(self) -> bool:
-        """Renew in time; False if that cannot be done."""
+    async def _renew(self) -> _Renewal:
+        """Renew in time."""
         while self.lease_left > self._beat / 2:
             asked = trio.current_time()
             try:
-                if not await self._store.renew():
-                    return False
+                extended = await self._store.renew()
             except StoreUnavailable as exc:
                 logger.warning("the lease cannot be renewed yet: %s", exc)
                 await trio.sleep(self._beat / 10)
             else:
                 self._renewed(asked)
-                return True
-        return False
+                return _Renewal.DONE if extended else _Renewal.REFUSED
+        return _Renewal.GIVEN_UP
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:

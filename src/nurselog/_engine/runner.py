@@ -168,14 +168,15 @@ class Runner:
             elif now - run.idle_since >= after:
                 run.leave(Leaving.EVICTED)
 
-    async def suspend_all(self, why: Leaving, grace: float) -> None:
-        """Take everything out of memory, and wait until it is; what does not go within the grace is closed.
-
-        What comes while this waits was not told to leave, and is not waited for.
-        """
+    def leave_all(self, why: Leaving) -> Sequence[Run]:
+        """Tell everything in memory to leave it; return what is to be seen out. What comes later was not told."""
         runs = [*self.runs.values(), *self._departing]
         for run in runs:
             run.leave(why)
+        return runs
+
+    async def see_out(self, runs: Sequence[Run], grace: float) -> None:
+        """Wait until runs are out of memory; what does not go within the grace is closed."""
         with trio.move_on_after(grace):
             await _all_out(runs)
         for run in runs:

@@ -112,7 +112,7 @@ class Service:
                 await self.closing.wait()
                 intake.cancel_scope.cancel()
             runner.closed = True
-            await runner.suspend_all(Leaving.CLOSING, self._grace)
+            await runner.see_out(runner.leave_all(Leaving.CLOSING), self._grace)
             runner.bench.stop()
             with trio.move_on_after(self._grace):
                 await runner.bench.ended()
