@@ -260,7 +260,7 @@ async def test_who_has_started_belongs_to_the_nursery(autojump_clock: Clock) -> 
     """So a step of it that is cancelled says by which scope, whatever scopes were around the call of `start`."""
 
     async def server(task_status: trio.TaskStatus[None]) -> None:
-        with CancelScope():
+        with CancelScope(), CancelScope():
             task_status.started()
             await nap(100)
 

@@ -108,7 +108,8 @@ class _Lot:
 
     def answer(self, receipt: Receipt) -> None:
         """Tell everybody what became of it."""
-        for one, created in zip(self.asked, receipt.created, strict=True):
+        asked, self.asked = self.asked, []
+        for one, created in zip(asked, receipt.created, strict=True):
             one.answer(created)
         for part in self.parts.values():
             part.answer(receipt)
@@ -116,8 +117,7 @@ class _Lot:
     def give_up(self) -> None:
         """Nobody will commit it."""
         for one in self.asked:
-            if not one.done.is_set():
-                one.answer(None)
+            one.answer(None)
 
     def pass_barriers(self) -> None:
         """Nothing of it is waited for any more."""

@@ -23,6 +23,7 @@ from .messages import Kind
 from .run import Leaving, Unreadable
 from .runner import Runner
 from .table import Table
+from .unwrap import unwrapped
 
 T = TypeVar("T")
 logger = logging.getLogger("nurselog")
@@ -192,19 +193,21 @@ class Ownership:
         """Renew the lease for ever; when it may have run out, suspend everything before others can take over."""
         if not self._store.shared:
             return
-        async with trio.open_nursery() as leaving:
-            while True:
-                await trio.sleep(self._beat)
-                renewal = await self._renew()
-                if renewal is _Renewal.DONE:
-                    continue
-                logger.warning(
-                    "the lease was lost: everything in memory is suspended, and taken up again by whoever can"
-                )
-                leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
-                if renewal is _Renewal.GIVEN_UP:
-                    await patiently(self._enter_again)
-                self.look()
+        with unwrapped():
+            async with trio.open_nursery() as leaving:
+                await self._keep(leaving)
+
+    async def _keep(self, leaving: trio.Nursery) -> None:
+        while True:
+            await trio.sleep(self._beat)
+            renewal = await self._renew()
+            if renewal is _Renewal.DONE:
+                continue
+            logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
+            leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
+            if renewal is _Renewal.GIVEN_UP:
+                await patiently(self._enter_again)
+            self.look()
 
     async def _enter_again(self) -> None:
         """Get a new lease, and let go of everything: the store takes the old lease to be good still."""

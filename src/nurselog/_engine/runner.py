@@ -115,8 +115,6 @@ class Runner:
 
     def left(self, run: Run) -> None:
         """All about a workflow is durable; it is out of memory, or, if it was killed, on its way out."""
-        if run.gone.is_set():
-            return
         self._depart(run)
         if self.runs.get(run.key) is run:
             del self.runs[run.key]

@@ -200,10 +200,11 @@ def rebased(scope: CancelScope | None, old: CancelScope | None, new: CancelScope
     if scope is old:
         return new
     lowest = scope
-    while lowest is not None and lowest._outer is not old:
+    assert lowest is not None
+    while lowest._outer is not old:
         lowest = lowest._outer
-    if lowest is not None:
-        lowest._outer = new
+        assert lowest is not None
+    lowest._outer = new
     return scope
 
 

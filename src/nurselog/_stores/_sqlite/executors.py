@@ -7,8 +7,8 @@ daemon thread: an interpreter that exits does not wait for a disk that hangs.
 
 The way back is a socket on which the caller itself waits. `TrioToken.run_sync_soon` would be simpler, and cost a third
 more: it wakes a task of Trio's, which wakes the caller one round of Trio's loop later. Only one task can wait for a
-socket, so of several callers the first is the *doorkeeper*: it takes in the answers, hands those of others on, and
-when it has its own, it makes another one the doorkeeper.
+socket, so of several callers the first waits there, and when it has its answer it calls the next one to the place:
+jobs are done in the order in which they came.
 
 A job cannot be stopped half way, and a caller that left would not know what became of it. So the wait refuses to be
 aborted: cancellation is looked at before the job is handed over, and not again until it is done.
@@ -19,7 +19,6 @@ a bug, because the clock jumps to the next deadline whenever all tasks wait, als
 
 from __future__ import annotations
 
-import enum
 import queue
 import socket
 import threading
@@ -70,15 +69,6 @@ class InlineExecutor:
         """Do nothing: there is nothing to end."""
 
 
-class _Turn(enum.Enum):
-    """What a caller that is not the doorkeeper is woken for."""
-
-    ANSWER = enum.auto()
-    """Its job is done."""
-    DOOR = enum.auto()
-    """It is the doorkeeper now; its job may be done or not."""
-
-
 class _Order:
     """A job on its way, and who waits for it."""
 
@@ -100,10 +90,8 @@ class ThreadExecutor:
     def __init__(self, name: str) -> None:
         self._name = name
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._sent: deque[_Order] = deque()
-        """Orders whose answer has not been taken in, in the order of their answers."""
-        self._guarded = False
-        """Whether there is a doorkeeper."""
+        self._waiting: deque[_Order] = deque()
+        """Orders whose callers wait, in the order in which they came: the first of them waits for the socket."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -117,34 +105,25 @@ class ThreadExecutor:
         """Run `job` in the thread."""
         await checkpoint_if_cancelled()
         order = _Order(job, current_task())
-        self._sent.append(order)
+        self._waiting.append(order)
         self._orders.put(order)
-        if not self._guarded or await wait_task_rescheduled(lambda _: Abort.FAILED) is _Turn.DOOR:
-            await self._keep_door(order)
-        assert order.answer is not None
+        if order is self._waiting[0]:
+            await self._hear()
+        else:
+            await wait_task_rescheduled(lambda _: Abort.FAILED)
+        while order.answer is None:
+            await self._hear()
+        self._waiting.popleft()
+        if self._waiting:
+            reschedule(self._waiting[0].task)
         result: T = order.answer.unwrap()
         return result
 
-    async def _keep_door(self, own: _Order) -> None:
-        """Take in answers until one's own is there, then leave the door to the next who waits."""
-        appointed, self._guarded = self._guarded, True
+    async def _hear(self) -> None:
+        """Wait until the thread has said something; it may have been about a job whose answer was seen before."""
         with trio.CancelScope(shield=True):
-            while not (appointed and self._take_in(own)):
-                await trio.lowlevel.wait_readable(self._near)
-                self._near.recv(4096)
-                appointed = True
-        self._guarded = bool(self._sent)
-        if self._guarded:
-            reschedule(self._sent[0].task, outcome.Value(_Turn.DOOR))
-
-    def _take_in(self, own: _Order) -> bool:
-        """Wake those whose jobs are done, up to one's own; return whether that is done."""
-        while self._sent and self._sent[0].answer is not None:
-            order = self._sent.popleft()
-            if order is own:
-                return True
-            reschedule(order.task, outcome.Value(_Turn.ANSWER))
-        return False
+            await trio.lowlevel.wait_readable(self._near)
+        self._near.recv(4096)
 
     def stop(self) -> None:
         """Let the thread end; nobody may wait for it any more."""
