@@ -21,10 +21,14 @@ import outcome
 import trio
 from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
-from .._flow.body import Body
+from .._flow.body import Body, open_scopes
 from .._flow.strand import abort, close
 
 logger = logging.getLogger("nurselog")
+
+
+MOMENT = 1.0
+"""Seconds from one look at the running steps to the next: what both have seen is noted as begun."""
 
 
 class Bench:
@@ -36,6 +40,8 @@ class Bench:
         self._surplus = 0
         """The fewest idle tasks there were since the last look: so many were not needed."""
         self._busy: dict[Task, _Stepper] = {}
+        self._some = trio.Event()
+        """Set when there are bodies to look at."""
         self._stopped = False
         self._ended = trio.Event()
 
@@ -46,6 +52,18 @@ class Bench:
             self._surplus = min(self._surplus, len(self._idle))
         else:
             self.nursery.start_soon(self._work, body, name="nurselog steps")
+
+    async def note_beginnings(self) -> None:
+        """Have the steps that last noted as begun, for ever. Most end before anybody need know that they had begun."""
+        while True:
+            await self._some.wait()
+            await trio.sleep(MOMENT)
+            self._some = trio.Event()
+            if self._look():
+                self._some.set()
+
+    def _look(self) -> bool:
+        return any([stepper.body.look() for stepper in self._busy.values()])  # noqa: C419 - at all of them
 
     def trim(self) -> None:
         """Let tasks end that have not been needed since this was called before: a burst leaves many behind."""
@@ -91,19 +109,28 @@ class Bench:
 
     async def _work(self, body: Body | None) -> None:
         task = current_task()
-        while body is not None:
-            self._busy[task] = stepper = _Stepper(body)
-            try:
-                await stepper.run()
-            finally:
-                del self._busy[task]
-                if self._stopped and not self._busy:
-                    self._ended.set()
-            if self._stopped or not body.clean:
-                return
-            del body, stepper  # what a step was given must not live until the next one comes
-            self._idle.append(task)
-            body = await wait_task_rescheduled(lambda _: Abort.FAILED)
+        tidy = True
+        try:
+            with trio.CancelScope() as scope:
+                status = open_scopes()
+                while body is not None:
+                    self._busy[task] = stepper = _Stepper(body)
+                    self._some.set()
+                    try:
+                        await stepper.run(scope)
+                    finally:
+                        del self._busy[task]
+                        tidy = open_scopes() is status
+                        if self._stopped and not self._busy:
+                            self._ended.set()
+                    if self._stopped or not body.clean:
+                        return
+                    del body, stepper  # what a step was given must not live until the next one comes
+                    self._idle.append(task)
+                    body = await wait_task_rescheduled(lambda _: Abort.FAILED)
+        except RuntimeError:
+            if tidy:
+                raise  # else it is Trio's, about what was left open: the step has been told
 
 
 class _Stepper:
@@ -119,14 +146,14 @@ class _Stepper:
 
     @enable_ki_protection  # outermost: the other makes a new code object
     @types.coroutine
-    def run(self) -> Generator[Any, Any, None]:
+    def run(self, scope: trio.CancelScope) -> Generator[Any, Any, None]:
         """Run the body to its end, or until it is closed."""
-        coroutine: Coroutine[Any, Any, None] = self.body.run()
-        step = self.body.call.context.run
+        coroutine: Coroutine[Any, Any, None] = self.body.run(scope)
+        context = self.body.call.context
         value: Any = None
         while not self.closing:
             try:
-                self._trap = step(coroutine.send, value)
+                self._trap = context.run(coroutine.send, value)
             except StopIteration:
                 return
             value = yield self._trap

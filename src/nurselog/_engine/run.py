@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import NurselogError, StoreCorrupt, StoreTooNew
+from .._errors import StoreCorrupt, StoreTooNew
 from .._flow.body import Body
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
@@ -109,8 +109,8 @@ class Run:
         self.wake_at: int | None = None
         self.end: tuple[Ended, bytes | None] | None = None
         """How it ended, once that is durable."""
-        self.out: trio.Event = trio.Event()
-        """Set when it has left memory."""
+        self.out: bool = False
+        """Whether it has left memory."""
         self.gone: trio.Event = trio.Event()
         """Set when everything about it is durable."""
         self.entered: set[int] = set()
@@ -119,18 +119,9 @@ class Run:
         self._end_queued = False
         """Whether its last row is on its way."""
 
-    async def go(self) -> None:
-        """Run it in the current task until it leaves memory."""
-        args: tuple[Any, ...] = ()
-        kwargs: dict[str, Any] = {}
-        try:
-            args, kwargs = self.workflow.signature.decode_call(self.codec.decode, self.input)
-        except NurselogError as exc:
-            self.sequencer.stuck(exc)
-        if self.sequencer.suspending:  # its input cannot be read, or it was killed before its first turn
-            self.over()
-        else:
-            await run_workflow(self.sequencer, self.workflow, args, kwargs)
+    def go(self) -> Coroutine[Any, Any, None]:
+        """Run it in a task until it leaves memory."""
+        return run_workflow(self.sequencer, self.workflow, self.input)
 
     # -- what the workflow asks for --------------------------------------------------------------
 
@@ -145,9 +136,8 @@ class Run:
             self._end_queued = standing.release
 
     def start(self, body: Body) -> None:
-        """Start a step's body, and have it noted as begun if it lasts."""
+        """Start a step's body."""
         self._runner.bench.start(body)
-        self._runner.beginnings.add(body)
 
     def arm(self, timer: Timer) -> None:
         """Have a timer rung when it is due."""
@@ -160,7 +150,8 @@ class Run:
     def over(self) -> None:
         """The workflow has left memory."""
         sequencer = self.sequencer
-        self.out.set()
+        self.out = True
+        self._runner.went.set()
         if sequencer.fatal is not None:
             self._runner.crash(sequencer.fatal)
         if self._end_queued and self.leaving is not Leaving.LOST:
@@ -190,7 +181,7 @@ class Run:
             return  # a message came when it had ended, and its removal is refused to who owns it no more
         self.leave(Leaving.LOST)
         self.leaving = Leaving.LOST
-        if self.out.is_set():  # its last words were refused
+        if self.out:  # its last words were refused
             self._runner.left(self)
 
     def _standing_at_exit(self) -> Standing | None:

@@ -19,7 +19,7 @@ from .bench import Bench
 from .journal import Journal
 from .messages import Kind, read_message
 from .run import Leaving, Run
-from .timing import Beginnings, TimerHeap
+from .timing import TimerHeap
 from .waiters import Waiters
 
 logger = logging.getLogger("nurselog")
@@ -68,7 +68,6 @@ class Runner:
         self.nursery: trio.Nursery
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
-        self.beginnings: Beginnings = Beginnings()
         self.bench: Bench = Bench()
         self.steps: Steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
@@ -81,6 +80,8 @@ class Runner:
         self.waiters: Waiters = Waiters()
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
+        self.went: trio.Event = trio.Event()
+        """Set whenever a workflow's code has gone."""
         self.room: trio.Event = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
         self.released: bool = False
@@ -124,7 +125,7 @@ class Runner:
             self.evicted += 1
             self.released = True
         self.stuck += run.sequencer.problem is not None
-        if run.out.is_set() and run.leaving is not Leaving.LOST:  # else something may still be on its way
+        if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
             del run.sequencer  # the two lead to each other, and circles are the collector's work
         run.gone.set()
         self.waiters.tell(run.id)
@@ -132,7 +133,7 @@ class Runner:
         self.room = trio.Event()
 
     def _depart(self, run: Run) -> None:
-        self._departing = [one for one in (*self._departing, run) if not one.out.is_set()]
+        self._departing = [one for one in (*self._departing, run) if not one.out]
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
@@ -176,19 +177,20 @@ class Runner:
     async def see_out(self, runs: Sequence[Run], grace: float) -> None:
         """Wait until runs are out of memory; what does not go within the grace is closed."""
         with trio.move_on_after(grace):
-            await _all_out(runs)
+            await self._all_out(runs)
         for run in runs:
-            if not run.out.is_set():
+            if not run.out:
                 run.sequencer.close()
-        await _all_out(runs)
+        await self._all_out(runs)
+
+    async def _all_out(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            while not run.out:
+                self.went = trio.Event()
+                await self.went.wait()
 
     def forget_all(self) -> None:
         """The engine is closed: whoever waits for a workflow that could not be entered as released need not."""
         for run in list(self.runs.values()):
             self.left(run)
         self.waiters.tell_all()
-
-
-async def _all_out(runs: Sequence[Run]) -> None:
-    for run in runs:
-        await run.out.wait()

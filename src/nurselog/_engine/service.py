@@ -103,7 +103,7 @@ class Service:
         runner, ownership = self.runner, self.ownership
         async with trio.open_nursery() as runner.nursery:
             runner.bench.nursery = runner.nursery
-            for service in (self.journal.run, runner.timers.run, runner.beginnings.run, ownership.keep):
+            for service in (self.journal.run, runner.timers.run, runner.bench.note_beginnings, ownership.keep):
                 services.start_soon(self._guard, service)
             async with trio.open_nursery() as intake:
                 for service in (ownership.take_up, ownership.listen, ownership.make_room, self._tidy):

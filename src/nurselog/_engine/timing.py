@@ -1,23 +1,18 @@
-"""What an engine does at a time: the timers of its workflows, and the notes that a step has begun."""
+"""What an engine does at a time: the timers of all its workflows."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable
 
 import trio
 
-from .._flow.body import Body
 from .._flow.timers import Timer
 from ..abc import Clock
 
 _SWEEP = 256
 """Timers in the heap before the first look for those that nobody waits for any more."""
-
-MOMENT = 1.0
-"""Seconds after which a step that is still running is noted as begun."""
 
 
 class TimerHeap:
@@ -71,32 +66,3 @@ class TimerHeap:
             nursery.start_soon(sleep)
             await self._earlier.wait()
             nursery.cancel_scope.cancel()
-
-
-class Beginnings:
-    """Steps that have begun a short while ago: most end before anybody need know that they had begun."""
-
-    def __init__(self) -> None:
-        self._bodies: deque[tuple[float, Body]] = deque()
-        self._some = trio.Event()
-
-    def add(self, body: Body) -> None:
-        """A body starts."""
-        while self._bodies and self._bodies[0][1].ended:
-            self._bodies.popleft()
-        self._bodies.append((trio.current_time() + MOMENT, body))
-        self._some.set()
-
-    async def run(self) -> None:
-        """Note those that last, for ever."""
-        while True:
-            await self._some.wait()
-            while self._bodies:
-                await self._look_at_next()
-            self._some = trio.Event()
-
-    async def _look_at_next(self) -> None:
-        due, body = self._bodies.popleft()
-        if not body.ended:
-            await trio.sleep_until(due)
-            body.note_began()

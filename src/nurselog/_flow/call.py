@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outcome import Error, Value, capture
@@ -35,7 +36,10 @@ class Why(NamedTuple):
     def of(cls, scope: CancelScope | None) -> Why:
         """Find the scope that cancels the code inside `scope`."""
         found = culprit(scope)
-        return cls() if found is None else cls(found.path, found.reason)
+        return NOBODY if found is None else cls(found.path, found.reason)
+
+
+NOBODY = Why()
 
 
 class Call(ABC):
@@ -75,7 +79,7 @@ class Call(ABC):
         self.body: Body | None = None
         self.told: bool = False
         """Whether its scope was cancelled."""
-        self.why: Why = Why()
+        self.why: Why = NOBODY
 
     @property
     def path(self) -> str:
@@ -135,13 +139,13 @@ class AwaitedCall(Call):
 
     __slots__ = ("_raise_cancel", "_strand")
 
-    async def wait(self, strand: Strand) -> Any:
+    def wait(self, strand: Strand) -> Awaitable[Any]:
         """Park the strand until the outcome is delivered."""
         self._strand = strand
         self._raise_cancel: RaiseCancelT | None = None
         check_deadline(strand)
         self.sequencer.add_call(self)
-        return await wait_task_rescheduled(self._abort)
+        return wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         if self.sequencer.suspending:

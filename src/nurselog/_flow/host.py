@@ -29,7 +29,7 @@ class Host(Protocol):
         ...
 
     def start(self, body: Body) -> None:
-        """Run a body in a task that is no strand; `Body.note_began` is called if it still runs after a moment."""
+        """Run a body in a task that is no strand; `Body.look` is called now and then."""
         ...
 
     def arm(self, timer: Timer) -> None:

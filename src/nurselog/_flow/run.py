@@ -7,7 +7,7 @@ from typing import Any
 import trio
 from trio.lowlevel import current_task
 
-from .._errors import Suspended, UsageError
+from .._errors import NurselogError, Suspended, UsageError
 from .._log.events import Ended, Result
 from .guards import check_awaited
 from .outcomes import split_error
@@ -20,10 +20,17 @@ from .workflow import Workflow
 ROOT = Operation((), "")
 
 
-async def run_workflow(
-    sequencer: Sequencer, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], arguments: bytes) -> None:
     """Run a workflow in the current task until it has ended or left memory; never raises."""
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    try:
+        args, kwargs = workflow.signature.decode_call(sequencer.host.codec.decode, arguments)
+    except NurselogError as exc:
+        sequencer.stuck(exc)
+    if sequencer.suspending:  # its input cannot be read, or it was killed before its first turn
+        sequencer.host.over()
+        return
     strand = Strand(sequencer, (), None)
     sequencer.root = CancelScope._around(strand, ROOT)
     strand.task = current_task()

@@ -143,11 +143,11 @@ class Strand:
         task.coro = self._run(task.coro)  # type: ignore[assignment]  # any coroutine will do
         task.context.run(place.set, self)
 
-    async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
         """Run a coroutine as this strand in the current task."""
         self.task = current_task()
         place.set(self)
-        return await self._run(coroutine)
+        return self._run(coroutine)
 
     async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -167,7 +167,6 @@ class Strand:
         """Step the coroutine whenever Trio steps the task and the strand has the turn."""
         self.coroutine = coroutine
         sequencer = self.sequencer
-        hold = sequencer.generators.add
         value: Any = None
         while True:
             if sequencer.turn is not self and not sequencer.suspending and not sequencer.take_turn(self):
@@ -177,7 +176,7 @@ class Strand:
             if sequencer.suspending:
                 return (yield from self._unwind(coroutine, value))
             hooks = sys.get_asyncgen_hooks()
-            sys.set_asyncgen_hooks(hold, None)
+            sys.set_asyncgen_hooks(sequencer.generators.add, None)
             began = perf_counter()
             try:
                 self.trap = coroutine.send(value)

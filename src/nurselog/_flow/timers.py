@@ -6,7 +6,6 @@ followed, those that were due while nobody was there are logged, and the others 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 
@@ -50,7 +49,7 @@ class Timers:
         """Has somebody look at the clock for a timer."""
         self._live = False
         self._armed: dict[str, Timer] = {}
-        self._lost: deque[Timer] = deque()
+        self._lost: list[Timer] = []
 
     def arm(self, timer: Timer) -> None:
         """Wait for a timer, from now on or from when the workflow goes live."""
@@ -70,7 +69,7 @@ class Timers:
 
     def _drop_lost(self) -> None:
         while self._lost:
-            self.disarm(self._lost.popleft())
+            self.disarm(self._lost.pop())
 
     def clear(self) -> None:
         """Forget all."""
