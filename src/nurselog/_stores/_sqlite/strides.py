@@ -3,7 +3,7 @@
 The problem: a commit that makes a file longer is dearer than one that writes over what is there, since the file system
 must make the new length durable, too. On the disk of docs/design/storage a commit of one row takes 290 us where the
 write-ahead log grows with each, and 170 us once the log is as long as it will ever be and begins anew at its start.
-But until then 80 MB must have been written, and the file is removed whenever the last process closes it.
+But until then 16 MB must have been written, and the file is removed whenever the last process closes it.
 
 What does not work: zeros written behind its end by ourselves could meet another process's commit; SQLite has a setting
 for the growth of the database's file, and none for that of the log's; and checkpointing more often, so that the log
