@@ -90,12 +90,13 @@ class Bench:
         if not self._busy:
             return
         for task, stepper in self._busy.items():
+            stepper.closing = not task.child_nurseries
             call = stepper.body.call
             logger.error(
-                "workflow %r: step %r (path %s) does not end although it was cancelled, and is closed at its wait",
+                "workflow %r: step %r (path %s) does not end although it was cancelled, and %s",
                 call.sequencer.id, call.step.name, call.path,
+                "is closed at its wait" if stepper.closing else "keeps the engine from closing by tasks of its own",
             )  # fmt: skip
-            stepper.closing = not task.child_nurseries
         watch = _Scheduled()
         trio.lowlevel.add_instrument(watch)
         try:
@@ -116,21 +117,21 @@ class Bench:
                 while body is not None:
                     self._busy[task] = stepper = _Stepper(body)
                     self._some.set()
-                    try:
-                        await stepper.run(scope)
-                    finally:
-                        del self._busy[task]
-                        tidy = open_scopes() is status
-                        if self._stopped and not self._busy:
-                            self._ended.set()
+                    await stepper.run(scope)
+                    tidy = open_scopes() is status
+                    del self._busy[task]
                     if self._stopped or not body.clean:
-                        return
+                        break
                     del body, stepper  # what a step was given must not live until the next one comes
                     self._idle.append(task)
                     body = await wait_task_rescheduled(lambda _: Abort.FAILED)
         except RuntimeError:
             if tidy:
                 raise  # else it is Trio's, about what was left open: the step has been told
+        finally:
+            self._busy.pop(task, None)
+            if self._stopped and not self._busy:
+                self._ended.set()
 
 
 class _Stepper:

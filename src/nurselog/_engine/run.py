@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import StoreCorrupt, StoreTooNew
+from .._errors import NurselogError, StoreCorrupt, StoreTooNew
 from .._flow.body import Body
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
@@ -116,8 +116,8 @@ class Run:
         self.entered: set[int] = set()
         """Messages that are in its log, or on their way there."""
         self.idle_since: float | None = None
-        self._end_queued = False
-        """Whether its last row is on its way."""
+        self._last_said = False
+        """Whether the standing that it leaves with is on its way."""
 
     def go(self) -> Coroutine[Any, Any, None]:
         """Run it in a task until it leaves memory."""
@@ -133,7 +133,7 @@ class Run:
         if standing is not None:
             self.status = standing.status  # at once: what it leaves with may go into the same batch
             journal.stand(self, standing)
-            self._end_queued = standing.release
+            self._last_said = standing.release
 
     def start(self, body: Body) -> None:
         """Start a step's body."""
@@ -147,6 +147,13 @@ class Run:
         """See that one step name means one function."""
         self._runner.steps.check(name, function)
 
+    def stuck(self, problem: NurselogError) -> None:
+        """It cannot go on, which is said at once: what its code waits in may not let it go for long."""
+        if self.sequencer.ended is None:
+            self._last_said = True
+            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
+            self._runner.journal.stand(self, standing)
+
     def over(self) -> None:
         """The workflow has left memory."""
         sequencer = self.sequencer
@@ -154,13 +161,19 @@ class Run:
         self._runner.went.set()
         if sequencer.fatal is not None:
             self._runner.crash(sequencer.fatal)
-        if self._end_queued and self.leaving is not Leaving.LOST:
-            return  # its last row brings its standing
+        if self._last_said and self.leaving is not Leaving.LOST:
+            if self.gone.is_set():
+                self.let_go()
+            return
         standing = self._standing_at_exit()
         if standing is None:
             self._runner.left(self)
         else:
             self._runner.journal.stand(self, standing)
+
+    def let_go(self) -> None:
+        """Nothing more is heard of its code: the two lead to each other, and circles are the collector's work."""
+        del self.sequencer
 
     # -- what the journal says -------------------------------------------------------------------
 
@@ -186,13 +199,11 @@ class Run:
 
     def _standing_at_exit(self) -> Standing | None:
         """Return what is to be said when it has left memory without an end."""
-        problem, ended = self.sequencer.problem, self.sequencer.ended
+        ended = self.sequencer.ended
         if self.leaving is Leaving.LOST:
             return None
         if ended is not None:  # by a log that had its end already
             return standing_after(ended)
-        if problem is not None:
-            return Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
         if self.leaving is Leaving.EVICTED:
             status = Status.WAITING if self.status is Status.RUNNING else self.status
             return Standing(status=status, due_at=self.wake_at, release=True)

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from .._errors import RegistrationError
+from .._flow import trouble
 from .._flow.watch import Watch
 from .._flow.workflow import Workflow
 from .._log.events import Resumed, Row
@@ -126,14 +127,18 @@ class Runner:
             self.released = True
         self.stuck += run.sequencer.problem is not None
         if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
-            del run.sequencer  # the two lead to each other, and circles are the collector's work
+            run.let_go()
         run.gone.set()
         self.waiters.tell(run.id)
         self.room.set()
         self.room = trio.Event()
 
     def _depart(self, run: Run) -> None:
-        self._departing = [one for one in (*self._departing, run) if not one.out]
+        self._departing.append(run)
+        self._drop_departed()
+
+    def _drop_departed(self) -> None:
+        self._departing = [one for one in self._departing if not one.out]
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
@@ -169,6 +174,7 @@ class Runner:
 
     def leave_all(self, why: Leaving) -> Sequence[Run]:
         """Tell everything in memory to leave it; return what is to be seen out. What comes later was not told."""
+        self._drop_departed()
         runs = [*self.runs.values(), *self._departing]
         for run in runs:
             run.leave(why)
@@ -181,6 +187,11 @@ class Runner:
         for run in runs:
             if not run.out:
                 run.sequencer.close()
+        with trio.move_on_after(grace):
+            await self._all_out(runs)
+        for run in runs:
+            if not run.out:
+                logger.error("%s; the engine closes when that has ended", trouble.held_up(run.sequencer))
         await self._all_out(runs)
 
     async def _all_out(self, runs: Sequence[Run]) -> None:

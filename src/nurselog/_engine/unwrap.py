@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from .._flow.strand import members_of
+from .._flow.groups import members_of
 
 
 @contextmanager

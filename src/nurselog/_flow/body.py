@@ -26,8 +26,8 @@ from .._errors import StepInterrupted, UsageError
 from .._log.cursor import History
 from .._log.events import Result, StepBegan, StepEnded, StepRetried
 from .._log.identity import seeded_random, step_key
-from .outcomes import split_error
-from .strand import find_fatal, place
+from .groups import find_fatal, no_error, split_error
+from .strand import place
 from .times import to_microseconds
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Body:
             result, value = await self._outcome(scope)
             self.clean = result is Result.VALUE and not scope.cancel_called
         except BaseException as exc:  # noqa: BLE001 - handed to the engine
-            sequencer.crash(find_fatal(exc) or exc)
+            sequencer.fail(exc)
             return
         finally:
             self.ended = True
@@ -178,21 +178,19 @@ class Body:
             status = open_scopes()
             bare = step.timeout is None and not step.at_most_once
             value = await (self._attempts(scope) if bare else self._guarded(scope))
-            if open_scopes() is not status:
-                raise UsageError(f"step {step.name!r} has returned with a cancel scope or nursery left open")
-            return Result.VALUE, self._encode(value)
+            return Result.VALUE, self._encode(value, tidy=open_scopes() is status)
         except BaseException as exc:
             if find_fatal(exc):
                 raise
             error = split_error(exc)[0]
             if error is None and scope.cancel_called:
                 return Result.CANCELLED, None
-            if error is None:
-                error = UsageError(f"step {step.name!r} raised Cancelled, but nobody has cancelled it")
-            return Result.ERROR, self._error_bytes(error)
+            return Result.ERROR, self._error_bytes(error or no_error(f"step {step.name!r}", exc))
 
-    def _encode(self, value: object) -> bytes:
+    def _encode(self, value: object, *, tidy: bool) -> bytes:
         sequencer, step = self.call.sequencer, self.call.step
+        if not tidy:
+            raise UsageError(f"step {step.name!r} has returned with a cancel scope or nursery left open")
         encoded = sequencer.host.codec.encode(value, step.returns)
         return sequencer.log.limited(f"the result of step {step.name!r}", encoded)
 

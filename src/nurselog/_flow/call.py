@@ -145,7 +145,7 @@ class AwaitedCall(Call):
         self._raise_cancel: RaiseCancelT | None = None
         check_deadline(strand)
         self.sequencer.add_call(self)
-        return wait_task_rescheduled(self._abort)
+        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it, which saves a frame
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         if self.sequencer.suspending:

@@ -8,7 +8,8 @@ import trio
 
 from .._errors import Suspended
 from . import trouble
-from .strand import Strand, find_fatal
+from .groups import find_fatal
+from .strand import Strand
 from .where import caller, parked
 
 
@@ -24,7 +25,10 @@ def check_fatal(strand: Strand, exc: BaseException) -> None:
 
 def check_deadline(strand: Strand) -> None:
     """Refuse a durable operation inside a plain Trio timeout, whose end the log does not know."""
-    deadline = trio.current_effective_deadline()
+    try:
+        deadline = trio.current_effective_deadline()
+    except RecursionError:
+        return  # it goes up scope by scope, and some hundred nurseries deep that is too far; the code itself is not
     if deadline != float("inf") and deadline != -float("inf"):
         strand.sequencer.stuck(trouble.plain_deadline(strand, caller()))
         raise Suspended

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from .._errors import NurselogError
 from .._log.events import Event, Row
 from ..abc import Clock, Codec
 
@@ -38,6 +39,10 @@ class Host(Protocol):
 
     def check_name(self, name: str, function: object) -> None:
         """Raise RegistrationError if another function of this engine has this step name."""
+        ...
+
+    def stuck(self, problem: NurselogError) -> None:
+        """The workflow cannot go on; its code may take a while to leave memory."""
         ...
 
     def over(self) -> None:

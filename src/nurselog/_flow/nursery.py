@@ -24,13 +24,14 @@ from .._errors import UnsupportedError
 from .._log.events import Cause, ScopeCancelled
 from .call import Call, Why
 from .current import arrive, current_strand
+from .groups import members_of, split_error
 from .guards import check_deadline, check_fatal, refuses_abort
 from .handle import Handle, unclaimed_error
-from .outcomes import Failed, Outcome, Succeeded, WasCancelled, split_error
+from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit, rebased
 from .sequencer import Sequencer
 from .step import Step
-from .strand import Operation, Strand, members_of, place
+from .strand import Operation, Strand, place
 from .swept import Swept
 from .workflow import Workflow
 

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeAlias, TypeVar, cast
-
-import trio
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 from .._errors import ChildCancelled
 
@@ -53,16 +51,3 @@ class WasCancelled:
 
 Outcome: TypeAlias = Succeeded[T_co] | Failed | WasCancelled
 """What became of a child, a message or a timer."""
-
-
-def split_error(exc: BaseException) -> tuple[Exception | None, BaseException | None]:
-    """Take apart what code raised: its error, and the cancellation in it, which belongs to Trio's scopes.
-
-    Groups are looked into: only `Cancelled` inside is a cancellation; any other exception inside is the error.
-    """
-    if isinstance(exc, BaseExceptionGroup):
-        cancelled, rest = cast("BaseExceptionGroup[BaseException]", exc).split(trio.Cancelled)
-        return (cast("Exception", rest) if isinstance(rest, ExceptionGroup) else None), cancelled
-    if isinstance(exc, Exception):
-        return exc, None
-    return None, exc

@@ -7,10 +7,10 @@ from typing import Any
 import trio
 from trio.lowlevel import current_task
 
-from .._errors import NurselogError, Suspended, UsageError
+from .._errors import NurselogError, Suspended
 from .._log.events import Ended, Result
+from .groups import find_fatal, no_error, split_error
 from .guards import check_awaited
-from .outcomes import split_error
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand, abandoned, logger
@@ -40,8 +40,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
     try:
         await strand.run(_main(strand, workflow, args, kwargs))
     except BaseException as exc:  # noqa: BLE001 - nothing may leave: the engine's nursery would be cancelled
-        if not sequencer.suspending:
-            sequencer.crash(exc)
+        sequencer.fail(exc)
     finally:
         for call in sequencer.unawaited.values():
             call.coroutine.close()
@@ -67,22 +66,16 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
             event = Ended(result=Result.VALUE)
         if root.cancelled_caught:
             event, value = Ended(result=Result.CANCELLED, reason=root.reason), None
-    except (Exception, trio.Cancelled, BaseExceptionGroup) as exc:
-        if sequencer.suspending:
+    except BaseException as exc:
+        if sequencer.suspending or find_fatal(exc):
             raise
         event = Ended(result=Result.ERROR)
-        value = sequencer.log.error_bytes(f"the error of workflow {sequencer.id!r}", _own_error(exc))
+        value = sequencer.log.error_bytes(
+            f"the error of workflow {sequencer.id!r}", split_error(exc)[0] or no_error("the workflow", exc)
+        )
     if not sequencer.suspending:
         sequencer.note(event, value, where=defined_at(workflow.fn))
         sequencer.end(event)
-
-
-def _own_error(exc: BaseException) -> Exception:
-    """Return the workflow's own error, whatever it is; what is none is raised on."""
-    error, cancelled = split_error(exc)
-    if error is None and cancelled is None:
-        raise exc
-    return error or UsageError("the workflow raised Cancelled, but nobody has cancelled it")
 
 
 async def _close_generators(sequencer: Sequencer) -> None:

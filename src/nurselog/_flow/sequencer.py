@@ -32,8 +32,9 @@ from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
 from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired
 from .._log.identity import Path
 from . import trouble
+from .groups import find_fatal
 from .log import Log
-from .strand import Strand
+from .strand import Strand, logger
 from .swept import Swept
 from .timers import Timer, Timers
 from .where import caller
@@ -152,7 +153,7 @@ class Sequencer:
         except NurselogError as exc:
             self.stuck(exc)
         except BaseException as exc:  # noqa: BLE001 - whatever left an instrument's hook would vanish, and the workflow with it
-            self.crash(exc)
+            self.fail(exc)
 
     def _next(self) -> bool:
         """Make the next thing happen; False if there is nothing to do but wait."""
@@ -330,7 +331,16 @@ class Sequencer:
         """The workflow cannot go on with the code as it is."""
         if not self.suspending:
             self.problem = problem
-        self.suspend()
+            self.suspend()
+            self.host.stuck(problem)
+
+    def fail(self, exc: BaseException) -> None:
+        """Something came up that is neither the code's nor the log's: this workflow is stuck, and the others go on."""
+        if fatal := find_fatal(exc):
+            self.crash(fatal)
+        elif not self.suspending:
+            logger.error("workflow %r cannot go on", self.id, exc_info=exc)
+            self.stuck(trouble.unexpected(self, exc))
 
     def crash(self, fatal: BaseException) -> None:
         """Something like a KeyboardInterrupt has reached the workflow: it is not the workflow's to handle."""

@@ -26,14 +26,14 @@ import types
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import outcome
-import trio
 from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule
 
 from .._errors import Suspended
 from .._log.identity import TASK, Path, format_path
+from .groups import find_fatal
 from .where import chain, parked
 
 if TYPE_CHECKING:
@@ -51,21 +51,6 @@ LONG_TURN = 0.5
 
 abandoned: list[object] = []
 """Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
-
-
-def members_of(exc: BaseException) -> tuple[BaseException, ...]:
-    """Return the members of a group, or the exception itself as the only one."""
-    if isinstance(exc, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", exc).exceptions
-    return (exc,)
-
-
-def find_fatal(exc: BaseException) -> BaseException | None:
-    """Return what no workflow may handle, such as a KeyboardInterrupt, if `exc` is or holds any."""
-    if isinstance(exc, BaseExceptionGroup):
-        members = members_of(cast("BaseExceptionGroup[BaseException]", exc))
-        return next((found for one in members if (found := find_fatal(one))), None)
-    return None if isinstance(exc, (Exception, trio.Cancelled, Suspended, GeneratorExit)) else exc
 
 
 class Operation(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import DeadlockError, NonDeterminismError
+from .._errors import DeadlockError, NonDeterminismError, StuckError
 from .where import caller, parked
 
 if TYPE_CHECKING:
@@ -61,6 +61,23 @@ def deadlock(sequencer: Sequencer) -> DeadlockError:
         sequencer.id,
         tuple(f"path {one.text or 'root'} waits at {parked(one.coroutine) or 'an unknown place'}" for one in strands),
     )
+
+
+def unexpected(sequencer: Sequencer, exc: BaseException) -> StuckError:
+    """Return the error for what should not have come up at all."""
+    return StuckError(
+        f"workflow {sequencer.id!r} met {type(exc).__name__} outside of its own code (the process's log has the "
+        "traceback): a class of an error, a value or a codec that raises when it is looked at, or a defect of "
+        "nurselog's, which please report."
+    )
+
+
+def held_up(sequencer: Sequencer) -> str:
+    """Return what keeps a workflow in memory: waits that nothing can end before their time, such as a thread's."""
+    places = [
+        f"path {one.text or 'root'} at {parked(one.coroutine) or 'an unknown place'}" for one in sequencer.strands
+    ]
+    return f"workflow {sequencer.id!r} cannot leave memory while it waits for a thread: {'; '.join(sorted(places))}"
 
 
 def _error(

@@ -35,12 +35,15 @@ MAX_TEXT = 16_384
 """Characters of a message or a traceback; the rest is cut."""
 MAX_DEPTH = 32
 """Levels of causes and of groups."""
+MAX_ERRORS = 1_000
+"""Errors in one record, a group that holds another one twice counted twice; what would come below is left out."""
 MAX_FRAMES = 100
 """The innermost frames that a traceback's text shows of each error."""
 
 MAX_NESTING = 3
 """Levels of errors that are arguments or attributes of errors."""
 
+_cause: Any = vars(BaseException)["__cause__"]
 _SHOW_ARGUMENTS = (BaseException.__str__, KeyError.__str__)
 _PRIVATE = __name__.partition(".")[0] + "._"
 
@@ -93,7 +96,13 @@ def decode_error(data: bytes) -> ErrorRecord:
 
 def record_error(exc: Exception) -> ErrorRecord:
     """Return the record of an error, with the verdict whether it can be rebuilt."""
-    return _record(exc, set(), 0)
+    try:
+        return _Recorder().record(exc, 0)
+    except Exception:  # noqa: BLE001 - the error's own code runs, and whatever it raises, there must be a record
+        module, qualname = where_is(type(exc))
+        return ErrorRecord(
+            module=module, qualname=qualname, message=_text(exc), traceback=_traceback_text(exc, chain=False)
+        )
 
 
 def rebuild_error(record: ErrorRecord) -> Exception:
@@ -106,7 +115,7 @@ def rebuild_error(record: ErrorRecord) -> Exception:
     for note in record.notes:
         BaseException.add_note(error, note)
     if record.cause is not None:
-        error.__cause__ = rebuild_error(record.cause)
+        _cause.__set__(error, rebuild_error(record.cause))  # its class may forbid it to be set in the usual way
     return error
 
 
@@ -129,23 +138,26 @@ def _rebuild(record: ErrorRecord) -> Exception:
 # -- recording -----------------------------------------------------------------------------------
 
 
-def _record(exc: BaseException, seen: set[int], depth: int) -> ErrorRecord:
-    """`seen` has the ids of errors that have a record: causes can form circles, and shared ones are recorded once."""
-    seen.add(id(exc))
-    deeper = depth < MAX_DEPTH
-    cause = exc.__cause__ if deeper and id(exc.__cause__) not in seen else None
-    members = _members(exc) if deeper else None
-    record = _try_twin(
-        exc,
-        msgspec.structs.replace(
-            _bare_record(exc),
-            cause=None if cause is None else _record(cause, seen, depth + 1),
-            members=None if members is None else tuple([_record(member, seen, depth + 1) for member in members]),
-        ),
-    )
-    if depth and record.rebuild:
-        return record
-    return msgspec.structs.replace(record, traceback=_traceback_text(exc, chain=depth == 0))
+class _Recorder:
+    """Makes one record, of an error and of all that hangs on it."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        """The ids of errors that have a record: causes can form circles, and shared ones are recorded once."""
+        self._left = MAX_ERRORS
+
+    def record(self, exc: BaseException, depth: int) -> ErrorRecord:
+        self._seen.add(id(exc))
+        self._left -= 1
+        deeper = depth < MAX_DEPTH and self._left > 0
+        cause = _cause.__get__(exc) if deeper else None
+        cause_record = None if cause is None or id(cause) in self._seen else self.record(cause, depth + 1)
+        members = _members(exc) if deeper else None
+        member_records = None if members is None else tuple([self.record(member, depth + 1) for member in members])
+        record = _try_twin(exc, msgspec.structs.replace(_bare_record(exc), cause=cause_record, members=member_records))
+        if depth and record.rebuild:
+            return record
+        return msgspec.structs.replace(record, traceback=_traceback_text(exc, chain=depth == 0))
 
 
 def _members(exc: BaseException) -> tuple[Exception, ...] | None:
@@ -256,7 +268,7 @@ def _builtin_base(kind: type) -> type:
 def _text(value: object) -> str:
     """Return `str(value)`, short enough and fit for UTF-8, whatever the value's own code does."""
     try:
-        text = str(value)
+        text = "".join([str(value)])  # no subclass of `str`
     except Exception as exc:  # noqa: BLE001 - the error's own code
         text = f"<its text cannot be had: {type(exc).__name__}>"
     return _utf8(text[:MAX_TEXT])

@@ -26,6 +26,9 @@ _CONTAINERS: Final[frozenset[object]] = _ARRAYS | {dict}
 _MOVED = {"pathlib._local": "pathlib"}
 """Where Python 3.13 alone says that a public class lives, and where every version has it."""
 
+_module: Any = vars(type)["__module__"]
+_qualname: Any = vars(type)["__qualname__"]
+
 _codec = JsonCodec()
 
 
@@ -89,7 +92,9 @@ def _reference(kind: type[Any]) -> str:
 
 def where_is(kind: type[Any]) -> tuple[str, str]:
     """Return the module and the qualified name under which `kind` is recorded."""
-    return _MOVED.get(kind.__module__, kind.__module__), kind.__qualname__
+    module: object = _module.__get__(kind)  # the class may say anything, and a metaclass may even raise
+    name = module if isinstance(module, str) else "?"
+    return _MOVED.get(name, name), _qualname.__get__(kind)
 
 
 def find_type(module: str, qualname: str) -> type[Any]:

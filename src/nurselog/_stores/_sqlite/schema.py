@@ -33,8 +33,8 @@ PAGE = 4096
 """Bytes of a page, SQLite's default."""
 
 CHECKPOINT_PAGES = 4_000
-"""How long the write-ahead log grows before it is copied into the database. The copying is the tail of the commit times,
-and every 4 MB (the default) is too often; but after a crash all of the log is read before anything else."""
+"""How long the write-ahead log grows before it is copied into the database. The copying is the tail of the commit
+times, and every 4 MB (the default) is too often; but after a crash all of the log is read before anything else."""
 
 
 class Synchronous(enum.Enum):
