@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nurselog._errors import StepFailed
 from nurselog._log.failures import (
     MAX_DEPTH,
+    decode_error,
     encode_error,
     rebuild_error,
     record_error,
@@ -115,6 +116,16 @@ def test_deep_groups_are_cut() -> None:
         assert isinstance(back, ExceptionGroup)
         back = back.exceptions[0]
     assert isinstance(back, StepFailed)
+
+
+def test_a_group_that_holds_one_member_twice_at_each_level_is_cut() -> None:
+    """Written out, it would double with each level."""
+    group: Exception = ValueError("root")
+    for _ in range(MAX_DEPTH):
+        group = ExceptionGroup("level", [group, group])
+    data = encode_error(record_error(group))
+    assert len(data) < 10_000_000
+    assert isinstance(rebuild_error(decode_error(data)), ExceptionGroup)
 
 
 def test_a_group_of_an_own_type_comes_back() -> None:

@@ -21,7 +21,8 @@ import outcome
 import trio
 from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
-from .._flow.body import Body, open_scopes
+from .._flow.body import Body
+from .._flow.leftovers import close_nurseries, open_scopes
 from .._flow.strand import abort, close
 
 logger = logging.getLogger("nurselog")
@@ -119,6 +120,8 @@ class Bench:
                     self._some.set()
                     await stepper.run(scope)
                     tidy = open_scopes() is status
+                    if task.child_nurseries:
+                        await close_nurseries(task)
                     del self._busy[task]
                     if self._stopped or not body.clean:
                         break

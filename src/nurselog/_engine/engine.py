@@ -89,6 +89,7 @@ class Engine:
         return await self._create(id, target, digest(data), (row,))
 
     async def _create(self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]) -> WorkflowHandle[T]:
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on `made` is called, whatever becomes of this task
         here = self._ownership.room > 0
         self._ownership.arriving += here
         creation = Creation(

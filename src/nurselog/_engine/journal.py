@@ -179,12 +179,11 @@ class Journal:
             creation: the workflow.
             made: called with what became of it, also when nobody waits for that any more; with None if nothing did.
 
-        A checkpoint. Cancelling the wait does not undo the creation.
+        Cancelling the wait does not undo the creation.
 
         Raises:
             EngineClosed: if the journal ends first.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             made(None)
             raise EngineClosed("the engine is closed: the workflow was not made")

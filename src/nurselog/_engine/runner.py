@@ -197,7 +197,8 @@ class Runner:
     async def _all_out(self, runs: Sequence[Run]) -> None:
         for run in runs:
             while not run.out:
-                self.went = trio.Event()
+                if self.went.is_set():  # else somebody waits for it already
+                    self.went = trio.Event()
                 await self.went.wait()
 
     def forget_all(self) -> None:

@@ -20,13 +20,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import current_task
 
 from .._errors import StepInterrupted, UsageError
 from .._log.cursor import History
 from .._log.events import Result, StepBegan, StepEnded, StepRetried
 from .._log.identity import seeded_random, step_key
 from .groups import find_fatal, no_error, split_error
+from .leftovers import open_scopes
 from .strand import place
 from .times import to_microseconds
 
@@ -34,14 +34,6 @@ if TYPE_CHECKING:
     from .call import Call
 
 logger = logging.getLogger("nurselog")
-
-
-def open_scopes() -> object:
-    """Return what stands for the cancel scopes and nurseries that the running task has open.
-
-    Trio does not say it in public, and what a body leaves open must not be around the next one.
-    """
-    return current_task()._cancel_status
 
 
 class StepTimedOut(trio.TooSlowError):

@@ -11,6 +11,7 @@ from .._errors import NurselogError, Suspended
 from .._log.events import Ended, Result
 from .groups import find_fatal, no_error, split_error
 from .guards import check_awaited
+from .leftovers import close_nurseries
 from .scope import CancelScope
 from .sequencer import Phase, Sequencer
 from .strand import Operation, Strand, abandoned, logger
@@ -33,7 +34,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
         return
     strand = Strand(sequencer, (), None)
     sequencer.root = CancelScope._around(strand, ROOT)
-    strand.task = current_task()
+    task = strand.task = current_task()
     sequencer.watch.enter(strand)
     sequencer.runnable += 1  # this very step of the task
     strand.scheduled += 1
@@ -44,6 +45,9 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
     finally:
         for call in sequencer.unawaited.values():
             call.coroutine.close()
+        if task.child_nurseries:
+            sequencer.suspend()
+            await close_nurseries(task)
         sequencer.phase = Phase.OVER
         sequencer.timers.clear()
         del sequencer.root  # it leads back

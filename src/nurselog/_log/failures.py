@@ -100,9 +100,7 @@ def record_error(exc: Exception) -> ErrorRecord:
         return _Recorder().record(exc, 0)
     except Exception:  # noqa: BLE001 - the error's own code runs, and whatever it raises, there must be a record
         module, qualname = where_is(type(exc))
-        return ErrorRecord(
-            module=module, qualname=qualname, message=_text(exc), traceback=_traceback_text(exc, chain=False)
-        )
+        return ErrorRecord(module=module, qualname=qualname, message=_text(exc), traceback=_frames_text(exc))
 
 
 def rebuild_error(record: ErrorRecord) -> Exception:
@@ -157,7 +155,8 @@ class _Recorder:
         record = _try_twin(exc, msgspec.structs.replace(_bare_record(exc), cause=cause_record, members=member_records))
         if depth and record.rebuild:
             return record
-        return msgspec.structs.replace(record, traceback=_traceback_text(exc, chain=depth == 0))
+        text = _traceback_text(exc, chain=depth == 0) if self._left > 0 else _frames_text(exc)
+        return msgspec.structs.replace(record, traceback=text)
 
 
 def _members(exc: BaseException) -> tuple[Exception, ...] | None:
@@ -276,16 +275,25 @@ def _text(value: object) -> str:
 
 def _traceback_text(exc: BaseException, *, chain: bool) -> str:
     """Format as Python does, from the first frame on that is not nurselog's own; keep the end, which says most."""
-    frames = exc.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame):
-        frames = frames.tb_next
     try:
-        lines = traceback.format_exception(type(exc), exc, frames, limit=-MAX_FRAMES, chain=chain)
+        lines = traceback.format_exception(type(exc), exc, _frames(exc), limit=-MAX_FRAMES, chain=chain)
     except Exception as failure:  # noqa: BLE001 - the error's own code is called here too
         return f"<its traceback cannot be had: {type(failure).__name__}>"
     text = _utf8("".join(lines))
     cut = len(text) - MAX_TEXT
     return text if cut <= 0 else f"[{cut:,} characters cut]\n{text[cut:]}"
+
+
+def _frames_text(exc: BaseException) -> str:
+    """Format the frames only: Python would go through all members of all groups, also where there are millions."""
+    return _utf8("".join(traceback.format_tb(_frames(exc), limit=-MAX_FRAMES)))
+
+
+def _frames(exc: BaseException) -> types.TracebackType | None:
+    frames = exc.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame):
+        frames = frames.tb_next
+    return frames
 
 
 def _is_ours(frame: types.FrameType) -> bool:
