@@ -166,6 +166,26 @@ async def test_what_is_no_error_does_not_hide_one(autojump_clock: Clock) -> None
     assert await among_others(flow) == "(ValueError(1),)"
 
 
+class Stubborn(BaseExceptionGroup[BaseException]):
+    def derive(self, excs: Any) -> NoReturn:
+        raise RuntimeError("derive")
+
+
+async def test_a_group_that_cannot_be_split_is_taken_apart_as_a_plain_one(autojump_clock: Clock) -> None:
+    @step(name="fail")
+    async def fail() -> None:
+        raise Stubborn("outer", [Stubborn("inner", [ValueError(1), GeneratorExit()]), ValueError(2)])
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        with pytest.raises(ExceptionGroup) as caught:
+            await fail()
+        return repr(caught.value)
+
+    expected = ExceptionGroup("outer", [ExceptionGroup("inner", [ValueError(1)]), ValueError(2)])
+    assert await among_others(flow) == repr(expected)
+
+
 async def test_a_generator_with_a_nursery_that_is_closed_early(autojump_clock: Clock) -> None:
     async def numbers() -> Any:
         async with trio.open_nursery():

@@ -129,7 +129,7 @@ class Bench:
                     self._idle.append(task)
                     body = await wait_task_rescheduled(lambda _: Abort.FAILED)
         except RuntimeError:
-            if tidy:
+            if tidy:  # pragma: no cover - that would be a defect here
                 raise  # else it is Trio's, about what was left open: the step has been told
         finally:
             self._busy.pop(task, None)

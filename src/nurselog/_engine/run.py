@@ -149,10 +149,9 @@ class Run:
 
     def stuck(self, problem: NurselogError) -> None:
         """It cannot go on, which is said at once: what its code waits in may not let it go for long."""
-        if self.sequencer.ended is None:
-            self._last_said = True
-            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
-            self._runner.journal.stand(self, standing)
+        self._last_said = True
+        standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
+        self._runner.journal.stand(self, standing)
 
     def over(self) -> None:
         """The workflow has left memory."""
