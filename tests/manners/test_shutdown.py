@@ -38,7 +38,7 @@ def under_way(code: Callable[[], Awaitable[None]]) -> Workflow[[], None]:
 
 
 async def for_ever(wait: Callable[[], Awaitable[object]]) -> None:
-    while True:
+    while suppress is not None:  # as it is when the interpreter exits, which closes what was left behind
         with suppress(BaseException):
             await wait()
 
@@ -188,7 +188,7 @@ async def loops_in_a_plain_task() -> None:
 
 
 async def stubborn_generator() -> AsyncIterator[int]:
-    while True:
+    while suppress is not None:
         with suppress(BaseException):
             yield 1
             await sleep(1000)
