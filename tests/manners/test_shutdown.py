@@ -214,10 +214,16 @@ STUBBORN = [
 async def test_code_that_swallows_everything_is_left_behind_and_reported(
     caplog: pytest.LogCaptureFixture, code: Callable[[], Awaitable[None]]
 ) -> None:
-    flow = under_way(code)
+    begun = trio.Event()
+
+    async def begin() -> None:
+        begun.set()
+        await code()
+
     with trio.fail_after(30), caplog.at_level(logging.WARNING, "nurselog"):
         async with open_engine("sqlite://", [], grace=GRACE) as engine:
-            await engine.submit(flow, id="one")
+            await engine.submit(under_way(begin), id="one")
+            await begun.wait()
             await trio.sleep(0.02)
     assert "'one'" in caplog.text
     assert "let BaseException pass" in caplog.text
