@@ -355,7 +355,7 @@ async def test_an_engine_that_is_cancelled_leaves_its_workflows(autojump_clock: 
 async def test_what_the_options_refuse() -> None:
     for option in ("max_running", "max_threads", "max_payload", "evict_after", "lease", "grace"):
         for wrong in (0, -1, float("nan")):
-            with pytest.raises(UsageError, match=f"{option} must be more than 0"):
+            with pytest.raises(UsageError, match=f"{option} must be a .*more"):
                 async with open_engine("sqlite://", [], **{option: wrong}):  # type: ignore[arg-type]  # several types
                     pytest.fail("it must not open")
 

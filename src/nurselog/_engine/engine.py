@@ -6,12 +6,13 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, TypeVarTuple, final
+from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
-from .._flow.names import plain_text
+from .._flow.arguments import NATURAL, WHOLE
+from .._flow.names import plain_text, text_or_none
 from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
@@ -106,8 +107,8 @@ class Engine:
         def made(created: Created | None) -> None:
             self._ownership.arriving -= here
             start = here and created is not None and created.new
-            if start and created is not None and not self._runner.closed:
-                self._runner.start(target, created.workflow, rows[-1].writer, rows, ())
+            if start and created is not None:
+                self._ownership.begin(target, created.workflow, rows[-1].writer, rows, ())
             if not start:  # a place was not to be had, or was kept for nothing
                 self._ownership.left_for_later()
 
@@ -151,12 +152,18 @@ class Engine:
             before: only those made before this one: the last of the page before.
 
         A checkpoint.
+
+        Raises:
+            UsageError: if one of these is not what it should be.
         """
+        NATURAL.check("limit", limit)
+        if not isinstance(before, WorkflowInfo | None):
+            raise UsageError(f"before must be a WorkflowInfo, as list() returns them, not {before!r}")
         where = Filter(
-            status=None if status is None else frozenset(status),
-            name=name,
-            prefix=prefix,
-            limit=limit,
+            status=None if status is None else _statuses(status),
+            name=text_or_none("name", name),
+            prefix=text_or_none("prefix", prefix),
+            limit=min(limit, _MOST),
             before=None if before is None else before.key,
         )
         with self._open():
@@ -206,7 +213,7 @@ class Engine:
             await self._tell(id, Kind.RESUME)
 
     async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
-        reason = plain_text("a reason", reason)
+        reason = text_or_none("a reason", reason)
         row = await self._find(id)
         if row.status.final:
             raise WorkflowEnded(id, row.status.value)
@@ -239,6 +246,7 @@ class Engine:
             WorkflowConflict: if the new id is taken.
             UsageError: if the log has no such row, or the workflow ends there, or its function is not in this engine.
         """
+        WHOLE.check("at", at)
         row = await self._find(id)
         target = self._table.find(row.name)
         if target is None:
@@ -268,8 +276,9 @@ class Engine:
     # -- for handles -----------------------------------------------------------------------------
 
     async def _find(self, id: str) -> WorkflowRow:
+        plain = plain_text("a workflow's id", id)
         with self._open():
-            found = await self._store.find([id])
+            found = await self._store.find([plain])
         if not found:
             raise WorkflowNotFound(id)
         return found[0]
@@ -321,6 +330,17 @@ class Engine:
     def _check_open(self) -> None:
         if self._service.closing.is_set():
             raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
+
+
+_MOST = 2**63 - 1
+"""The largest limit that a database takes; nobody sees the difference to a larger one."""
+
+
+def _statuses(given: object) -> frozenset[Status]:
+    found = tuple(cast("Iterable[object]", given)) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(one, Status) for one in found):
+        raise UsageError(f"status must be a list of nurselog.Status, not {given!r}")
+    return frozenset(cast("tuple[Status, ...]", found))
 
 
 def _checked(id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from .._flow.arguments import check_interface
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
 from .._stores import open_store
@@ -55,11 +56,15 @@ async def open_engine(
 
     Raises:
         RegistrationError: if two workflows have one name.
+        UsageError: if the address is none, or an option makes no sense.
         StoreError: if the store cannot be opened, or breaks later.
     """
-    clock = clock or SystemClock()
+    clock, codec = clock or SystemClock(), codec or JsonCodec()
+    check_interface("clock", clock, Clock)
+    check_interface("codec", codec, Codec)
     table = Table(workflows)
     opened = open_store(store, clock=clock) if isinstance(store, str) else store
+    check_interface("store, unless it is an address such as 'sqlite:///quotes.db',", opened, Store)
     options = Options(
         max_running=max_running,
         max_threads=max_threads,
@@ -68,7 +73,7 @@ async def open_engine(
         lease=lease,
         grace=grace,
     )
-    service = Service(opened, table, clock, CheckedCodec(codec or JsonCodec()), options)
+    service = Service(opened, table, clock, CheckedCodec(codec), options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:

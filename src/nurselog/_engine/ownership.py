@@ -9,18 +9,21 @@ from __future__ import annotations
 import enum
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
 from .._errors import StoreError, StoreUnavailable
+from .._flow.workflow import Workflow
+from .._log.events import Row
 from .._log.lifecycle import Status
-from ..abc import Claim, Lease, Standing, Store, WorkflowKey
+from ..abc import Claim, Lease, Message, Standing, Store, WorkflowKey
+from ..abc import Workflow as WorkflowRow
 from .messages import Kind
-from .run import Leaving, Unreadable
+from .run import Leaving, Run, Unreadable
 from .runner import Runner
 from .table import Table
 from .unwrap import unwrapped
@@ -148,21 +151,32 @@ class Ownership:
 
     def _start(self, claim: Claim) -> None:
         row = claim.workflow
-        if self._runner.closed:
-            return
         workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
         killed = any(message.kind == Kind.KILL.value for message in claim.messages)
         function = workflow or self._table.unknown(row.name)
+        run = self.begin(function, row, claim.writer, claim.rows, claim.messages)
+        if run is not None and workflow is None and not killed:
+            run.leave(Leaving.CLOSING)
+
+    def begin(
+        self,
+        function: Workflow[..., Any],
+        row: WorkflowRow,
+        writer: int,
+        rows: Sequence[Row],
+        messages: Sequence[Message],
+    ) -> Run | None:
+        """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck."""
+        if self._runner.closed:
+            return None
         try:
-            run = self._runner.start(function, row, claim.writer, claim.rows, claim.messages)
+            return self._runner.start(function, row, writer, rows, messages)
         except (msgspec.MsgspecError, StoreError) as exc:
             logger.error("workflow %r is stuck, its log cannot be read: %s", row.id, exc)  # noqa: TRY400 - no trace needed
             problem = f"its log cannot be read by this release: {exc}"
             standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
             self._runner.journal.stand(Unreadable(self._runner, row), standing)
-            return
-        if workflow is None and not killed:
-            run.leave(Leaving.CLOSING)
+            return None
 
     async def enter_messages(self) -> None:
         """Enter what has come for workflows in memory, and for those that are on their way there."""

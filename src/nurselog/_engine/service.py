@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import trio
 
-from .._errors import UsageError
+from .._flow.arguments import LIMIT, PERIOD
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
 from .journal import Journal
@@ -37,8 +37,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise UsageError(f"{name} must be more than 0, not {value}")
+            (LIMIT if name.startswith("max_") else PERIOD).check(name, value)
 
 
 class Service:

@@ -16,6 +16,8 @@ class Table:
 
     def __init__(self, workflows: Iterable[Workflow[..., Any]] | None) -> None:
         self._found: dict[str, Workflow[..., Any]] = {}
+        if not isinstance(workflows, Iterable | None):
+            raise RegistrationError(f"workflows must be a list of them or None, not {workflows!r}")
         for workflow in registry.values() if workflows is None else workflows:
             self.add(workflow)
 

@@ -87,7 +87,7 @@ def patched(name: str) -> bool:
         log shows that it has passed here with the old code.
     """
     strand = current_strand("patched")
-    name = plain_text("a patch's name", name) or ""
+    name = plain_text("a patch's name", name)
     sequencer = strand.sequencer
     answer = sequencer.answers.get(name)
     if answer is None:

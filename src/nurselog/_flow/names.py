@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._errors import RegistrationError
+from .._errors import RegistrationError, UsageError
 
 _LONGEST = 200
 
@@ -19,11 +19,11 @@ def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
         RegistrationError: if it has none that a restarted process would find again.
     """
     if name is not None:
-        if not name or len(name) > _LONGEST or not name.isprintable():
+        if not _is_name(name):
             raise RegistrationError(
                 f"the name of a {kind} must have 1 to {_LONGEST} printable characters, not {name!r}"
             )
-        return name
+        return str.__str__(name)
     found = None if isinstance(fn, partial) else getattr(fn, "__qualname__", None)
     if not isinstance(found, str) or "<" in found:
         raise RegistrationError(
@@ -32,24 +32,35 @@ def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
     return found
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()
+
+
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling this gives something to be awaited."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - not whether, but what kind
 
 
-def plain_text(what: str, text: str | None) -> str | None:
+def plain_text(what: str, text: str, error: type[UsageError] = UsageError) -> str:
     """Return a text as the log can have it: without a class of its own, such as an enum's.
 
     Raises:
-        TypeError: if it is no text.
-        ValueError: if it has a character that is half of one (a lone surrogate).
+        UsageError: or what is given as `error`, if it is no text, or has a character that is half of one (a lone
+            surrogate).
     """
-    if text is None:
-        return None
     if not isinstance(text, str):
-        raise TypeError(f"{what} must be a str, not {text!r}")
+        raise error(f"{what} must be a str, not {text!r}")
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise ValueError(f"{what} has a character that cannot be written: {exc}") from None
+        raise error(f"{what} has a character that cannot be written: {exc}") from None
     return str.__str__(text)
+
+
+def text_or_none(what: str, text: str | None, error: type[UsageError] = UsageError) -> str | None:
+    """Return a text as the log can have it; None is none.
+
+    Raises:
+        UsageError: as `plain_text`.
+    """
+    return None if text is None else plain_text(what, text, error)

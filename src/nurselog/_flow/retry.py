@@ -7,6 +7,11 @@ from typing import cast
 
 import msgspec
 
+from .._errors import UsageError
+from .arguments import COUNT, FACTOR, PART, SECONDS
+
+_DEMANDS = {"attempts": COUNT, "delay": SECONDS, "factor": FACTOR, "max_delay": SECONDS, "jitter": PART}
+
 Wants = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 
 
@@ -32,10 +37,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     that is in it is."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError("attempts must be 1 or more")
-        if min(self.delay, self.max_delay) < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
-            raise ValueError("delays must not be negative, factor not below 1, and jitter from 0 to 1")
+        for name, demand in _DEMANDS.items():
+            demand.check(name, getattr(self, name))
+        if not _can_choose(self.when):
+            raise UsageError(f"when must be a type of error, a tuple of types, or a function, not {self.when!r}")
 
     def wants(self, error: Exception) -> bool:
         """Whether this error is worth another attempt."""
@@ -56,6 +61,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
                 break
             full *= self.factor
         return min(full, self.max_delay) * (1 - self.jitter * draw)
+
+
+def _can_choose(when: object) -> bool:
+    """Whether it says which errors are worth another attempt; a type could be called, too, and would say nothing."""
+    if isinstance(when, tuple):
+        return all(isinstance(one, type) and issubclass(one, BaseException) for one in cast("tuple[object, ...]", when))
+    return issubclass(when, BaseException) if isinstance(when, type) else callable(when)
 
 
 ONCE = Retry(attempts=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, partial, update_wrapper
@@ -13,12 +14,14 @@ import trio
 from .._errors import NurselogError, RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
+from .arguments import PERIOD
 from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand
 from .names import is_async, recorded_name
 from .retry import ONCE, Retry
 from .sequencer import Unawaited
 from .strand import Operation, Strand, place
+from .workflow import Workflow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,9 +41,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     check_arguments: bool = True
 
     def __post_init__(self) -> None:
-        for seconds in (self.timeout, self.attempt_timeout):
-            if seconds is not None and not seconds > 0:
-                raise RegistrationError(f"step {self.name!r}: a timeout must be more than 0 seconds, not {seconds}")
+        if not isinstance(self.retry, Retry):
+            raise RegistrationError(f"step {self.name!r}: retry must be a nurselog.Retry, not {self.retry!r}")
+        for name in ("timeout", "attempt_timeout"):
+            if (seconds := getattr(self, name)) is not None:
+                PERIOD.check(f"step {self.name!r}: {name}", seconds, RegistrationError)
         if self.at_most_once and self.retry.attempts != 1:
             raise RegistrationError(f"step {self.name!r}: at_most_once and several attempts exclude each other")
 
@@ -97,7 +102,12 @@ class Step(Generic[P, T_co]):
             retry: another retry policy.
             timeout: another timeout for the whole step, seconds.
             name: another name in the log.
+
+        Raises:
+            RegistrationError: as `step`.
         """
+        if name is not None:
+            name = recorded_name(self._fn, name, "step")
         changes = {"retry": retry, "timeout": timeout, "name": name}
         given = {key: value for key, value in changes.items() if value is not None}
         return Step(self._fn, msgspec.structs.replace(self._options, **given))
@@ -183,6 +193,17 @@ def _function(fn: Callable[..., Any]) -> Callable[..., Any]:
     return fn
 
 
+_NO_STEPS: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda fn: isinstance(fn, Step), "is a step already; use .using() for a variant"),
+    (lambda fn: isinstance(fn, Workflow), "is a workflow: an engine runs it; make its plain function (.fn) a step"),
+    (lambda fn: isinstance(fn, type), "is a class: write a function that makes one, and annotate what it returns"),
+    (inspect.isgeneratorfunction, "is a generator function, and a step returns one value"),
+    (inspect.isasyncgenfunction, "is a generator function, and a step returns one value"),
+    (lambda fn: not callable(fn), "is none: @step needs a function"),
+)
+"""What cannot be a step, and why."""
+
+
 class StepDecorator(Protocol):
     """What `step(...)` with options returns."""
 
@@ -244,10 +265,10 @@ def step(
     """
 
     def decorate(fn: Callable[..., Any]) -> Step[..., Any]:
-        if isinstance(fn, Step):
-            raise RegistrationError(f"{fn!r} is a step already; use .using() for a variant")
-        if not callable(fn):
-            raise RegistrationError(f"@step needs a function, not {fn!r}")
+        plain = _function(fn)
+        for applies, why in _NO_STEPS:
+            if applies(plain):
+                raise RegistrationError(f"{plain!r} {why}")
         options = Options(
             name=recorded_name(fn, name, "step"),
             retry=retry,

@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
 from .._errors import OutsideWorkflowError, RegistrationError, UnsupportedError
 from .._log.signature import Signature, signature_of
-from .names import is_async, recorded_name
+from .names import is_async, recorded_name, text_or_none
 from .strand import place
 
 P = ParamSpec("P")
@@ -95,13 +95,15 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         version: recorded with each run; an engine then takes up runs of this version only. None: of any version.
 
     Raises:
-        RegistrationError: if the function is not async, or has no name to be recorded by.
+        RegistrationError: if the function is not async, has no name to be recorded by, or the version is no text.
     """
 
     def decorate(fn: Callable[..., Any]) -> Workflow[..., Any]:
         if not is_async(fn):
             raise RegistrationError(f"a workflow must be an async function, and {fn!r} is none")
-        made: Workflow[..., Any] = Workflow(fn, recorded_name(fn, name, "workflow"), version)
+        recorded = recorded_name(fn, name, "workflow")
+        plain = text_or_none(f"workflow {recorded!r}: the version", version, RegistrationError)
+        made: Workflow[..., Any] = Workflow(fn, recorded, plain)
         registry[made.__module__, made.__qualname__, made.name] = made
         return made
 

@@ -21,7 +21,7 @@ def open_store(url: str, *, clock: Clock) -> Store:
     Raises:
         UsageError: if there is no such kind of store, or the address is none.
     """
-    opener = _OPENERS.get(url.partition("://")[0])
+    opener = _OPENERS.get(str(url).partition("://")[0])
     if not opener:
         raise UsageError(f"{url!r} is no address of a store: it must begin with one of {', '.join(_OPENERS)}://")
     return opener(url, clock=clock)

@@ -14,6 +14,7 @@ happens to a file that is opened.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -37,6 +38,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ADDRESS = re.compile(r"sqlite://(?:/(?P<path>[^?\0]+)(?:\?synchronous=(?P<synchronous>full|normal))?)?")
+
+_NAME = re.compile(r"[^\ud800-\udfff]+")
+"""A file's name, which a beacon's is made of: in the database it is text, so bytes that are none cannot be in it."""
 
 
 @final
@@ -181,14 +185,15 @@ def parse_url(url: str) -> Location:
         UsageError: if it points nowhere.
     """
     found = _ADDRESS.fullmatch(url)
-    if not found or found["path"] == ":memory:":
+    # Resolved once: the host may change its folder, and beacons stand where the file itself is, not a link to it.
+    path = Path(os.path.realpath(found["path"])) if found and found["path"] else None
+    if not found or found["path"] == ":memory:" or (path and not _NAME.fullmatch(path.name)):
         raise UsageError(
             f"{url!r} is no address of a SQLite store. Write sqlite:///relative/path.db, sqlite:////absolute/path.db, "
-            "or sqlite:// for a database in memory. The only option after a question mark is synchronous=normal."
+            "or sqlite:// for a database in memory. A file has a name, in Unicode. The only option after a question "
+            "mark is synchronous=normal."
         )
-    path = found["path"]
-    # Resolved once: the host may change its folder, and beacons stand where the file itself is, not a link to it.
-    return Location(url, Path(path).resolve() if path else None, Synchronous[(found["synchronous"] or "full").upper()])
+    return Location(url, path, Synchronous[(found["synchronous"] or "full").upper()])
 
 
 def _open(location: Location, lease: Lease, now: int) -> Session:
