@@ -8,16 +8,18 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import trio
 
 from . import Engine, NurselogError, Status, StoreError, open_engine
+from ._stores.sqlite import parse_url
 from .demo.tree import draw_log
 from .lowlevel import LogEntry
 
@@ -44,13 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     code = _INTERRUPTED
     try:
+        _prepare_output()
         code = _run(chosen)
         sys.stdout.flush()
     except* BrokenPipeError:  # `| head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+        _drop_output()
+    except* OSError as group:  # a disk that is full
+        _drop_output()
+        print(f"nurselog: {group.exceptions[0]}", file=sys.stderr)
+        code = 1
     except* KeyboardInterrupt:  # in a group, if it came while Trio ran
         print("nurselog: interrupted", file=sys.stderr)
     return code
+
+
+def _prepare_output() -> None:
+    """See that there is an output, and that it takes every character, if only as its number."""
+    if sys.stdout is None:  # closed by whoever started the program
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end, as an output is
+    output: object = sys.stdout
+    if isinstance(output, io.TextIOWrapper):  # what a caller has put in its place may be none
+        cast("io.TextIOWrapper", output).reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, or Python would complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,9 +155,11 @@ def _log(chosen: argparse.Namespace) -> int:
 
 def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
     """Return an engine's answer; it runs no workflows."""
-    kind, _, path = store.partition(":///")
-    if kind == "sqlite" and not Path(path).is_file():  # opening it would create it
+    path = parse_url(store).path if store.startswith("sqlite:") else None
+    if path and not path.is_file():  # opening it would create it
         raise StoreError(f"there is no file {path}")
+    if path and not path.stat().st_size:  # opening it would make it a database
+        raise StoreError(f"{path} is empty")
 
     async def ask() -> T:
         async with open_engine(store, workflows=()) as engine:

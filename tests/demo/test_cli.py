@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +160,75 @@ def test_a_log_may_be_read_in_part(store: str) -> None:
         run.stdout.close()
         assert run.stderr is not None
         assert run.stderr.read() == ""
+
+
+def test_an_address_may_have_its_option(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", f"{store}?synchronous=normal"]) == 0
+    assert "greeting-1" in capsys.readouterr().out
+
+
+def test_an_address_that_is_none_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for address, said in (("sqlite:///", "no address of a SQLite store"), ("quotes.db", "no address of a store")):
+        assert main(["list", address]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_store_in_memory_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "sqlite://"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_file_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    assert main(["list", f"sqlite:///{empty}"]) == 1
+    assert capsys.readouterr().err == f"nurselog: {empty} is empty\n"
+    assert empty.read_bytes() == b""
+
+
+def test_an_id_that_is_no_text_is_an_error_in_words(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte that is no character comes from the shell as half of one."""
+    assert main(["log", store, "\udcff"]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_limit_may_be_large(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", store, "--limit", "9" * 30]) == 0
+    assert "greeting-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [(">/dev/full", 1, "nurselog: [Errno 28] No space left on device\n"), (">&-", 0, "")],
+    ids=["full", "closed"],
+)
+def test_an_output_that_takes_nothing(store: str, output: str, code: int, said: str) -> None:
+    command = [
+        "sh",
+        "-c",
+        f'exec "$@" {output}',
+        "sh",
+        sys.executable,
+        "-m",
+        "nurselog.cli",
+        "log",
+        store,
+        "greeting-1",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_an_output_that_knows_only_ascii(store: str) -> None:
+    command = [sys.executable, "-m", "nurselog.cli", "log", store, "greeting-1"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2502" in done.stdout
+
+
+def test_an_output_of_the_caller_s(store: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert main(["list", store]) == 0
+    assert "greeting-1" in output.getvalue()
