@@ -304,7 +304,7 @@ class StoreReadOnly(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """The file is no nurselog database, or it is damaged."""
+    """The file is no nurselog database, it is damaged, or it was deleted or replaced while it was open."""
 
 
 class StoreTooNew(StoreError):

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from nurselog import (
+    NurselogError,
     StoreCorrupt,
     StoreError,
     StoreReadOnly,
@@ -252,6 +253,40 @@ async def test_a_store_that_breaks_ends_the_engine_with_its_error(
     assert caught is error
     async with on_file(path, napping, clock=clock) as engine:
         assert await (await engine.get("one")).result() == [5] * 3
+
+
+def delete(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+
+
+def delete_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def replace(path: Path) -> None:
+    twin = path.with_name("twin.db")
+    shutil.copy(path, twin)
+    twin.replace(path)
+
+
+@pytest.mark.parametrize("lose", [delete, delete_log, replace])
+@pytest.mark.parametrize("seconds", [5.0, 1000.0], ids=["busy", "idle"])
+async def test_a_file_that_is_lost_under_a_running_engine_ends_it(
+    autojump_clock: Clock, tmp_path: Path, lose: Callable[[Path], None], seconds: float
+) -> None:
+    """Whatever goes into the old one is gone when it is closed, and nothing of it may be called durable."""
+    path = tmp_path / "log.db"
+    with pytest.raises(StoreCorrupt, match=r"was deleted or replaced while it was open(?s:.)*-wal"):
+        async with on_file(path, napping) as engine:
+            handle = await engine.submit(napping, seconds, 100)
+            await trio.sleep(7)
+            lose(path)
+            try:
+                await engine.run(napping, 0.0)
+            except NurselogError:
+                await handle.result()
+            pytest.fail("it must end")
 
 
 async def test_an_answer_that_was_lost_is_not_written_twice(autojump_clock: Clock, tmp_path: Path) -> None:

@@ -278,3 +278,36 @@ async def test_a_connection_is_closed_when_opening_fails(path: Path, file_url: s
                 pytest.fail("opened without a table of workers")
         connection_of(store).execute("CREATE TABLE worker (id, expires_at, pid, host, beacon)")
     assert files(path.parent) == [path.name]
+
+
+# -- a file that is lost
+
+
+async def test_a_file_that_has_gone_is_noticed_by_every_call(path: Path, file_url: str, clock: FakeClock) -> None:
+    async with opened(file_url, clock) as store:
+        aside = await trio.Path(path).rename(path.with_name("moved.db"))
+        for call in (store.renew, store.changed, store.messages, lambda: store.commit(Batch())):
+            with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
+                await call()
+        await aside.rename(path)
+        assert await store.renew()
+
+
+async def test_what_goes_wrong_in_a_lost_file_is_that_it_is_lost(path: Path, file_url: str) -> None:
+    async with opened_inline(file_url) as store:
+        await trio.Path(path).unlink()
+        connection_of(store).execute("DROP TABLE message")
+        with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
+            await store.messages()
+
+
+async def test_a_file_that_cannot_be_looked_at_is_not_lost(path: Path, file_url: str) -> None:
+    """The system says so, for instance, of a folder that this user may no longer enter."""
+    folder = trio.Path(path.parent / "folder")
+    await folder.mkdir()
+    async with opened(f"sqlite:///{folder}/store.db") as store:
+        aside = await folder.rename(path.parent / "aside")
+        await folder.symlink_to(folder)  # which leads in a circle
+        assert await store.renew()
+        await folder.unlink()
+        await aside.rename(folder)

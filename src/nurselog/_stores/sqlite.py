@@ -158,7 +158,9 @@ class SqliteStore:
     async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self._session:
             raise UsageError("this store is not open")
-        return await self._execute(functools.partial(job, self._session, *args, **kwargs))
+        return await self._execute(
+            functools.partial(_watched, self._session, functools.partial(job, self._session, *args, **kwargs))
+        )
 
     async def _execute(self, job: Callable[[], T]) -> T:
         try:
@@ -201,11 +203,20 @@ def _open(location: Location, lease: Lease, now: int) -> Session:
     session = Session(location, connect(location), lease, strides=strides)
     try:
         workers.enter(session, now)
+        session.know_files()
         session.seen = queries.data_version(session.connection)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _watched(session: Session, job: Callable[[], T]) -> T:
+    """Do a job; if the files have gone meanwhile, that is what went wrong, whatever the job came to."""
+    try:
+        return job()
+    finally:
+        session.check_files()
 
 
 def _close(session: Session) -> None:

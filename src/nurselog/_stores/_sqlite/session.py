@@ -1,14 +1,28 @@
-"""What an open store holds: the connection, and the worker that has entered by it."""
+"""What an open store holds: the connection, and the worker that has entered by it.
+
+A file that is deleted or replaced stays as it was for those who have it open: SQLite writes on, reports each commit as
+durable, and all of it is gone when the last of them closes it. Meanwhile others make a new database under the old name,
+where nobody knows of the first, and no fence stands between the two. So every job ends with a look whether the files
+are the ones that were opened, and what it did counts only then. That takes 5 us, beside the 200 of a commit; SQLite
+looks by itself only where there is no write-ahead log.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
 
+from ..._errors import StoreCorrupt
 from ...abc import Lease
 from .beacon import Beacon
 from .schema import Location
 from .strides import Strides
+
+Identity: TypeAlias = tuple[int, int]
+"""A file's device and inode."""
 
 
 @dataclasses.dataclass
@@ -23,11 +37,35 @@ class Session:
     """None in memory, where there is no write-ahead log."""
     seen: int = 0
     """The database's version when somebody last asked for changes."""
+    files: Mapping[Path, Identity | None] = dataclasses.field(default_factory=dict[Path, Identity | None])
+    """Which files were opened."""
 
     @property
     def worker(self) -> str:
         """The worker's id."""
         return self.lease.worker
+
+    def know_files(self) -> None:
+        """Take the files that are there for those that are open; the write-ahead log is, after the first write."""
+        self.files = {path: _identity(path) for path in self._paths()}
+
+    def check_files(self) -> None:
+        """See that the files are still those that were opened.
+
+        Raises:
+            StoreCorrupt: if one is not.
+        """
+        for path, opened in self.files.items():
+            if _identity(path, opened) != opened:
+                raise StoreCorrupt(
+                    f"{self.location.url}: the file {path} was deleted or replaced while it was open, and what was "
+                    f"written since is lost. End all programs that use the database, and put {path} and its -wal file "
+                    "back as they were; where another database is to take its place, remove the old -wal and -shm files"
+                )
+
+    def _paths(self) -> Iterator[Path]:
+        if path := self.location.path:
+            yield from (path, path.with_name(f"{path.name}-wal"))
 
     def put_out_beacon(self) -> None:
         """Let go of the beacon, if it is lit."""
@@ -39,3 +77,14 @@ class Session:
         """Let go of everything that the process holds."""
         self.put_out_beacon()
         self.connection.close()
+
+
+def _identity(path: Path, unknown: Identity | None = None) -> Identity | None:
+    """Return which file is there; None if none is, and `unknown` where one cannot look."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return unknown
+    return found.st_dev, found.st_ino
