@@ -7,15 +7,19 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
-from nurselog._stores import open_store
-from nurselog._stores._sqlite import faults, schema
+from nurselog._stores import open_store, sqlite
+from nurselog._stores._sqlite import faults, schema, workers
 from nurselog._stores._sqlite.bulk import CHUNK, transaction
+from nurselog._stores._sqlite.executors import InlineExecutor
+from nurselog._stores._sqlite.session import Session
+from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Append, Lease, WorkflowKey
 from tests.stores.kit import (
     LONG,
@@ -32,7 +36,10 @@ from tests.stores.kit import (
     restrict,
     row,
     rows,
+    using,
 )
+
+T = TypeVar("T")
 
 ME = Lease(worker="a", duration=LONG)
 NOBODY = 65534
@@ -236,3 +243,70 @@ def test_extended_codes_mean_what_their_primary_ones_mean(code: int, expected: t
     error = sqlite3.OperationalError("text that nobody reads")
     error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
     assert type(faults.translate(error, "url")) is expected
+
+
+# -- a lock that lasts
+
+
+class LateExecutor(InlineExecutor):
+    """Runs each job after a while, as a thread does that has others to do first."""
+
+    def __init__(self) -> None:
+        self.now = self.late = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def run(self, job: Callable[[], T]) -> T:
+        self.now += self.late
+        return await super().run(job)
+
+
+@pytest.fixture
+def executor(monkeypatch: pytest.MonkeyPatch) -> LateExecutor:
+    executor = LateExecutor()
+    monkeypatch.setattr(sqlite, "monotonic", executor.monotonic)
+    return executor
+
+
+async def test_the_wait_for_a_lock_counts_from_the_call(file_url: str, executor: LateExecutor) -> None:
+    """Else each call that waits behind another would wait as long once more: at the engine's end, for minutes."""
+    store = SqliteStore(parse_url(file_url), executor, FakeClock())
+    async with using(store, "a", LONG):
+        for late, left in ((0.0, 5000), (0.4, 5000), (3.0, 2000), (5.0, 0), (60.0, 0), (0.0, 5000)):
+            executor.late = late
+            assert await store.renew()
+            [(timeout,)] = connection_of(store).execute("PRAGMA busy_timeout")
+            assert timeout == left
+
+
+@pytest.mark.parametrize(("locked", "left"), [(True, [0]), (False, [5000])])
+async def test_closing_waits_for_no_lock_that_was_waited_for(
+    file_url: str,
+    path: Path,
+    executor: LateExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    locked: bool,  # noqa: FBT001 - a parameter of the test
+    left: list[int],
+) -> None:
+    """The row of a worker that has left is a courtesy: its beacon tells the same."""
+    seen: list[int] = []
+    leave = workers.leave
+
+    def look(session: Session) -> None:
+        seen.extend(timeout for (timeout,) in session.connection.execute("PRAGMA busy_timeout"))
+        leave(session)
+
+    monkeypatch.setattr(workers, "leave", look)
+    store = SqliteStore(parse_url(file_url), executor, FakeClock())
+    with database(path) as other:
+        async with using(store, "a", LONG):
+            other.execute("BEGIN IMMEDIATE")
+            executor.late = 60.0
+            with pytest.raises(StoreUnavailable, match="holds a lock"):
+                await store.renew()
+            executor.late = 0.0
+            other.execute("ROLLBACK")
+            if not locked:
+                assert await store.renew()
+    assert seen == left

@@ -14,17 +14,19 @@ happens to a file that is opened.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar, final
 
 import msgspec
 import trio
 
-from .._errors import UsageError
+from .._errors import StoreUnavailable, UsageError
 from .._log.events import Row
 from ..abc import Batch, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
 from ._sqlite import claims, commits, queries, workers
@@ -51,6 +53,8 @@ class SqliteStore:
         self._location = location
         self._executor, self._clock = executor, clock
         self._session: Session | None = None
+        self._unavailable = False
+        """Whether the last call has waited in vain."""
 
     @property
     def shared(self) -> bool:
@@ -95,7 +99,10 @@ class SqliteStore:
         with trio.CancelScope(shield=True):
             if session:
                 try:
-                    await self._execute(functools.partial(_close, session))
+                    # Whoever has waited for a lock in vain need not wait for it once more: the beacon tells the same
+                    # as the row.
+                    asked = -math.inf if self._unavailable else monotonic()
+                    await self._execute(functools.partial(_close, session, asked))
                 finally:
                     self._executor.stop()
         await trio.lowlevel.checkpoint()
@@ -158,15 +165,18 @@ class SqliteStore:
     async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self._session:
             raise UsageError("this store is not open")
-        return await self._execute(
-            functools.partial(_watched, self._session, functools.partial(job, self._session, *args, **kwargs))
-        )
+        asked, job_ = monotonic(), functools.partial(job, self._session, *args, **kwargs)
+        return await self._execute(functools.partial(_watched, self._session, asked, job_))
 
     async def _execute(self, job: Callable[[], T]) -> T:
         try:
-            return await self._executor.run(job)
+            answer = await self._executor.run(job)
         except (sqlite3.Error, msgspec.DecodeError) as error:
-            raise translate(error, self._location.url) from error
+            translated = translate(error, self._location.url)
+            self._unavailable = isinstance(translated, StoreUnavailable)
+            raise translated from error
+        self._unavailable = False
+        return answer
 
 
 def open_sqlite(url: str, *, clock: Clock) -> SqliteStore:
@@ -211,16 +221,18 @@ def _open(location: Location, lease: Lease, now: int) -> Session:
     return session
 
 
-def _watched(session: Session, job: Callable[[], T]) -> T:
-    """Do a job; if the files have gone meanwhile, that is what went wrong, whatever the job came to."""
+def _watched(session: Session, asked: float, job: Callable[[], T]) -> T:
+    """Do a job that was asked for then; if the files have gone, that is what went wrong, whatever the job came to."""
+    session.wait_for_locks(monotonic() - asked)
     try:
         return job()
     finally:
         session.check_files()
 
 
-def _close(session: Session) -> None:
+def _close(session: Session, asked: float) -> None:
     try:
+        session.wait_for_locks(monotonic() - asked)
         workers.leave(session)
     finally:
         session.close()

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from ..._errors import StoreCorrupt
 from ...abc import Lease
+from . import schema
 from .beacon import Beacon
 from .schema import Location
 from .strides import Strides
@@ -40,10 +41,25 @@ class Session:
     files: Mapping[Path, Identity | None] = dataclasses.field(default_factory=dict[Path, Identity | None])
     """Which files were opened."""
 
+    timeout: float = dataclasses.field(default_factory=lambda: schema.BUSY_TIMEOUT)
+    """Seconds that the connection waits for a lock now."""
+
     @property
     def worker(self) -> str:
         """The worker's id."""
         return self.lease.worker
+
+    def wait_for_locks(self, waited: float) -> None:
+        """Let the next job wait for other processes' locks, less by the seconds that its caller has waited already.
+
+        Jobs are done one after another. If each waited as long as it may from its own beginning on, then the last of
+        many callers would wait for all of them; and whoever has waited for a place has waited for the same lock.
+        """
+        late = waited > schema.BUSY_TIMEOUT / 10  # else all is well, and the setting need not be touched
+        timeout = max(0.0, schema.BUSY_TIMEOUT - waited) if late else schema.BUSY_TIMEOUT
+        if timeout != self.timeout:
+            self.timeout = timeout
+            self.connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}")
 
     def know_files(self) -> None:
         """Take the files that are there for those that are open; the write-ahead log is, after the first write."""
