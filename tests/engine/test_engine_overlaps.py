@@ -221,19 +221,19 @@ async def test_what_a_lost_run_still_had_to_write_does_not_hold_up_the_next_one(
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
     async with open_engine(store, [napping], clock=clock) as engine:
-        handle = await engine.submit(napping, 2.0, id="one")
+        handle = await engine.submit(napping, 2.5, id="one")
         await trio.sleep(1)
         store.before_commit = lambda _: go_on.wait()
         async with in_background(lambda: engine.submit(napping, 0.0, id="in the way")):
             await trio.sleep(2)  # the outcome of "one" is behind it
             sql(path, "DELETE FROM worker", "UPDATE workflow SET owner = NULL")
             await trio.sleep(30)
-            assert bodies == [2, 2], "it runs for the second time, and its outcome is there"
+            assert bodies == [2.5, 2.5], "it runs for the second time, and its outcome is there"
             go_on.set()
         with trio.fail_after(100):
-            assert await handle.result() == 2
+            assert await handle.result() == 2.5
         assert await kinds(handle) == ["Started", "Claimed", "StepBegan", "StepEnded", "Ended"]
-    assert bodies == [2, 2, 0]
+    assert bodies == [2.5, 2.5, 0]
 
 
 async def test_a_run_that_will_not_go_does_not_hold_up_the_next_one(autojump_clock: Clock, tmp_path: Path) -> None:
