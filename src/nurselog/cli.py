@@ -20,7 +20,7 @@ import trio
 
 from . import Engine, NurselogError, Status, StoreError, open_engine
 from ._stores.sqlite import parse_url
-from .demo.tree import draw_log
+from .demo.tree import draw_log, printable
 from .lowlevel import LogEntry
 
 T = TypeVar("T")
@@ -139,8 +139,10 @@ def _declare_store(parser: argparse.ArgumentParser) -> None:
 
 def _list(chosen: argparse.Namespace) -> int:
     for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
-        problem = f"  {str(found.problem).splitlines()[0]}" if found.status is Status.STUCK else ""
-        print(f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}")
+        reason, _, _ = str(found.problem).partition("\n")
+        problem = f"  {reason}" if found.status is Status.STUCK else ""
+        line = f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}"
+        print(printable(line))
     return 0
 
 

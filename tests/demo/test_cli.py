@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import io
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,28 @@ def test_list_says_why_a_workflow_is_stuck(store: str, capsys: pytest.CaptureFix
     line, _ = capsys.readouterr().out.splitlines()
     assert line.split()[2:5] == ["stuck", "nap", "nap-1"]
     assert len(line.split()) > 5
+
+
+@workflow(name="nap of another kind")
+async def hostile() -> None:
+    raise ValueError("\x1b[2J\n    +0.000  a line")
+
+
+def test_no_text_of_a_workflow_steers_the_terminal(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def fill() -> None:
+        async with open_engine(store) as engine:
+            with pytest.raises(ValueError, match="a line"):
+                await engine.run(hostile, id="one")
+
+    trio.run(fill)
+    with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as database, database:
+        problem = "\x1b]0;title\x07\r\x0bmore\nthe second line"
+        database.execute("UPDATE workflow SET status = 'stuck', problem = ? WHERE id = 'one'", (problem,))
+    assert main(["list", store]) == 0
+    listed, _ = capsys.readouterr().out.split("\n", 1)
+    assert listed.endswith(r"nap of another kind  one  \x1b]0;title\x07\r\x0bmore")
+    assert main(["log", store, "one"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_log_draws_a_tree(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import get_args
 
+import msgspec
 import pytest
 
 from nurselog._log.failures import encode_error, record_error
-from nurselog.demo.tree import Mark, draw_log
+from nurselog.demo.tree import Mark, draw_log, printable
 from nurselog.lowlevel import (
     Cause,
     Claimed,
@@ -152,3 +154,40 @@ def test_every_kind_of_event_has_a_text() -> None:
 def test_only_marked_text_is_painted() -> None:
     assert Mark.PLAIN.paint("text") == "text"
     assert Mark.CANCELLED.paint("text") == "\x1b[33mtext\x1b[0m"
+
+
+# -- texts of strangers --------------------------------------------------------------------------
+
+FORGED = "no\x1b[2J\x1b]0;title\x07\r\n    +0.000  ├─ 77 quote, 1 ms -> 12.5\x85\u2028\u202eend\x7f"
+SHOWN = r"no\x1b[2J\x1b]0;title\x07\r\n    +0.000  ├─ 77 quote, 1 ms -> 12.5\x85\u2028\u202eend\x7f"
+
+
+def hostile_lines() -> list[str]:
+    value = encode_error(record_error(ValueError(FORGED.replace("\n", " "))))
+    entries = log_of(
+        Started(name=FORGED, seed="s"),
+        Claimed(worker=FORGED),
+        ScopeCancelled(path="1", by=Cause.EXTERNAL, reason=FORGED),
+        StepEnded(path="2", name=FORGED, result=Result.CANCELLED, reason=FORGED),
+        StepEnded(path="3", name="step", result=Result.ERROR),
+        StepEnded(path="4", name="step", result=Result.VALUE),
+        Patched(path="", name=FORGED),
+        Forked(source=FORGED, at=1),
+        Ended(result=Result.CANCELLED, reason=FORGED),
+    )
+    values = {"3": value, "4": json.dumps(FORGED, ensure_ascii=False).encode()}
+    drawing = draw_log(FORGED, [msgspec.structs.replace(one, value=values.get(one.event.path)) for one in entries])
+    return [line.text for line in drawing]
+
+
+def test_a_text_cannot_draw_lines_of_its_own_or_steer_the_terminal() -> None:
+    lines = hostile_lines()
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == 10, "one for each row, and the first"
+    assert lines[0] == SHOWN
+    assert any(line.endswith(f': "{SHOWN}"') for line in lines), "nothing of it is lost"
+
+
+@pytest.mark.parametrize("text", ["", "plain", "grüße │ 日本 🌱", 'a "quoted" one'])
+def test_what_can_be_seen_is_shown_as_it_is(text: str) -> None:
+    assert printable(text) == text

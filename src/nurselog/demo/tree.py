@@ -71,7 +71,18 @@ def draw_log(workflow_id: str, entries: Sequence[LogEntry]) -> Sequence[Line]:
         workflow_id: its id, for the first line.
         entries: the log, or its beginning.
     """
-    return [Line(workflow_id), *_draw(_plant(entries), "", entries[0].at)]
+    return [Line(printable(workflow_id)), *_draw(_plant(entries), "", entries[0].at)]
+
+
+def printable(text: str) -> str:
+    """Return a text as one line of nothing but visible characters; of all others it has the escapes.
+
+    Reasons and messages of errors come from anywhere: on a terminal, what they hold could clear the screen, and a line
+    of theirs could pass for one of the log's.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _plant(entries: Iterable[LogEntry]) -> _Node:
@@ -105,7 +116,7 @@ def _headline(node: _Node, rails: str, origin: int) -> Line:
 
 
 def _line(entry: LogEntry, rails: str, origin: int) -> Line:
-    return Line(f"{_since(entry.at, origin):>{_GUTTER}}  {rails}{_say(entry, origin)}", _mark(entry.event))
+    return Line(f"{_since(entry.at, origin):>{_GUTTER}}  {rails}{printable(_say(entry, origin))}", _mark(entry.event))
 
 
 def _since(at: int, origin: int) -> str:
