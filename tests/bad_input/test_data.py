@@ -388,6 +388,53 @@ async def test_a_codec_that_breaks_does_not_take_the_engine_down(autojump_clock:
         assert await engine.run(flow, "fine") == "fine"
 
 
+class Faulty(Rot13):
+    """Makes of one value what no codec should."""
+
+    def __init__(self, fault: object) -> None:
+        super().__init__()
+        self._fault = fault
+
+    def encode(self, value: object, annotation: Any) -> bytes:
+        if b'"faulty"' in self._json.encode(value, annotation):
+            if isinstance(self._fault, Exception):
+                raise self._fault
+            return self._fault  # type: ignore[return-value]  # that is the point
+        return super().encode(value, annotation)
+
+
+FAULTS = {
+    "an error of its own": (KeyError("in the codec"), r"the codec cannot write a value: KeyError\('in the codec'\)"),
+    "a text": ("a text", "the codec must make bytes of a value, not a str"),
+    "nothing": (None, "the codec must make bytes of a value, not a NoneType"),
+    "the right error": (EncodingError("as it is"), "^as it is$"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_a_codec_does_is_an_encoding_error(autojump_clock: Clock, fault: str) -> None:
+    """To who submits, to the code that gets a step's result, and to who waits for a workflow's."""
+    made, said = FAULTS[fault]
+
+    @workflow(name="stepping")
+    async def stepping(what: str) -> Any:
+        return len(await echo(what.strip()))
+
+    @workflow(name="returning")
+    async def returning(what: str) -> Any:
+        return what.strip()
+
+    @step(name="echo")
+    async def echo(what: str) -> str:
+        return what
+
+    async with in_memory(codec=Faulty(made)) as engine:
+        for what, flow in (("faulty", returning), ("faulty ", returning), ("faulty ", stepping)):
+            with pytest.raises(EncodingError, match=said):
+                await engine.run(flow, what)
+        assert await engine.run(returning, "fine") == "fine"
+
+
 class Forgetful(Rot13):
     """Reads what it has written while it was written, and later on only if it has its key."""
 

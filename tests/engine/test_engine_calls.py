@@ -389,3 +389,16 @@ async def test_commit_lag_says_how_long_the_oldest_row_has_waited(autojump_clock
             assert engine.statistics().lease_left == pytest.approx(12, abs=5)
             go_on.set()
         assert engine.statistics().commit_lag == 0
+
+
+@pytest.mark.parametrize("wrong", [EPOCH / 1, True, None, datetime(2026, 1, 1, tzinfo=UTC)])
+async def test_a_clock_that_gives_no_microseconds_is_refused_before_anything_is_written(
+    wrong: object, tmp_path: Path
+) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store = file_store(path, clock)
+    clock.utc = lambda: wrong  # type: ignore[assignment,method-assign,return-value]  # that is the point
+    with pytest.raises(UsageError, match=r"utc\(\) gives, in microseconds, must be a whole number, not"):
+        async with open_engine(store, (), clock=clock):
+            pass
+    assert not path.exists()

@@ -20,7 +20,14 @@ class CheckedCodec:
         Raises:
             EncodingError: if it has none, or they do not come back as `annotation` says.
         """
-        data = self._inner.encode(value, annotation)
+        try:
+            data: object = self._inner.encode(value, annotation)
+        except NurselogError:
+            raise
+        except Exception as exc:
+            raise EncodingError(f"the codec cannot write a value: {exc!r}") from exc
+        if not isinstance(data, bytes):
+            raise EncodingError(f"the codec must make bytes of a value, not a {type(data).__name__}")
         if annotation is not Any:
             try:
                 self._inner.decode(data, annotation)

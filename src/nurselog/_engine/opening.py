@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from .._flow.arguments import check_interface
+from .._flow.arguments import WHOLE, check_interface
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
 from .._stores import open_store
@@ -62,6 +62,7 @@ async def open_engine(
     clock, codec = clock or SystemClock(), codec or JsonCodec()
     check_interface("clock", clock, Clock)
     check_interface("codec", codec, Codec)
+    WHOLE.check("what a clock's utc() gives, in microseconds,", clock.utc())  # rows with others could not be read
     table = Table(workflows)
     opened = open_store(store, clock=clock) if isinstance(store, str) else store
     check_interface("store, unless it is an address such as 'sqlite:///quotes.db',", opened, Store)
