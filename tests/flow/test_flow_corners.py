@@ -17,6 +17,7 @@ from nurselog import (
     Retry,
     UsageError,
     WasCancelled,
+    WorkflowCancelled,
     open_nursery,
     patched,
     race,
@@ -24,7 +25,7 @@ from nurselog import (
     step,
     workflow,
 )
-from nurselog.lowlevel import StepEnded
+from nurselog.lowlevel import ScopeCancelled, StepEnded
 from tests.clocks import VirtualClock
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
@@ -197,6 +198,44 @@ async def test_a_text_that_cannot_be_written_changes_nothing(autojump_clock: Clo
         with pytest.raises(UsageError, match=f"a reason .*{said}"):
             await engine.cancel("one", text)
         assert await handle.result() == 5
+
+
+@pytest.mark.parametrize("length", [1000, 1001])
+async def test_a_reason_that_is_too_long_is_cut_and_cancels_all_the_same(autojump_clock: Clock, length: int) -> None:
+    """Whatever is cancelled: a scope, a child, or the workflow from outside."""
+    text = "x" * length
+    kept = text if length == 1000 else "x" * 1000 + "... (1001 characters)"
+
+    async def flow() -> None:
+        with CancelScope() as scope:
+            scope.cancel(text)
+        assert scope.reason == kept
+        async with open_nursery() as nursery:
+            handle = nursery.go(nap, 100)
+            await sleep(1)
+            handle.cancel(text)
+            assert await handle.receive() == WasCancelled(kept, handle.path)
+
+    async with in_memory() as engine:
+        await play_on(engine, flow)
+        handle = await engine.submit(workflow(name="napping")(napping), 5.0, id="one")
+        await engine.cancel("one", text)
+        with pytest.raises(WorkflowCancelled) as caught:
+            await handle.result()
+        assert caught.value.reason == kept
+        reasons = [event.reason for event in await events(engine) if isinstance(event, ScopeCancelled)]
+        assert reasons == [kept, kept]
+
+
+async def test_a_patch_whose_name_is_too_long_is_refused(autojump_clock: Clock) -> None:
+    """Cut, two of them might be one."""
+
+    async def flow() -> bool:
+        with pytest.raises(UsageError, match="a patch's name may have 200 characters, not 201"):
+            patched("x" * 201)
+        return patched("x" * 200)
+
+    assert await play(flow)
 
 
 async def test_a_group_is_worth_another_attempt_if_all_in_it_is() -> None:

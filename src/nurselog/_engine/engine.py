@@ -12,7 +12,7 @@ import trio
 
 from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
 from .._flow.arguments import NATURAL, WHOLE
-from .._flow.names import plain_text, text_or_none
+from .._flow.names import plain_text, reason_text, text_or_none
 from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
@@ -213,7 +213,7 @@ class Engine:
             await self._tell(id, Kind.RESUME)
 
     async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
-        reason = text_or_none("a reason", reason)
+        reason = reason_text(reason)
         row = await self._find(id)
         if row.status.final:
             raise WorkflowEnded(id, row.status.value)

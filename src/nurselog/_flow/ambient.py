@@ -11,7 +11,7 @@ from .._log.events import Patched
 from .._log.identity import seeded_random, seeded_uuid4
 from .body import Body
 from .current import current_strand
-from .names import plain_text
+from .names import patch_name
 from .strand import place
 from .times import from_microseconds
 
@@ -87,7 +87,7 @@ def patched(name: str) -> bool:
         log shows that it has passed here with the old code.
     """
     strand = current_strand("patched")
-    name = plain_text("a patch's name", name)
+    name = patch_name(name)
     sequencer = strand.sequencer
     answer = sequencer.answers.get(name)
     if answer is None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, final
 from .._log.lifecycle import Status
 from .cases import Watched, wait_for_first
 from .current import arrive, own_strand
-from .names import text_or_none
+from .names import reason_text
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .sequencer import Sequencer
 from .strand import Operation
@@ -93,7 +93,7 @@ class Handle(Watched[T_co]):
             reason: a text for people, kept in the log.
         """
         own_strand("Handle.cancel", self._sequencer)
-        self._ask_cancel(text_or_none("a reason", reason))
+        self._ask_cancel(reason_text(reason))
 
     def __hash__(self) -> int:
         return hash(self._operation.text)

@@ -11,6 +11,8 @@ from .._errors import RegistrationError, UsageError
 
 _LONGEST = 200
 
+_LONGEST_REASON = 1000
+
 
 def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
     """Return the name of a function in the log.
@@ -64,3 +66,30 @@ def text_or_none(what: str, text: str | None, error: type[UsageError] = UsageErr
         UsageError: as `plain_text`.
     """
     return None if text is None else plain_text(what, text, error)
+
+
+def reason_text(reason: str | None) -> str | None:
+    """Return a reason as the log can have it.
+
+    One that is too long is cut, not refused: reasons are often made of an error's text, while that error is handled,
+    and a cancellation that fails because of its explanation would be a worse fault than the one that it is about.
+
+    Raises:
+        UsageError: as `plain_text`.
+    """
+    text = text_or_none("a reason", reason)
+    if text is None or len(text) <= _LONGEST_REASON:
+        return text
+    return f"{text[:_LONGEST_REASON]}... ({len(text)} characters)"
+
+
+def patch_name(name: str) -> str:
+    """Return a patch's name as the log can have it; cut, two of them could become one.
+
+    Raises:
+        UsageError: if it is too long, or as `plain_text`.
+    """
+    name = plain_text("a patch's name", name)
+    if len(name) > _LONGEST:
+        raise UsageError(f"a patch's name may have {_LONGEST} characters, not {len(name)}")
+    return name

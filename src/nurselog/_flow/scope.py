@@ -17,7 +17,7 @@ import trio
 from .._log.events import Cause, ScopeCancelled, TimerSet
 from .current import current_strand, own_strand
 from .guards import check_fatal
-from .names import text_or_none
+from .names import reason_text
 from .strand import Operation, Strand
 from .timers import Timer
 from .times import check_seconds, due_in, due_microseconds, from_microseconds
@@ -151,7 +151,7 @@ class CancelScope:
         Not a checkpoint. Only the first cancellation counts.
         """
         own_strand("CancelScope.cancel", self._sequencer)
-        self.cancel_by(Cause.EXPLICIT, text_or_none("a reason", reason))
+        self.cancel_by(Cause.EXPLICIT, reason_text(reason))
 
     def cancel_by(self, cause: Cause, reason: str | None) -> None:
         """Cancel the scope for a cause that is not the caller's own decision; for nurselog itself."""
