@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -10,7 +11,15 @@ from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
 
-from .._errors import EngineClosed, PayloadTooLargeError, UsageError, WorkflowConflict, WorkflowEnded, WorkflowNotFound
+from .._errors import (
+    DataError,
+    EngineClosed,
+    PayloadTooLargeError,
+    UsageError,
+    WorkflowConflict,
+    WorkflowEnded,
+    WorkflowNotFound,
+)
 from .._flow.arguments import NATURAL, WHOLE
 from .._flow.names import plain_text, reason_text, text_or_none
 from .._flow.workflow import Workflow
@@ -29,6 +38,7 @@ from .table import unwrap_workflow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+logger = logging.getLogger("nurselog")
 
 
 @final
@@ -114,12 +124,40 @@ class Engine:
 
         created = await self._journal.create(creation, made)
         found = created.workflow
-        if not created.new and (found.name, found.digest) != (target.name, digest_):
-            same = found.name == target.name
-            raise WorkflowConflict(
-                id, f"workflow {found.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
-            )
+        if not created.new:
+            await self._check_same(found, target, digest_)
         return WorkflowHandle(self, found, target.returns)
+
+    async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], digest_: str) -> None:
+        """See that a workflow of the id that was asked for is the one that was asked for, and will go on."""
+        same = found.name == target.name
+        if not same or (found.digest != digest_ and await self._digest_now(found, target) != digest_):
+            raise WorkflowConflict(
+                found.id, f"workflow {found.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
+            )
+        if not (found.status.final or found.problem or found.owner or self._table.can_run(found.name, found.version)):
+            logger.warning(
+                "workflow %r began %s, and this engine has %r %s: it waits until an engine opens that has it as it "
+                "began. Open one, or give the run up with kill.",
+                found.id,
+                _in_version(found.version),
+                found.name,
+                _in_version(target.version),
+            )
+
+    async def _digest_now(self, row: WorkflowRow, target: Workflow[..., Any]) -> str | None:
+        """Return the digest that a recorded input has by the signature of today; None if it does not fit that.
+
+        Parameters that were added with a default, or that have changed places, change the bytes of the same call.
+        """
+        data = (await self._read(row))[0].value or b""
+        if digest(data) != row.digest:
+            return None  # a fork, whose digest says where it was cut: with whatever input, it is not that run
+        try:
+            args, kwargs = target.signature.decode_call(self._codec.decode, data)
+            return digest(target.signature.encode_call(self._codec.encode, args, kwargs))
+        except DataError:
+            return None
 
     async def get(self, id: str) -> WorkflowHandle[Any]:
         """Return the handle of a workflow that exists.
@@ -346,6 +384,10 @@ def _statuses(given: object) -> frozenset[Status]:
 def _checked(id: str) -> str:
     check_id(id)
     return id
+
+
+def _in_version(version: str | None) -> str:
+    return "without a version" if version is None else f"in version {version!r}"
 
 
 def _new_writer() -> int:
