@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
-from nurselog import Status, StoreCorrupt, WorkflowHandle, WorkflowStuck, sleep, step, workflow
+from nurselog import (
+    Status,
+    StoreCorrupt,
+    WorkflowCancelled,
+    WorkflowEnded,
+    WorkflowHandle,
+    WorkflowKilled,
+    WorkflowStuck,
+    sleep,
+    step,
+    workflow,
+)
 from nurselog.lowlevel import Ended
 from tests.clocks import VirtualClock
 from tests.engine.rig import in_background, on_file, sql
@@ -84,6 +97,56 @@ async def test_a_log_that_cannot_be_read_is_stuck_and_goes_on_when_it_can(
         await engine.resume("one")
         assert await (await engine.get("one")).result() == [1, 50]
     assert bodies == [1, 50, 50]
+
+
+def messages_left(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return [kind for (kind,) in database.execute("SELECT kind FROM message ORDER BY number")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_log_that_cannot_be_read_can_be_killed(autojump_clock: Clock, tmp_path: Path, damage: str) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    await under_way(path, clock)
+    sql(path, DAMAGES[damage][0])
+    async with on_file(path, napping, clock=clock) as engine:
+        await trio.sleep(10)
+        await engine.cancel("one")
+        await engine.resume("one")
+        await trio.sleep(10)
+        stuck = engine.statistics().stuck
+        assert messages_left(path) == ["cancel"], "it is cancelled when its log can be read"
+        await engine.kill("one")
+        await trio.sleep(10)
+        assert messages_left(path) == []
+        handle = await engine.get("one")
+        assert await handle.status() is Status.KILLED
+        with pytest.raises(WorkflowKilled):
+            await handle.result()
+        with pytest.raises(WorkflowEnded):
+            await engine.kill("one")
+        assert engine.statistics().stuck == stuck
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT seq, at, json_extract(event, '$.kind') FROM log ORDER BY seq").fetchall()
+    assert [seq for seq, _, _ in rows] == list(range(1, len(rows) + 1))
+    assert [at for _, at, _ in rows] == sorted(at for _, at, _ in rows)
+    assert [kind for _, _, kind in rows].count("ended") == 1
+    assert rows[-1][2] == "ended"
+
+
+async def test_a_cancellation_reaches_a_log_when_it_can_be_read(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    await under_way(path, clock)
+    sql(path, "UPDATE log SET format = 99 WHERE seq = 2")
+    async with on_file(path, napping, clock=clock) as engine:
+        await engine.cancel("one", "not needed")
+        assert await (await engine.get("one")).status() is Status.STUCK
+    sql(path, "UPDATE log SET format = 1 WHERE seq = 2")
+    async with on_file(path, napping, clock=clock) as engine:
+        await engine.resume("one")
+        with pytest.raises(WorkflowCancelled, match="not needed"):
+            await (await engine.get("one")).result()
+    assert messages_left(path) == []
 
 
 async def test_who_waits_for_a_workflow_is_told_that_its_log_cannot_be_read(

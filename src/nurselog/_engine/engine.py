@@ -213,7 +213,8 @@ class Engine:
     async def cancel(self, id: str, reason: str | None = None) -> None:
         """Cancel a workflow, wherever it runs; return when it is durable that it will be.
 
-        Its code sees `trio.Cancelled` and may clean up; `result()` tells what became of it.
+        Its code sees `trio.Cancelled` and may clean up; `result()` tells what became of it. A stuck one is cancelled
+        when its code is mended and it is resumed.
 
         Args:
             id: the workflow's id.

@@ -19,8 +19,7 @@ import trio
 from .._errors import StoreError, StoreUnavailable
 from .._flow.workflow import Workflow
 from .._log.events import Row
-from .._log.lifecycle import Status
-from ..abc import Claim, Lease, Message, Standing, Store, WorkflowKey
+from ..abc import Claim, Lease, Message, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
 from .run import Leaving, Run, Unreadable
@@ -152,10 +151,9 @@ class Ownership:
     def _start(self, claim: Claim) -> None:
         row = claim.workflow
         workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
-        killed = any(message.kind == Kind.KILL.value for message in claim.messages)
         function = workflow or self._table.unknown(row.name)
         run = self.begin(function, row, claim.writer, claim.rows, claim.messages)
-        if run is not None and workflow is None and not killed:
+        if run is not None and workflow is None and not _kills(claim.messages):
             run.leave(Leaving.CLOSING)
 
     def begin(
@@ -166,16 +164,17 @@ class Ownership:
         rows: Sequence[Row],
         messages: Sequence[Message],
     ) -> Run | None:
-        """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck."""
+        """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck or killed."""
         if self._runner.closed:
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
         except (msgspec.MsgspecError, StoreError) as exc:
-            logger.error("workflow %r is stuck, its log cannot be read: %s", row.id, exc)  # noqa: TRY400 - no trace needed
-            problem = f"its log cannot be read by this release: {exc}"
-            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
-            self._runner.journal.stand(Unreadable(self._runner, row), standing)
+            unreadable = Unreadable(self._runner, row)
+            if _kills(messages):
+                unreadable.kill(writer, rows)
+            else:
+                unreadable.stuck(exc, messages)
             return None
 
     async def enter_messages(self) -> None:
@@ -252,3 +251,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable as exc:
             logger.warning("the store is unavailable: %s", exc)
             await trio.sleep(0.5)
+
+
+def _kills(messages: Sequence[Message]) -> bool:
+    return any(message.kind == Kind.KILL.value for message in messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,17 @@ from .._log.events import (
     ScopeCancelled,
     Started,
     decode_event,
+    encode_event,
 )
 from .._log.lifecycle import Status
-from ..abc import Clock, Codec, Standing, WorkflowKey
+from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
+from .messages import Kind
 
 if TYPE_CHECKING:
     from .runner import Runner
+
+logger = logging.getLogger("nurselog")
 
 END_STATUS = {
     Result.VALUE: Status.COMPLETED,
@@ -227,19 +232,39 @@ class Run:
 
 
 class Unreadable:
-    """The writer for a workflow whose log cannot be read: all that it has to say is that it is stuck."""
+    """The writer for a workflow whose log cannot be read: it is stuck, or killed without a look at what it did."""
 
     def __init__(self, runner: Runner, row: WorkflowRow) -> None:
         self._runner = runner
         self._id = row.id
         self.key: WorkflowKey = row.key
 
-    def committed(self, row: Row, event: Event) -> None:
-        """Nothing is written to its log."""
+    def stuck(self, problem: Exception, messages: Sequence[Message]) -> None:
+        """Say that it cannot go on.
 
-    def standing_committed(self, standing: Standing) -> None:  # noqa: ARG002 - it has one only
-        """It is stuck for everybody to see."""
-        self._runner.stuck += 1
+        A cancellation stays where it is, for the release that can read the log; a resume was for this look.
+        """
+        logger.error("workflow %r is stuck, its log cannot be read: %s", self._id, problem)
+        text = f"its log cannot be read by this release: {problem}"
+        journal = self._runner.journal
+        journal.stand(self, Standing(status=Status.STUCK, due_at=None, release=True, problem=text))
+        for message in messages:
+            if message.kind == Kind.RESUME.value:
+                journal.take(self, message.number)
+
+    def kill(self, writer: int, rows: Sequence[Row]) -> None:
+        """Append the end behind the last row, which needs no more of it than its place; messages go with the end."""
+        last, ended = rows[-1], Ended(result=Result.KILLED)
+        at = max(last.at, self._runner.clock.utc())
+        self._runner.journal.append(self, Row(last.seq + 1, at, last.after, writer, encode_event(ended)), ended)
+        self._runner.journal.stand(self, Standing(status=Status.KILLED, due_at=None, release=True))
+
+    def committed(self, row: Row, event: Event) -> None:
+        """Its end is in the log."""
+
+    def standing_committed(self, standing: Standing) -> None:
+        """How it stands is there for everybody to see."""
+        self._runner.stuck += standing.status is Status.STUCK
         self._runner.waiters.tell(self._id)
 
     def refused(self) -> None:
