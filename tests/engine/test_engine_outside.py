@@ -11,7 +11,9 @@ import trio
 from nurselog import (
     CancelScope,
     NonDeterminismError,
+    Retry,
     Status,
+    Step,
     UsageError,
     WorkflowCancelled,
     WorkflowConflict,
@@ -19,7 +21,9 @@ from nurselog import (
     WorkflowHandle,
     WorkflowKilled,
     WorkflowStuck,
+    attempt,
     open_nursery,
+    patched,
     sleep,
     step,
     step_key,
@@ -399,6 +403,68 @@ async def test_the_same_fork_twice_is_one(autojump_clock: Clock) -> None:
         assert await first.result() == await again.result()
         with pytest.raises(WorkflowConflict):
             await engine.fork("one", at=1, new_id="two")
+
+
+@step(timeout=60)
+async def bounded() -> int:
+    return await _slow_at_first("bounded")
+
+
+@step(at_most_once=True)
+async def once() -> int:
+    return await _slow_at_first("once")
+
+
+@step(retry=Retry(attempts=2, delay=20, jitter=0))
+async def flaky() -> int:
+    bodies.append("flaky")
+    if len(bodies) % 2:
+        raise ConnectionError
+    return attempt()
+
+
+async def _slow_at_first(name: str) -> int:
+    bodies.append(name)
+    if len(bodies) == 1:
+        await trio.sleep(50)
+    return attempt()
+
+
+@pytest.mark.parametrize("unfinished", [bounded, once, flaky], ids=lambda one: one.name)
+async def test_what_had_begun_before_the_cut_has_not_begun_in_the_fork(
+    autojump_clock: Clock, unfinished: Step[[], int]
+) -> None:
+    """A step has another key there: what it had spent in time and attempts was spent for the original."""
+
+    @workflow(name="unfinished")
+    async def flow() -> int:
+        return await unfinished()
+
+    async with in_memory() as engine:
+        first = await engine.run(flow, id="one")
+        [_, unended, *_] = await kinds(await engine.get("one"))
+        assert unended == ("StepRetried" if unfinished is flaky else "StepBegan")
+        await trio.sleep(1000)
+        assert await (await engine.fork("one", at=2)).result() == first
+    assert bodies == [unfinished.name] * (4 if unfinished is flaky else 2)
+
+
+async def test_what_had_begun_before_the_cut_tells_a_patch_that_the_code_has_passed(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    @workflow(name="patching")
+    async def old() -> int:
+        return await once()
+
+    @workflow(name="patching")
+    async def new() -> int:
+        return -1 if patched("before it") else await once()
+
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, old, clock=clock) as engine:
+        assert await engine.run(old, id="one") == 1
+    async with on_file(path, new, clock=clock) as engine:
+        assert await (await engine.fork("one", at=2)).result() == 1
 
 
 async def test_what_fork_refuses(autojump_clock: Clock, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nurselog.lowlevel import (
     Claimed,
     Ended,
     Event,
+    Forked,
     Result,
     Resumed,
     Row,
@@ -87,6 +88,8 @@ def _check_steps(rows: Sequence[Row], events: Sequence[Event]) -> None:
                 assert attempts in (count, count + 1), f"{path}: not {attempts} attempts:\n{text(rows)}"
                 assert attempts or result is Result.CANCELLED, f"{path} ended without an attempt:\n{text(rows)}"
                 ended.add(path)
+            case Forked():
+                failed.clear()  # a fork's attempts are its own
             case _:
                 pass
 

@@ -282,7 +282,7 @@ class Engine:
 
         Raises:
             WorkflowNotFound: if there is none of this id.
-            WorkflowConflict: if the new id is taken.
+            WorkflowConflict: if the new id is taken by anything but this very fork.
             UsageError: if the log has no such row, or the workflow ends there, or its function is not in this engine.
         """
         WHOLE.check("at", at)

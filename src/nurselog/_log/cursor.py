@@ -142,6 +142,7 @@ class Cursor:
         self.left: deque[Entry] = _NOTHING
         """Delivered events that are still to be given."""
         self.histories: dict[str, History] = {}
+        """Steps that had begun and have no outcome, by path."""
         self.cancelled: bool = False
         """Whether somebody outside has cancelled the workflow, anywhere in the log."""
         self._notes: deque[Entry] = _NOTHING
@@ -167,6 +168,8 @@ class Cursor:
         elif isinstance(event, StepRetried):
             history = self.histories.setdefault(event.path, History())
             history.attempts, history.due = event.attempt, event.due
+        elif isinstance(event, Forked):  # what had begun by then was begun under another key, and for the original
+            self.histories = {path: History() for path in self.histories}
 
     def take(self) -> Entry:
         """Return the next event to deliver.
