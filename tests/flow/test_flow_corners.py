@@ -128,8 +128,11 @@ async def test_a_step_that_starts_as_the_last_one_of_a_cancelled_nursery_ends(au
 
 
 @pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
-def test_unclaimed_failures_come_out_in_a_group_where_trio_makes_none() -> None:
-    """The host may have switched Trio's strict groups off: a nursery's single error is then raised as it is."""
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_comes_out_of_a_nursery_is_a_group_whatever_the_host_wants(
+    strict: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """The next process may run Trio with the other setting, and the code must see the same there."""
 
     @step(name="fail")
     async def fail(error: str) -> None:
@@ -139,23 +142,31 @@ def test_unclaimed_failures_come_out_in_a_group_where_trio_makes_none() -> None:
         await nap(1)
         raise ValueError("of a plain child")
 
-    async def flow() -> list[str]:
-        try:
-            async with open_nursery() as nursery:
+    async def broken_nursery(*, unclaimed: bool = False, child: bool = False, body: bool = False) -> None:
+        async with open_nursery() as nursery:
+            if unclaimed:
                 nursery.go(fail, "nobody has asked for it")
+            if child:
                 nursery.start_soon(plain)
-                await nap(5)
-        except ExceptionGroup as group:
-            return sorted(map(repr, group.exceptions))
-        return []
+            if body:
+                raise KeyError("of the body")
+            await nap(5)
 
-    async def main() -> list[str]:
+    async def flow() -> list[list[str]]:
+        got = []
+        for errors in ({"unclaimed": True, "child": True}, {"unclaimed": True}, {"child": True}, {"body": True}):
+            with pytest.raises(ExceptionGroup) as caught:
+                await broken_nursery(**errors)
+            got.append(sorted(map(repr, caught.value.exceptions)))
+        return got
+
+    async def main() -> list[list[str]]:
         async with in_memory(VirtualClock()) as engine:
             return await play_on(engine, flow)
 
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    got = trio.run(main, clock=clock, strict_exception_groups=False)
-    assert got == ["LookupError('nobody has asked for it')", "ValueError('of a plain child')"]
+    unclaimed, child = "LookupError('nobody has asked for it')", "ValueError('of a plain child')"
+    got = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), strict_exception_groups=strict)
+    assert got == [[unclaimed, child], [unclaimed], [child], ["KeyError('of the body')"]]
 
 
 # -- steps ---------------------------------------------------------------------------------------

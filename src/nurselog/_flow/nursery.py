@@ -240,7 +240,8 @@ class open_nursery:  # noqa: N801 - Trio's name
         strand = self._strand = await arrive("open_nursery")
         check_deadline(strand)
         operation = strand.operation()
-        self._manager = trio.open_nursery()
+        # strict whatever the host wants: its wish is not in the log, and the code must see the same in each process
+        self._manager = trio.open_nursery(strict_exception_groups=True)
         inner = await self._manager.__aenter__()
         nursery = self._nursery = Nursery(strand, operation, inner)
         nursery.cancel_scope._enter()
