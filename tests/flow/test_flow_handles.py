@@ -303,6 +303,51 @@ async def test_who_fails_before_started_fails_the_call_of_start_alone(autojump_c
     assert await play(flow) == 2
 
 
+async def test_who_has_started_too_late_belongs_to_the_call_of_start(autojump_clock: Clock) -> None:
+    """Trio does not move a child that says so when it is cancelled already; nor is its failure the nursery's."""
+
+    async def late(task_status: trio.TaskStatus[str]) -> None:
+        try:
+            await sleep(100)
+        finally:
+            task_status.started("too late")
+            with CancelScope(shield=True):
+                await nap(1)
+            raise ValueError("in its cleanup")
+
+    async def flow() -> list[float]:
+        async with open_nursery() as nursery:
+            sibling = nursery.go(branch_nap, 5)
+            with pytest.raises(ValueError, match="in its cleanup"), CancelScope() as scope:
+                scope.cancel("of the call")
+                await nursery.start(late)
+            return [await sibling.result()]
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == [5]
+        assert [event.reason for event in await events(engine) if isinstance(event, ScopeCancelled)] == ["of the call"]
+
+
+async def test_who_is_late_is_cancelled_by_the_scope_of_the_call_of_start(autojump_clock: Clock) -> None:
+    async def late(task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await sleep(100)
+        finally:
+            task_status.started()
+            await nap(1)
+
+    async def flow() -> int:
+        async with open_nursery() as nursery:
+            with CancelScope() as scope:
+                scope.cancel("of the call")
+                await nursery.start(late)
+        return 1
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == 1
+        assert [event.reason for event in await events(engine) if isinstance(event, StepEnded)] == ["of the call"]
+
+
 async def test_who_fails_after_started_fails_the_nursery(autojump_clock: Clock) -> None:
     async def fragile(task_status: trio.TaskStatus[None]) -> None:
         task_status.started()

@@ -137,12 +137,12 @@ class Nursery:
     ) -> None:
         """Run a child of `start`: until it has said so, it belongs to the caller's scope, and so does its failure."""
         strand = _own_strand()
-        status = _Status(task_status, partial(_move, strand, strand.scope, self.cancel_scope))
+        status = _Status(task_status, strand, self)
         try:
             await async_fn(*args, task_status=status)
         except BaseException as exc:
             error = split_error(exc)[0]
-            if error is not None and status.said:
+            if error is not None and status.moved:
                 self._fail(error)
             raise
 
@@ -280,18 +280,24 @@ class open_nursery:  # noqa: N801 - Trio's name
 
 
 class _Status:
-    """A `task_status` that knows whether `started` was called."""
+    """A `task_status` that knows whether its child has been moved from the call of `start` into the nursery."""
 
-    def __init__(self, inner: trio.TaskStatus[Any], move: Callable[[], None]) -> None:
+    def __init__(self, inner: trio.TaskStatus[Any], strand: Strand, nursery: Nursery) -> None:
         self._inner = inner
-        self._move = move
-        self.said = False
+        self._strand, self._around, self._nursery = strand, strand.scope, nursery
+        self.moved = False
 
     def started(self, value: object = None) -> None:
-        """Tell whoever waits in `start` to go on."""
+        """Tell whoever waits in `start` to go on, and have the child belong to its nursery from now on.
+
+        Trio leaves it where it is if the call of `start` is cancelled already. Else it moves the child's cancel scopes,
+        and so do we: ours are where the log's reasons are found.
+        """
         self._inner.started(value)
-        self._move()
-        self.said = True
+        strand, nursery = self._strand, self._nursery
+        if strand.task.parent_nursery is nursery._inner:
+            strand.scope = rebased(strand.scope, self._around, nursery.cancel_scope)
+            self.moved = True
 
 
 def _own_strand() -> Strand:
@@ -299,14 +305,6 @@ def _own_strand() -> Strand:
     strand = place.get()
     assert isinstance(strand, Strand)
     return strand
-
-
-def _move(strand: Strand, old: CancelScope | None, new: CancelScope) -> None:
-    """Have a child that has started belong to its nursery's scope, with whatever scopes it is in by now.
-
-    Trio does the same with its cancel scopes; ours are where the log's reasons are found.
-    """
-    strand.scope = rebased(strand.scope, old, new)
 
 
 class ChildCall(Call):
