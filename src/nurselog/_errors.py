@@ -35,7 +35,7 @@ class OutsideWorkflowError(UsageError):
 
 
 class MisplacedCallError(UsageError):
-    """A durable operation was called inside a step, or in a task that does not belong to the workflow."""
+    """A durable operation was called inside a step, in a task outside of the workflow, or on another workflow's things."""
 
 
 class UnsupportedError(UsageError):

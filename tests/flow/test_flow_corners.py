@@ -12,8 +12,6 @@ import trio
 from nurselog import (
     CancelScope,
     ChildCancelled,
-    Handle,
-    MisplacedCallError,
     Retry,
     UsageError,
     WasCancelled,
@@ -254,36 +252,6 @@ async def test_a_group_is_worth_another_attempt_if_all_in_it_is() -> None:
     assert retry.wants(ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [TimeoutError()])]))
     assert not retry.wants(ExceptionGroup("", [ConnectionError(), ValueError()]))
     assert Retry(when=ExceptionGroup).wants(ExceptionGroup("", [ValueError()]))
-
-
-async def test_what_belongs_to_another_workflow_is_left_alone(autojump_clock: trio.testing.MockClock) -> None:
-    """Its log could not explain what was done to it."""
-    scopes: list[CancelScope] = []
-    handles: list[Handle[None]] = []
-
-    @workflow(name="owner")
-    async def owner() -> str:
-        async with open_nursery() as nursery:
-            handles.append(nursery.go(sleep, 5))
-            with CancelScope() as scope:
-                scopes.append(scope)
-                await sleep(10)
-        return "undisturbed"
-
-    @workflow(name="stranger")
-    async def stranger() -> list[str]:
-        refused = []
-        for what in (scopes[0].cancel, handles[0].cancel, lambda: setattr(scopes[0], "shield", 1)):
-            with pytest.raises(MisplacedCallError, match="belongs to workflow 'owner-1'") as caught:
-                what()
-            refused.append(str(caught.value).partition(" was called")[0])
-        return refused
-
-    async with in_memory() as engine:
-        handle = await engine.submit(owner, id="owner-1")
-        await trio.sleep(1)
-        assert await engine.run(stranger) == ["CancelScope.cancel", "Handle.cancel", "CancelScope.shield"]
-        assert await handle.result() == "undisturbed"
 
 
 class Why(enum.StrEnum):

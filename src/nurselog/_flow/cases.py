@@ -25,6 +25,7 @@ from trio.lowlevel import (
 
 from .guards import check_deadline, refuses_abort
 from .outcomes import Outcome
+from .sequencer import Sequencer
 from .strand import Strand
 
 T_co = TypeVar("T_co", covariant=True)
@@ -66,6 +67,9 @@ class Case(ABC, Generic[T_co]):
 
     __slots__ = ()
 
+    _sequencer: Sequencer
+    """Of the workflow that it belongs to."""
+
     @abstractmethod
     def _ready_since(self) -> int | None:
         """Return when it became ready, as a number of delivered events; None if it is not."""
@@ -86,9 +90,10 @@ class Case(ABC, Generic[T_co]):
 class Watched(Case[T_co]):
     """A case that remembers who waits for it, in the order in which they came."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("_sequencer", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, sequencer: Sequencer) -> None:
+        self._sequencer = sequencer
         self._waiters: dict[Waiter, int] = {}
 
     def _watch(self, waiter: Waiter, index: int) -> None:

@@ -23,10 +23,10 @@ from trio.lowlevel import (
 )
 
 from .cases import Case, Waiter, wait_for_first
-from .current import arrive, current_strand
+from .current import arrive, current_strand, own_strand
 from .guards import check_deadline, refuses_abort
 from .outcomes import Failed, Outcome, Succeeded
-from .sequencer import Sequencer
+from .sequencer import Phase, Sequencer
 from .strand import Strand
 
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class _State:
             self.items.append(item)
         return Succeeded(self.items.popleft().value) if self.items else Failed(trio.EndOfChannel())
 
+    def check_closing(self) -> None:
+        """See that the workflow itself closes an end; if it is leaving memory or over, nobody is left to be told."""
+        if self.sequencer.phase is Phase.RUNNING:
+            own_strand("close", self.sequencer)
+
     def drain_ended(self) -> None:
         """No sender is left: whoever still waits gets nothing more."""
         self.closed_at = self.sequencer.cursor.delivered
@@ -138,7 +143,7 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
             trio.ClosedResourceError: if this end is closed.
             trio.BrokenResourceError: if the receiving end is closed.
         """
-        current_strand("send_nowait")
+        own_strand("send_nowait", self._state.sequencer)
         if self._closed:
             raise trio.ClosedResourceError
         if not self._state.put(value):
@@ -151,7 +156,7 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
             trio.ClosedResourceError: if this end is closed.
             trio.BrokenResourceError: if the receiving end is closed.
         """
-        strand = await arrive("send")
+        strand = await arrive("send", self._state.sequencer)
         await checkpoint_if_cancelled()
         try:
             self.send_nowait(value)
@@ -183,6 +188,7 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
         Raises:
             trio.ClosedResourceError: if this end is closed.
         """
+        own_strand("clone", self._state.sequencer)
         if self._closed:
             raise trio.ClosedResourceError
         return MemorySendChannel(self._state)
@@ -191,6 +197,7 @@ class MemorySendChannel(trio.abc.SendChannel[T_contra], Generic[T_contra]):
         """Close this end. Not a checkpoint."""
         if self._closed:
             return
+        self._state.check_closing()
         self._closed = True
         for strand in list(self._sending):
             if self._state.senders.pop(strand, None) is not None:
@@ -223,6 +230,7 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
 
     def __init__(self, state: _State) -> None:
         self._state = state
+        self._sequencer = state.sequencer
         self._closed = False
         state.open_receivers += 1
 
@@ -234,7 +242,7 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
             trio.ClosedResourceError: if this end is closed.
             trio.EndOfChannel: if all sending ends are closed, and everything is received.
         """
-        current_strand("receive_nowait")
+        own_strand("receive_nowait", self._sequencer)
         if self._ready_since() is None:
             raise trio.WouldBlock
         return self._take().unwrap()
@@ -246,7 +254,7 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
             trio.ClosedResourceError: if this end is closed.
             trio.EndOfChannel: if all sending ends are closed, and everything is received.
         """
-        _, outcome_ = await wait_for_first(await arrive("receive"), (self,))
+        _, outcome_ = await wait_for_first(await arrive("receive", self._sequencer), (self,))
         value: T_co = outcome_.unwrap()
         return value
 
@@ -256,6 +264,7 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
         Raises:
             trio.ClosedResourceError: if this end is closed.
         """
+        own_strand("clone", self._sequencer)
         if self._closed:
             raise trio.ClosedResourceError
         return MemoryReceiveChannel(self._state)
@@ -264,8 +273,9 @@ class MemoryReceiveChannel(Case[T_co], trio.abc.ReceiveChannel[T_co], Generic[T_
         """Close this end. Not a checkpoint."""
         if self._closed:
             return
-        self._closed = True
         state = self._state
+        state.check_closing()
+        self._closed = True
         for waiter, (end, index) in list(state.receivers.items()):
             if end is self:
                 waiter.wake(index, Failed(trio.ClosedResourceError()))

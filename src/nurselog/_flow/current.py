@@ -55,16 +55,26 @@ def own_strand(what: str, sequencer: Sequencer) -> Strand:
         MisplacedCallError: if this is another workflow, whose doings that one's log knows nothing of.
     """
     strand = current_strand(what)
-    if strand.sequencer is not sequencer:
-        raise MisplacedCallError(
-            f"{what} was called in workflow {strand.sequencer.id!r} on something that belongs to workflow "
-            f"{sequencer.id!r}: a workflow's scopes and handles are its own; use the engine to cancel another one"
-        )
+    check_own(what, strand, sequencer)
     return strand
 
 
-async def arrive(what: str) -> Strand:
-    """Return the strand that runs, for an operation that is awaited.
+def check_own(what: str, strand: Strand, sequencer: Sequencer) -> None:
+    """See that something which belongs to one workflow is used there.
+
+    Raises:
+        MisplacedCallError: if the strand is another workflow's.
+    """
+    if strand.sequencer is not sequencer:
+        raise MisplacedCallError(
+            f"{what} was called in workflow {strand.sequencer.id!r} on something that belongs to workflow "
+            f"{sequencer.id!r}: a workflow's nurseries, scopes, handles and channels are its own, and gone when it "
+            "leaves memory. Use the engine to cancel another workflow"
+        )
+
+
+async def arrive(what: str, sequencer: Sequencer | None = None) -> Strand:
+    """Return the strand that runs, for an operation that is awaited, perhaps on something that belongs to one workflow.
 
     When the workflow leaves memory it parks first, where the gate raises Suspended: code that swallows that in a loop
     would otherwise never give Trio another turn.
@@ -72,4 +82,4 @@ async def arrive(what: str) -> Strand:
     here = place.get()
     if isinstance(here, Strand) and here.sequencer.suspending:
         await cancel_shielded_checkpoint()
-    return current_strand(what)
+    return current_strand(what) if sequencer is None else own_strand(what, sequencer)

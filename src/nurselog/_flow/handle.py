@@ -23,13 +23,12 @@ class Handle(Watched[T_co]):
     Not constructed directly: `nursery.go(...)` returns it. Handles are equal if they are the same child.
     """
 
-    __slots__ = ("_ask_cancel", "_claimed", "_name", "_operation", "_outcome", "_sequencer", "_since")
+    __slots__ = ("_ask_cancel", "_claimed", "_name", "_operation", "_outcome", "_since")
 
     def __init__(
         self, sequencer: Sequencer, operation: Operation, name: str, ask_cancel: Callable[[str | None], None]
     ) -> None:
-        super().__init__()
-        self._sequencer = sequencer
+        super().__init__(sequencer)
         self._operation = operation
         self._name = name
         self._ask_cancel = ask_cancel
@@ -50,6 +49,7 @@ class Handle(Watched[T_co]):
     @property
     def outcome(self) -> Outcome[T_co] | None:
         """What became of the child; None until it has settled. Reading a failure claims it."""
+        own_strand("Handle.outcome", self._sequencer)
         if self._outcome is not None:
             self._claimed = True
         return self._outcome
@@ -72,7 +72,7 @@ class Handle(Watched[T_co]):
 
         Every receiver gets it, as often as asked. A checkpoint; cancelling the wait leaves the child alone.
         """
-        _, outcome = await wait_for_first(await arrive("Handle.receive"), (self,))
+        _, outcome = await wait_for_first(await arrive("Handle.receive", self._sequencer), (self,))
         return outcome
 
     async def result(self) -> T_co:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from .._errors import ChildCancelled
 from .._log.lifecycle import Status
 from .cases import Waiter, Watched, wait_for_first
-from .current import arrive
+from .current import arrive, check_own
 from .handle import Handle
 from .nursery import open_nursery
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
@@ -36,7 +36,7 @@ class _Arrivals(Watched[Handle[T]], Generic[T]):
     """Handles in the order in which their children end: told by each, instead of asking all of them each time."""
 
     def __init__(self, strand: Strand) -> None:
-        super().__init__()
+        super().__init__(strand.sequencer)
         self._listener: _Listener = _Listener(strand, self)
         self._expected: list[Handle[T]] = []
         self._arrived: deque[Handle[T]] = deque()
@@ -64,7 +64,7 @@ class _Arrivals(Watched[Handle[T]], Generic[T]):
 
     async def next(self) -> Handle[T]:
         """Wait for the next child that ends, and return its handle. A checkpoint."""
-        _, outcome = await wait_for_first(await arrive("as_completed"), (self,))
+        _, outcome = await wait_for_first(await arrive("as_completed", self._sequencer), (self,))
         handle: Handle[T] = outcome.unwrap()
         return handle
 
@@ -101,8 +101,11 @@ async def as_completed(*handles: Handle[T]) -> AsyncIterator[Handle[T]]:
     A handle that is passed twice is given once. Each turn is a checkpoint. A handle that was given is claimed: its
     failure is yours.
     """
-    arrivals: _Arrivals[T] = _Arrivals(await arrive("as_completed"))
+    strand = await arrive("as_completed")
     different = dict.fromkeys(handles)
+    for handle in different:
+        check_own("as_completed", strand, handle._sequencer)
+    arrivals: _Arrivals[T] = _Arrivals(strand)
     for handle in sorted(different, key=_settled_at):
         arrivals.expect(handle)
     for _ in different:

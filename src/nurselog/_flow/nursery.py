@@ -23,7 +23,7 @@ from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 from .._errors import UnsupportedError
 from .._log.events import Cause, ScopeCancelled
 from .call import Call, Why
-from .current import arrive, current_strand
+from .current import arrive, current_strand, own_strand
 from .groups import members_of, split_error
 from .guards import check_deadline, check_fatal, refuses_abort
 from .handle import Handle, unclaimed_error
@@ -72,7 +72,7 @@ class Nursery:
         Raises:
             UnsupportedError: if `fn` is a workflow: child workflows are not built yet.
         """
-        strand = current_strand("Nursery.go")
+        strand = own_strand("Nursery.go", self._sequencer)
         target, args_, kwargs = _unwrap(fn, args)
         _refuse_workflow(target)
         operation = strand.operation()
@@ -91,7 +91,7 @@ class Nursery:
 
         Not a checkpoint.
         """
-        strand = current_strand("Nursery.start_soon")
+        strand = own_strand("Nursery.start_soon", self._sequencer)
         _refuse_workflow(async_fn)
         self._spawn(strand.operation(), partial(self._run_plain, async_fn, *args), name or async_fn)
 
@@ -105,7 +105,7 @@ class Nursery:
 
         A checkpoint. A cancellation before `started()` cancels the child.
         """
-        strand = await arrive("Nursery.start")
+        strand = await arrive("Nursery.start", self._sequencer)
         _refuse_workflow(async_fn)
         self._sequencer.adopting = strand.operation().path
         try:
@@ -293,8 +293,9 @@ class _Status:
         Trio leaves it where it is if the call of `start` is cancelled already. Else it moves the child's cancel scopes,
         and so do we: ours are where the log's reasons are found.
         """
-        self._inner.started(value)
         strand, nursery = self._strand, self._nursery
+        own_strand("task_status.started", nursery._sequencer)
+        self._inner.started(value)
         if strand.task.parent_nursery is nursery._inner:
             strand.scope = rebased(strand.scope, self._around, nursery.cancel_scope)
             self.moved = True

@@ -9,7 +9,7 @@ import trio
 
 from .._log.events import Selected as SelectedEvent
 from .cases import Case, wait_for_first
-from .current import arrive
+from .current import arrive, check_own
 from .outcomes import Outcome
 
 T_co = TypeVar("T_co", covariant=True)
@@ -79,6 +79,7 @@ async def select(*cases: Case[Any]) -> Selected[Any]:
     for case in cases:
         if not isinstance(case, Case):
             raise TypeError(_refusal(case))
+        check_own("select", strand, case._sequencer)
     operation = strand.operation()
     index, outcome = await wait_for_first(strand, cases)
     strand.sequencer.note(SelectedEvent(path=operation.text, index=index))

@@ -22,15 +22,14 @@ class Alarm(Watched[None]):
     Not constructed directly: `after` and `at` return it. Once it is due it stays ready.
     """
 
-    __slots__ = ("__weakref__", "_since", "_strand", "_timer")
+    __slots__ = ("__weakref__", "_since", "_timer")
 
     def __init__(self, strand: Strand, name: str, due: int) -> None:
-        super().__init__()
         sequencer = strand.sequencer
+        super().__init__(sequencer)
         path = strand.operation().text
         note = sequencer.note(TimerSet(path=path, name=name, due=due))
         assert isinstance(note, TimerSet)
-        self._strand = strand
         self._since: int | None = None
         # The timer must not keep alive an alarm that nobody can wait for any more, and goes with it. Its `fired` event
         # would be a no-op, and the code cannot see whether that is written: so it may depend on the collector.
@@ -44,10 +43,10 @@ class Alarm(Watched[None]):
         return from_microseconds(self._timer.due)
 
     def _drop(self) -> None:
-        self._strand.sequencer.timers.disarm(self._timer)
+        self._sequencer.timers.disarm(self._timer)
 
     def _fire(self) -> None:
-        self._since = self._strand.sequencer.cursor.delivered
+        self._since = self._sequencer.cursor.delivered
         for waiter, index in list(self._waiters.items()):
             waiter.wake(index, Succeeded(None))
 

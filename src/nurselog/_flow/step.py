@@ -148,7 +148,7 @@ class Step(Generic[P, T_co]):
         caller.sequencer.unawaited.pop(operation.text, None)
         strand = caller
         if place.get() is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
-            strand = await arrive(f"step {self.name!r}")
+            strand = await arrive(f"step {self.name!r}", caller.sequencer)
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)
         recorded = sequencer.replayed(operation.text)
