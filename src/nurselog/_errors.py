@@ -35,7 +35,7 @@ class OutsideWorkflowError(UsageError):
 
 
 class MisplacedCallError(UsageError):
-    """A durable operation was called inside a step, in a task outside of the workflow, or on another workflow's things."""
+    """A durable operation was called in a step, outside of the workflow's tasks, or on what is another workflow's."""
 
 
 class UnsupportedError(UsageError):
