@@ -33,6 +33,14 @@ class Clock(Protocol):
 class Codec(Protocol):
     """Turns the application's values into bytes, and back by the annotation that the code has."""
 
+    def check(self, annotation: Any) -> None:
+        """See that values could be read back as `annotation` says; asked before the code runs that makes them.
+
+        Raises:
+            EncodingError: if none could, whatever they are.
+        """
+        ...
+
     def encode(self, value: object, annotation: Any) -> bytes:
         """Return the bytes for `value`.
 

@@ -337,6 +337,9 @@ class Rot13:
     def __init__(self) -> None:
         self._json = JsonCodec()
 
+    def check(self, annotation: Any) -> None:
+        self._json.check(annotation)
+
     def encode(self, value: object, annotation: Any) -> bytes:
         return bytes(255 - byte for byte in self._json.encode(value, annotation))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
 import pytest
 import trio
@@ -13,14 +13,17 @@ import trio
 from nurselog import (
     RegistrationError,
     Status,
+    Step,
     UsageError,
     Workflow,
     WorkflowStuck,
     open_engine,
+    open_nursery,
     step,
     workflow,
 )
 from tests.engine.rig import in_memory, on_file
+from tests.flow.rig import play
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -115,6 +118,103 @@ async def test_an_annotation_that_means_nothing(
     with pytest.raises(RegistrationError, match=r"parameter 'number'(?s:.)*if TYPE_CHECKING"):
         async with in_memory(workflows=[takes_decimal] if at_opening else []) as engine:
             await engine.submit(takes_decimal, 1)  # type: ignore[arg-type]  # it is refused before that
+
+
+ran: list[str] = []
+
+
+@step
+async def gives_an_iterable() -> Iterable[int]:
+    ran.append("a step")
+    return [1]
+
+
+@step
+async def gives_a_decimal() -> Decimal:
+    """Its annotation means nothing at run time."""
+    ran.append("a step")
+    raise NotImplementedError
+
+
+@step
+async def returns_in_no_case() -> NoReturn:
+    raise LookupError("as it must")
+
+
+@step
+async def never_returns() -> Never:
+    raise LookupError("as it must")
+
+
+@step
+async def gives_what_is_annotated_at_length() -> Annotated[int, ["which makes it unhashable"]]:
+    return 1
+
+
+@workflow
+async def returns_an_iterable() -> Iterable[int]:
+    ran.append("a workflow")
+    return [1]
+
+
+@workflow
+async def takes_an_iterable(numbers: Iterable[int]) -> int:
+    ran.append("a workflow")
+    return len(list(numbers))
+
+
+@pytest.mark.parametrize("asked", [gives_an_iterable, gives_a_decimal], ids=lambda asked: asked.name)
+@pytest.mark.parametrize("child", [True, False])
+async def test_a_step_whose_result_could_not_be_read_back_never_runs(
+    autojump_clock: Clock,
+    asked: Step[[], Any],
+    child: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """What it did to the world would be done, and its result lost."""
+
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            for _ in range(2):
+                with pytest.raises(RegistrationError, match=f"(?s){asked.name}.* its result") as caught:
+                    await (nursery.go(asked).result() if child else asked())
+        return str(await quick()) + str(caught.value)
+
+    ran.clear()
+    assert (await play(flow)).startswith("1")
+    assert ran == []
+
+
+async def test_a_step_that_never_returns_has_nothing_to_be_read_back(autojump_clock: Clock) -> None:
+    async def flow() -> int:
+        for asked in (never_returns, returns_in_no_case):
+            with pytest.raises(LookupError, match="as it must"):
+                await asked()
+        return await gives_what_is_annotated_at_length()
+
+    assert await play(flow) == 1
+
+
+@pytest.mark.parametrize("asked", [returns_an_iterable, takes_an_iterable], ids=lambda asked: asked.name)
+@pytest.mark.parametrize("at_opening", [True, False])
+async def test_a_workflow_whose_data_could_not_be_read_back_is_refused(
+    autojump_clock: Clock,
+    asked: Workflow[..., Any],
+    at_opening: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    ran.clear()
+    said = f"workflow '{asked.name}', its (result|parameters): .* cannot be read back"
+    if at_opening:
+        with pytest.raises(RegistrationError, match=said):
+            async with in_memory(workflows=[asked]):
+                pytest.fail("it must not open")
+        return
+    async with in_memory() as engine:
+        for _ in range(2):
+            with pytest.raises(RegistrationError, match=said):
+                await engine.submit(asked, *([[1]] if asked is takes_an_iterable else []))
+        assert await engine.list() == []
+        assert await engine.run(first) == 1
+    assert ran == []
 
 
 async def test_the_same_workflow_twice_is_no_conflict(autojump_clock: Clock) -> None:

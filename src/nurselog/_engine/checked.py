@@ -14,6 +14,14 @@ class CheckedCodec:
     def __init__(self, inner: Codec) -> None:
         self._inner = inner
 
+    def check(self, annotation: Any) -> None:
+        """See that values could be read back as `annotation` says.
+
+        Raises:
+            EncodingError: if none could.
+        """
+        self._inner.check(annotation)
+
     def encode(self, value: object, annotation: Any) -> bytes:
         """Return the bytes for `value`.
 

@@ -55,7 +55,7 @@ async def open_engine(
     the same store. Cancelling the block from outside does the same. Entering and leaving are checkpoints.
 
     Raises:
-        RegistrationError: if two workflows have one name.
+        RegistrationError: if two workflows have one name, or data of one could not be read back as it is annotated.
         UsageError: if the address is none, or an option makes no sense.
         StoreError: if the store cannot be opened, or breaks later.
     """
@@ -63,7 +63,8 @@ async def open_engine(
     check_interface("clock", clock, Clock)
     check_interface("codec", codec, Codec)
     WHOLE.check("what a clock's utc() gives, in microseconds,", clock.utc())  # rows with others could not be read
-    table = Table(workflows)
+    checked = CheckedCodec(codec)
+    table = Table(workflows, checked)
     opened = open_store(store, clock=clock) if isinstance(store, str) else store
     check_interface("store, unless it is an address such as 'sqlite:///quotes.db',", opened, Store)
     options = Options(
@@ -74,7 +75,7 @@ async def open_engine(
         lease=lease,
         grace=grace,
     )
-    service = Service(opened, table, clock, CheckedCodec(codec), options)
+    service = Service(opened, table, clock, checked, options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:

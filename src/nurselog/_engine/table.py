@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any, NoReturn, cast
 
 from .._errors import RegistrationError
+from .._flow.names import check_readable
 from .._flow.workflow import Workflow, registry
-from ..abc import Wanted, WorkflowKey
+from ..abc import Codec, Wanted, WorkflowKey
 
 
 class Table:
     """The workflow functions of one engine."""
 
-    def __init__(self, workflows: Iterable[Workflow[..., Any]] | None) -> None:
+    def __init__(self, workflows: Iterable[Workflow[..., Any]] | None, codec: Codec) -> None:
+        self._codec = codec
         self._found: dict[str, Workflow[..., Any]] = {}
         if not isinstance(workflows, Iterable | None):
             raise RegistrationError(f"workflows must be a list of them or None, not {workflows!r}")
@@ -45,17 +47,22 @@ class Table:
         """Enter a workflow.
 
         Raises:
-            RegistrationError: if it is no workflow, its annotations cannot be read, or another one has its name.
+            RegistrationError: if it is no workflow, another one has its name, its annotations cannot be read, or what
+                they are of could not be read back.
         """
         if not isinstance(workflow, Workflow):
             raise RegistrationError(f"{workflow!r} is no workflow: decorate the function with @workflow")
-        known = self._found.setdefault(workflow.name, workflow)
-        if known.fn is not workflow.fn:
+        known = self._found.get(workflow.name)
+        if known is None:  # now, not in the middle of a run
+            signature = workflow.signature
+            check_readable(f"workflow {workflow.name!r}, its parameters", signature.call, self._codec)
+            check_readable(f"workflow {workflow.name!r}, its result", signature.returns, self._codec)
+            self._found[workflow.name] = workflow
+        elif known.fn is not workflow.fn:
             raise RegistrationError(
                 f"two functions are recorded as workflow {workflow.name!r}: {known.fn!r} and {workflow.fn!r}. Give one "
                 "another name: @workflow(name=...)"
             )
-        _ = workflow.signature  # now, not in the middle of a run
 
     def unknown(self, name: str) -> Workflow[..., Any]:
         """Return a stand-in for a workflow that this engine does not have: it can be killed, not run."""

@@ -67,6 +67,9 @@ class Call(ABC):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
+        codec = sequencer.host.codec
+        if step._codec is not codec:
+            step._check_result(codec)  # before the effect, not after it
         self.sequencer: Sequencer = sequencer
         self.operation: Operation = operation
         self.step: Step[..., Any] = step

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Never, NoReturn
 
 from .._errors import RegistrationError, UsageError
+from ..abc import Codec
 
 _LONGEST = 200
 
@@ -36,6 +37,20 @@ def recorded_name(fn: Callable[..., Any], name: str | None, kind: str) -> str:
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()
+
+
+def check_readable(what: str, annotation: Any, codec: Codec) -> None:
+    """See that what is annotated could be read back from the log, before any code runs for it.
+
+    Raises:
+        RegistrationError: if it could not. What never returns has nothing to be read back.
+    """
+    if annotation is NoReturn or annotation is Never:
+        return
+    try:
+        codec.check(annotation)
+    except Exception as exc:  # whatever a codec of the user's makes of the annotation
+        raise RegistrationError(f"{what}: {exc}") from exc
 
 
 def is_async(fn: Callable[..., Any]) -> bool:

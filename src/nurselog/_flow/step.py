@@ -14,10 +14,11 @@ import trio
 from .._errors import NurselogError, RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
+from ..abc import Codec
 from .arguments import PERIOD
 from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand
-from .names import is_async, recorded_name
+from .names import check_readable, is_async, recorded_name
 from .retry import ONCE, Retry
 from .sequencer import Unawaited
 from .strand import Operation, Strand, place
@@ -61,6 +62,8 @@ class Step(Generic[P, T_co]):
     def __init__(self, fn: Callable[..., Any], options: Options) -> None:
         self._fn = fn
         self._options = options
+        self._codec: Codec | None = None
+        """What its result was found to be readable by."""
         self.is_async: bool = is_async(_function(fn))
         """Whether the function is an async one; others run in a worker thread."""
         self.name: str = options.name
@@ -88,6 +91,11 @@ class Step(Generic[P, T_co]):
     def returns(self) -> Any:
         """The annotation of what it returns; Any if there is none."""
         return returns_of(self._fn)
+
+    def _check_result(self, codec: Codec) -> None:
+        """See that its result can be read back; the first call asks, since after the effect it would be too late."""
+        check_readable(f"step {self.name!r}, its result", self.returns, codec)
+        self._codec = codec
 
     def digest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Return the digest of arguments; None where they are not checked or cannot be encoded."""

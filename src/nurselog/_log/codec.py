@@ -31,6 +31,14 @@ class JsonCodec:
     def __init__(self) -> None:
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
+    def check(self, annotation: Any) -> None:
+        """See that `annotation` can be decoded.
+
+        Raises:
+            EncodingError: if it cannot.
+        """
+        self._decoder(annotation, EncodingError)
+
     def encode(self, value: object, annotation: Any) -> bytes:
         """Return the JSON of `value`.
 
