@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from nurselog._flow.workflow import registry
+from tests.postgres_server import Databases, PostgresServer, given_server, running_server, skip_without_psycopg
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,30 @@ def _only_its_own_workflows(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     registry.clear()
     registry.update(before)
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Databases on a server that no test harms: the one that the environment names, or one of our own."""
+    skip_without_psycopg()
+    if url := given_server():
+        pool = Databases(url)
+        yield pool
+        pool.drop_all()
+    else:
+        with running_server() as server:
+            yield Databases(server.url)
+
+
+@pytest.fixture
+def postgres_url(databases: Databases) -> Iterator[str]:
+    """An empty database."""
+    with databases.lend() as url:
+        yield url
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A server that the test may stop, kill and start again; what it has committed survives that."""
+    with running_server(fsync=True) as own:
+        yield own

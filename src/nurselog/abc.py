@@ -240,8 +240,11 @@ class Store(Protocol):
         """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
         ...
 
-    async def changed(self) -> bool:
-        """Whether another process has written since the last call; cheap."""
+    async def wait_changed(self) -> None:
+        """Wait until another process may have written what concerns this worker; called where `shared` is true.
+
+        It may return without reason, and must return within some seconds of a reason. Cancelling it loses none.
+        """
         ...
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:

@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.plan import COMPARED, GROWTH, HOST, HOST_CHECKPOINTS, NAMES, Measured, Peer, Sample, Series
+from tests.benchmarks.plan import (
+    BESIDE_PSYCOPG,
+    COMPARED,
+    GROWTH,
+    HOST,
+    HOST_CHECKPOINTS,
+    NAMES,
+    ON_POSTGRES,
+    Case,
+    Measured,
+    Peer,
+    Sample,
+    Series,
+)
 from tests.benchmarks.tables import compared, growth, host
+from tests.postgres_server import Databases, given_server, running_server
 
 QUICK = 10
 """By what --quick divides sizes."""
@@ -37,6 +53,8 @@ class Options:
     repetitions: int
     folder: Path | None
     peers: frozenset[Peer]
+    databases: Databases | None = None
+    """Where there is a PostgreSQL server."""
 
     def size(self, full: int) -> int:
         """How large a case is this time."""
@@ -77,13 +95,24 @@ def measure(peer: Peer, name: str, size: int, options: Options, *, crash: bool) 
     Raises:
         MeasurementError: if the process fails, with what it said.
     """
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder, store_for(peer, options) as environment:
         command = [sys.executable, "-m", "tests.benchmarks.child", peer.name, name, str(size), folder]
         for wanted in (-signal.SIGKILL, 0) if crash else (0,):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode != wanted:
                 raise MeasurementError(f"{name} of {peer.value} ended with {done.returncode}:\n{done.stderr}")
         return Sample(**json.loads(done.stdout))
+
+
+@contextmanager
+def store_for(peer: Peer, options: Options) -> Iterator[dict[str, str]]:
+    """Give the environment of a peer's process: those on PostgreSQL find an empty database there."""
+    if peer in ON_POSTGRES:
+        assert options.databases
+        with options.databases.lend() as url:
+            yield os.environ | {"NURSELOG_BENCHMARK_STORE": url}
+    else:
+        yield dict(os.environ)
 
 
 def median(samples: Sequence[Sample]) -> Sample:
@@ -113,10 +142,10 @@ def alone(name: str, size: int, options: Options) -> list[Sample]:
     return list(repeated([Peer.NURSELOG], name, size, options).values())
 
 
-def compare(options: Options) -> str:
+def compare(cases: Sequence[Case], options: Options) -> str:
     """Measure nurselog beside its peers."""
     rows = []
-    for case in COMPARED:
+    for case in cases:
         if case.name in options.only:
             size = options.size(case.size)
             rows.append((case, size, repeated(case.peers, case.name, size, options, crash=case.crash)))
@@ -127,6 +156,19 @@ def grow(series: Series, options: Options) -> str:
     """Measure how nurselog grows in one respect."""
     sizes = series.sizes[:-1] if options.quick else series.sizes
     return growth(series, [sample for size in sizes for sample in alone(series.name, size, options)])
+
+
+@contextmanager
+def with_postgres(options: Options) -> Iterator[Options]:
+    """Run a server as it comes from its makers: commits wait for the disk."""
+    if url := given_server():
+        databases = Databases(url)
+        yield replace(options, databases=databases)
+        databases.drop_all()
+    else:
+        settings = {"autovacuum": "on", "shared_buffers": "128MB", "max_wal_size": "1GB"}
+        with running_server(fsync=True, **settings) as server:
+            yield replace(options, databases=Databases(server.url))
 
 
 def visit(options: Options) -> str:
@@ -142,8 +184,11 @@ def main() -> None:
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, trio {version('trio')}, "
         f"medians of {options.repetitions}\n"
     )
-    if not options.only.isdisjoint(case.name for case in COMPARED):
-        print(compare(options))
+    for cases in (COMPARED, BESIDE_PSYCOPG):
+        wanted = [case for case in cases if options.only & {case.name} and options.peers & {*case.peers}]
+        if wanted:
+            with with_postgres(options) if cases is BESIDE_PSYCOPG else nullcontext(options) as equipped:
+                print(compare(wanted, equipped))
     for series in GROWTH:
         if series.name in options.only:
             print(grow(series, options))

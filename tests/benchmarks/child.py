@@ -20,6 +20,8 @@ MODULES = {
     Peer.DBOS: "on_dbos",
     Peer.DBOS_WAL: "on_dbos",
     Peer.NURSELOG: "on_nurselog",
+    Peer.PSYCOPG: "on_postgres",
+    Peer.NURSELOG_POSTGRES: "on_nurselog",
 }
 
 

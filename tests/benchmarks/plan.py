@@ -17,6 +17,9 @@ class Peer(enum.Enum):
     DBOS_WAL = "dbos, wal"
     """DBOS on a database that was switched to WAL before, which is not its default, but fairer."""
     NURSELOG = "nurselog"
+    PSYCOPG = "raw psycopg"
+    """The same floor on PostgreSQL, on a Unix socket."""
+    NURSELOG_POSTGRES = "nurselog, postgres"
 
 
 class Unit(enum.Enum):
@@ -64,11 +67,15 @@ class Case:
     unit: Unit
     bars: tuple[Bar, ...]
     peers: tuple[Peer, ...] = (Peer.DBOS, Peer.DBOS_WAL, Peer.NURSELOG)
+    ours: Peer = Peer.NURSELOG
+    """Who is judged."""
     crash: bool = False
     """Whether a first process builds the log and is killed, and a second one, which is measured, goes on."""
 
 
-ALL = tuple(Peer)
+ALL = (Peer.SQLITE, Peer.DBOS, Peer.DBOS_WAL, Peer.NURSELOG)
+ON_POSTGRES = (Peer.PSYCOPG, Peer.NURSELOG_POSTGRES)
+OURS = Peer.NURSELOG_POSTGRES
 COMPARED = (
     Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.4, Peer.SQLITE), Bar(5, Peer.DBOS)), ALL),
     Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000), Bar(30, Peer.DBOS))),
@@ -76,6 +83,14 @@ COMPARED = (
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), crash=True),
 )
+BESIDE_PSYCOPG = (
+    Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.8, Peer.PSYCOPG),), ON_POSTGRES, OURS),
+    Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000),), (OURS,), OURS),
+    Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000),), (OURS,), OURS),
+    Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), (OURS,), OURS, crash=True),
+    Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), (OURS,), OURS, crash=True),
+)
+"""The same on PostgreSQL."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ def figure(case: Case, sample: Sample | None) -> str:
     return f"{sample.rate:,.0f} /s" if case.unit is Unit.RATE else f"{sample.seconds:,.3f} s"
 
 
-def faster(measured: Measured, peer: Peer) -> float | None:
+def faster(case: Case, measured: Measured, peer: Peer) -> float | None:
     """How many times as fast as a peer nurselog is."""
-    ours, theirs = measured.get(Peer.NURSELOG), measured.get(peer)
+    ours, theirs = measured.get(case.ours), measured.get(peer)
     return theirs.seconds / ours.seconds if ours and theirs else None
 
 
@@ -38,9 +38,9 @@ def times(ratio: float | None) -> str:
 
 def reached(case: Case, measured: Measured, bar: Bar) -> bool | None:
     """Whether a bar is reached; None where it was not measured."""
-    ours = measured.get(Peer.NURSELOG)
+    ours = measured.get(case.ours)
     if bar.against is not None:
-        ratio = faster(measured, bar.against)
+        ratio = faster(case, measured, bar.against)
         return None if ratio is None else ratio >= bar.limit
     if ours is None:
         return None
@@ -62,13 +62,14 @@ def verdict(case: Case, measured: Measured, *, judged: bool) -> str:
 
 def compared(rows: Sequence[tuple[Case, int, Measured]], *, judged: bool) -> str:
     """Show all peers side by side, how many times as fast as they nurselog is, and the bars."""
-    others = [peer for peer in Peer if peer is not Peer.NURSELOG]
-    title = ["", *(peer.value for peer in Peer), *(f"vs {peer.value}" for peer in others), "bars"]
+    peers = [peer for peer in Peer if any(peer in case.peers for case, _, _ in rows)]
+    others = [peer for peer in peers if not any(peer is case.ours for case, _, _ in rows)]
+    title = ["", *(peer.value for peer in peers), *(f"vs {peer.value}" for peer in others), "bars"]
     lines = [
         [
             case.title.format(size),
-            *(figure(case, measured.get(peer)) for peer in Peer),
-            *(times(faster(measured, peer)) for peer in others),
+            *(figure(case, measured.get(peer)) for peer in peers),
+            *(times(faster(case, measured, peer)) for peer in others),
             verdict(case, measured, judged=judged),
         ]
         for case, size, measured in rows

@@ -16,6 +16,7 @@ from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
 from nurselog.abc import Workflow as WorkflowRow
 from nurselog.lowlevel import Row
+from tests import inline
 from tests.clocks import VirtualClock
 
 
@@ -25,8 +26,14 @@ def in_memory(clock: VirtualClock | None = None, **options: Any) -> AbstractAsyn
     return open_engine("sqlite://", clock=clock or VirtualClock(), **options)
 
 
-def file_store(path: Path, clock: VirtualClock) -> SqliteStore:
+postgres: str | None = None
+"""The database in which there is a schema for each file that a test speaks of; None: the file is one."""
+
+
+def file_store(path: Path, clock: VirtualClock) -> Store:
     """Return a store on a file that needs no thread, so that it can be used in virtual time."""
+    if postgres:
+        return inline.store_at(postgres, path, clock)
     return SqliteStore(parse_url(f"sqlite:///{path}?synchronous=normal"), InlineExecutor(), clock)
 
 
@@ -41,6 +48,9 @@ def on_file(
 def crashed(path: Path) -> Path:
     """Copy the database as it would be if all its processes died now."""
     twin = path.with_name(f"{path.stem}-crashed{path.suffix}")
+    if postgres:
+        inline.copy(postgres, path, twin)
+        return twin
     twin.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(twin)) as target:
         source.backup(target)
@@ -49,6 +59,9 @@ def crashed(path: Path) -> Path:
 
 def sql(path: Path, *statements: str) -> None:
     """Write into a database behind the engines' back."""
+    if postgres:
+        inline.execute(postgres, path, statements)
+        return
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:
             connection.execute(statement)
@@ -114,8 +127,8 @@ class Hooked:
         await self.before_renew()
         await self._store.reenter()
 
-    async def changed(self) -> bool:
-        return await self._store.changed()
+    async def wait_changed(self) -> None:
+        await self._store.wait_changed()
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
         await self.before_post()

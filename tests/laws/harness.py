@@ -46,7 +46,7 @@ from nurselog._engine.handle import value_of
 from nurselog._flow.current import current_strand
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
-from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing
+from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing, Store
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
 from tests.clocks import EPOCH, VirtualClock
 
@@ -221,11 +221,19 @@ class Plan:
     """Whether an idle task is added to each plain nursery that the workflow opens."""
 
 
+def in_memory(clock: Clock) -> Store:
+    return open_store("sqlite://", clock=clock)
+
+
+new_store: Callable[[Clock], Store] = in_memory
+"""Makes a store that is empty, for each life."""
+
+
 class BenchStore:
-    """A store in memory that begins with a log, and keeps it when it is closed."""
+    """A store that begins with a log, and keeps it when it is closed."""
 
     def __init__(self, clock: Clock, plan: Plan, prefix: Sequence[Row]) -> None:
-        self._inner = open_store("sqlite://", clock=clock)
+        self._inner = new_store(clock)
         self._plan, self._prefix = plan, prefix
         self._moves = 0
         self._moved = trio.Event()
@@ -234,6 +242,11 @@ class BenchStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    @property
+    def shared(self) -> bool:
+        """One engine at a time: nobody need look for others while a workflow sleeps for months."""
+        return False
 
     async def open(self, lease: Lease) -> None:
         await self._inner.open(lease)

@@ -6,12 +6,22 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import trio
 
 from nurselog._log.events import Row, Selected, encode_event
 from nurselog._log.lifecycle import Status
+from nurselog._stores import open_store
+from nurselog._stores._postgres.address import parse
 from nurselog._stores._sqlite.executors import InlineExecutor
-from nurselog._stores.sqlite import SqliteStore, open_sqlite, parse_url
-from nurselog.abc import Append, Batch, Claim, Creation, Lease, Standing, Wanted, Workflow, WorkflowKey
+from nurselog._stores.sqlite import SqliteStore, parse_url
+from nurselog.abc import Append, Batch, Claim, Creation, Lease, Standing, Store, Wanted, Workflow, WorkflowKey
+
+with contextlib.suppress(ImportError):  # psycopg may not be there: then no test comes to where these are needed
+    import psycopg
+
+    from nurselog._stores.postgres import open_postgres
 
 LEASE = 1_000_000
 LONG = 10**15
@@ -55,27 +65,27 @@ def creation(
     return Creation(id=id, name=name, digest=digest, status=status, owner=owner, at=at, rows=log)
 
 
-async def create(store: SqliteStore, *creations: Creation) -> list[WorkflowKey]:
+async def create(store: Store, *creations: Creation) -> list[WorkflowKey]:
     """Commit the creations, and return the new workflows' keys."""
     receipt = await store.commit(Batch(creations=creations))
     assert all(created.new for created in receipt.created)
     return [created.workflow.key for created in receipt.created]
 
 
-async def append(store: SqliteStore, *appends: Append) -> frozenset[WorkflowKey]:
+async def append(store: Store, *appends: Append) -> frozenset[WorkflowKey]:
     """Commit the appends, and return who was refused."""
     return (await store.commit(Batch(appends=appends))).refused
 
 
-async def claim_due(store: SqliteStore, worker: str, *names: str, limit: int = 1000) -> Sequence[Claim]:
+async def claim_due(store: Store, worker: str, *names: str, limit: int = 1000) -> Sequence[Claim]:
     return await store.claim(Wanted(worker=worker, names=frozenset(names or {"work"}), limit=limit))
 
 
-async def claim_keys(store: SqliteStore, worker: str, *keys: WorkflowKey) -> Sequence[Claim]:
+async def claim_keys(store: Store, worker: str, *keys: WorkflowKey) -> Sequence[Claim]:
     return await store.claim(Wanted(worker=worker, names=frozenset(), limit=1000, keys=frozenset(keys)))
 
 
-async def look(store: SqliteStore, id: str) -> Workflow:
+async def look(store: Store, id: str) -> Workflow:
     [found] = await store.find([id])
     return found
 
@@ -88,10 +98,17 @@ def sleeping(due_at: int | None = None) -> Standing:
 @contextlib.asynccontextmanager
 async def opened(
     url: str, clock: FakeClock | None = None, worker: str = "a", duration: int = LONG
-) -> AsyncIterator[SqliteStore]:
-    """Open a store as the application does."""
-    async with using(open_sqlite(url, clock=clock or FakeClock()), worker, duration) as store:
+) -> AsyncIterator[Store]:
+    """Open a store as the application does, but for the clock: that is the test's, also for leases."""
+    async with using(store_at(url, clock or FakeClock()), worker, duration) as store:
         yield store
+
+
+def store_at(url: str, clock: FakeClock) -> Store:
+    """Return a store that takes all times from the test."""
+    if url.startswith("postgresql:"):
+        return open_postgres(url, clock=clock, lease_clock=clock)
+    return open_store(url, clock=clock)
 
 
 @contextlib.asynccontextmanager
@@ -103,7 +120,7 @@ async def opened_inline(url: str, clock: FakeClock | None = None, worker: str = 
 
 
 @contextlib.asynccontextmanager
-async def using(store: SqliteStore, worker: str, duration: int) -> AsyncIterator[SqliteStore]:
+async def using(store: Store, worker: str, duration: int) -> AsyncIterator[SqliteStore]:
     await store.open(Lease(worker=worker, duration=duration))
     try:
         yield store
@@ -115,6 +132,40 @@ def connection_of(store: SqliteStore) -> sqlite3.Connection:
     """Return the connection of a store without a thread."""
     assert store._session
     return store._session.connection
+
+
+@contextlib.asynccontextmanager
+async def chatting(*stores: Store) -> AsyncIterator[None]:
+    """Let stores hear each other, and tell each other what there is to tell, as engines do."""
+
+    async def listen(store: Store) -> None:
+        while True:
+            await store.wait_changed()
+
+    async with trio.open_nursery() as nursery:
+        for store in stores:
+            nursery.start_soon(listen, store)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def behind(url: str) -> psycopg.Connection[Any]:
+    """Connect to a store's database as another tool does."""
+    where = parse(url)
+    options = f"-c search_path={where.schema}"
+    return psycopg.connect(where.conninfo, autocommit=True, options=options)
+
+
+def receivers(url: str) -> list[int]:
+    """Look behind the store's back for whom messages are left."""
+    query = "SELECT workflow FROM message ORDER BY number"
+    if url.startswith("postgresql:"):
+        with behind(url) as connection:
+            return [key for (key,) in connection.execute(query)]
+    path = parse_url(url).path
+    assert path
+    with database(path) as file:
+        return [key for (key,) in file.execute(query)]
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ import pytest
 from nurselog._errors import StoreCorrupt
 from nurselog._log.events import Claimed, Row, encode_event
 from nurselog._log.lifecycle import NEXT, Status
-from nurselog._stores.sqlite import SqliteStore
-from nurselog.abc import Append, Claim, Standing, Wanted, Workflow, WorkflowKey
+from nurselog.abc import Append, Claim, Standing, Store, Wanted, Workflow, WorkflowKey
 from tests.stores.kit import (
     FakeClock,
     append,
@@ -36,7 +35,7 @@ def ids(claims: object) -> list[str]:
     return [claim.workflow.id for claim in found]
 
 
-async def sleep_until(store: SqliteStore, key: WorkflowKey, due_at: int | None) -> None:
+async def sleep_until(store: Store, key: WorkflowKey, due_at: int | None) -> None:
     assert not await append(store, Append(key=key, standing=sleeping(due_at)))
 
 
@@ -51,6 +50,7 @@ async def test_a_claim_is_the_row_the_log_and_the_messages(url: str, clock: Fake
         first, second = claims
         assert first.workflow == Workflow(
             key=one,
+            shard=first.workflow.shard,
             id="one",
             name="work",
             digest="d",
@@ -111,9 +111,9 @@ async def test_only_names_that_the_worker_has(url: str) -> None:
         assert ids(await claim_due(store, "a", "ours", "too")) == ["one", "three"]
 
 
-async def test_what_is_due_at_the_same_time_is_first_come_first_served(url: str) -> None:
+async def test_what_is_due_at_the_same_time_is_first_come_first_served(ordered_url: str) -> None:
     """Else one function's workflows would wait as long as there are others whose name comes first."""
-    async with opened(url) as store:
+    async with opened(ordered_url) as store:
         names = ("work", "more", "also", "work", "more")
         await create(store, *(creation(f"w{number}", name=name) for number, name in enumerate(names)))
         assert ids(await claim_due(store, "a", *names, limit=2)) == ["w0", "w1"]
@@ -162,8 +162,8 @@ async def test_what_is_claimed_runs_but_a_cancelled_one_goes_on_being_cancelled(
         assert expected in NEXT[status]
 
 
-async def test_what_lives_is_left_alone(file_url: str, clock: FakeClock) -> None:
-    async with opened(file_url, clock) as a, opened(file_url, clock, "b") as b:
+async def test_what_lives_is_left_alone(shared_url: str, clock: FakeClock) -> None:
+    async with opened(shared_url, clock) as a, opened(shared_url, clock, "b") as b:
         one, two = await create(a, creation("one", owner="a"), creation("two", owner="b"))
         for store, worker in ((a, "a"), (b, "b")):
             assert await claim_due(store, worker) == []
@@ -171,8 +171,8 @@ async def test_what_lives_is_left_alone(file_url: str, clock: FakeClock) -> None
         assert [await a.read(key) for key in (one, two)] == [rows(1, 1, 1)] * 2
 
 
-async def test_a_thousand_at_once(url: str) -> None:
-    async with opened(url) as store:
+async def test_a_thousand_at_once(ordered_url: str) -> None:
+    async with opened(ordered_url) as store:
         await create(store, *(creation(f"w{number}", number + 1, length=12) for number in range(1000)))
         claims = await claim_due(store, "a")
         assert len({claim.writer for claim in claims}) == 1000

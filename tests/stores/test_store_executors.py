@@ -19,7 +19,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
 from nurselog._stores.sqlite import open_sqlite
 from nurselog.abc import Append, Batch, Filter, Lease, Wanted, WorkflowKey
-from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows
+from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows, store_at
 
 NAME = "nurselog test"
 
@@ -211,8 +211,14 @@ async def own_task() -> trio.lowlevel.Task:
 # -- a store in Trio
 
 
+async def left(wait: Callable[[], Awaitable[object]]) -> None:
+    """Wait for nothing, and give up."""
+    with trio.move_on_after(0):
+        await wait()
+
+
 async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
-    store = open_sqlite(url, clock=clock)
+    store = store_at(url, clock)
     key = WorkflowKey(1)
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.open(Lease(worker="a", duration=LONG)),
@@ -222,7 +228,7 @@ async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
         lambda: claim_due(store, "a"),
         store.renew,
         store.reenter,
-        store.changed,
+        lambda: left(store.wait_changed),
         lambda: store.post(key, "note", b""),
         store.messages,
         lambda: store.find(["one"]),

@@ -17,7 +17,7 @@ import pytest
 import nurselog
 from nurselog._errors import StoreUnavailable
 from nurselog._stores._sqlite import schema
-from nurselog.abc import Append
+from nurselog.abc import Append, Claim
 from tests.stores.kit import LEASE, LONG, FakeClock, append, beacons, claim_due, create, creation, files, opened, rows
 
 ROOT = Path(__file__).parents[2]
@@ -94,28 +94,30 @@ def worker(url: str, id: str, lease: int = LONG) -> Iterator[Child]:
 
 
 async def test_what_a_killed_worker_owned_is_taken_over_at_once(
-    file_url: str, clock: FakeClock, tmp_path: Path
+    shared_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
-    with worker(file_url, "victim") as victim:
+    with worker(shared_url, "victim") as victim:
         assert victim.answer() == "open"
         keys = victim.ask("create one two")
-        async with opened(file_url, clock) as store:
+        async with opened(shared_url, clock) as store:
             assert await claim_due(store, "a") == []
             victim.kill()
-            claims = await claim_due(store, "a")
-            assert [claim.workflow.key for claim in claims] == keys
-            assert len(beacons(tmp_path)) == 1
-    assert files(tmp_path) == ["store.db"]
+            claims: list[Claim] = []
+            while len(claims) < len(keys):  # a server notices within a moment
+                claims += await claim_due(store, "a")
+            assert sorted(claim.workflow.key for claim in claims) == sorted(keys)
+            assert len(beacons(tmp_path)) <= 1
+    assert files(tmp_path) in ([], ["store.db"])
 
 
 async def test_a_stopped_worker_keeps_what_it_has_until_its_lease_is_over(
-    file_url: str, clock: FakeClock, tmp_path: Path
+    shared_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
-    with worker(file_url, "sleeper", LEASE) as sleeper:
+    with worker(shared_url, "sleeper", LEASE) as sleeper:
         assert sleeper.answer() == "open"
         [key] = sleeper.ask("create one")
         sleeper.signal(signal.SIGSTOP)
-        async with opened(file_url, clock) as store:
+        async with opened(shared_url, clock) as store:
             clock.now += LEASE - 1
             assert await claim_due(store, "a") == []
             clock.now += 1
@@ -130,15 +132,15 @@ async def test_a_stopped_worker_keeps_what_it_has_until_its_lease_is_over(
             assert sleeper.ask("renew") is True
             assert await store.read(key) == [*claim.rows, *rows(3, 3, claim.writer)]
         assert sleeper.leave() == 0
-    assert files(tmp_path) == ["store.db"]
+    assert files(tmp_path) in ([], ["store.db"])
 
 
-async def test_a_worker_that_ends_properly_leaves_its_workflows_to_others(file_url: str, clock: FakeClock) -> None:
-    with worker(file_url, "leaver") as leaver:
+async def test_a_worker_that_ends_properly_leaves_its_workflows_to_others(shared_url: str, clock: FakeClock) -> None:
+    with worker(shared_url, "leaver") as leaver:
         assert leaver.answer() == "open"
         [key] = leaver.ask("create one")
         assert leaver.leave() == 0
-    async with opened(file_url, clock) as store:
+    async with opened(shared_url, clock) as store:
         assert [claim.workflow.key for claim in await claim_due(store, "a")] == [key]
 
 
@@ -159,6 +161,13 @@ async def test_a_lock_of_another_process(
         assert not await append(store, Append(key=key, rows=rows(2, 2, 7)))
 
 
+def test_processes_that_make_a_schema_at_the_same_time(postgres_url: str) -> None:
+    with ExitStack() as stack:
+        racers = [stack.enter_context(worker(postgres_url, f"w{id}")) for id in range(3)]
+        assert [racer.answer() for racer in racers] == ["open"] * 3
+        assert [racer.leave() for racer in racers] == [0] * 3
+
+
 def test_processes_that_make_a_database_at_the_same_time(tmp_path: Path, scale: int) -> None:
     for number in range(scale):
         folder = tmp_path / str(number)
@@ -171,11 +180,11 @@ def test_processes_that_make_a_database_at_the_same_time(tmp_path: Path, scale: 
         assert files(folder) == ["store.db"]
 
 
-async def test_a_claim_goes_to_one_of_many(file_url: str, clock: FakeClock) -> None:
-    async with opened(file_url, clock) as store:
+async def test_a_claim_goes_to_one_of_many(shared_url: str, clock: FakeClock) -> None:
+    async with opened(shared_url, clock) as store:
         await create(store, *(creation(f"w{number}") for number in range(30)))
         with ExitStack() as stack:
-            racers = [stack.enter_context(worker(file_url, f"racer-{number}")) for number in range(3)]
+            racers = [stack.enter_context(worker(shared_url, f"racer-{number}")) for number in range(3)]
             assert [racer.answer() for racer in racers] == ["open"] * 3
             for racer in racers:
                 racer.order("claim")

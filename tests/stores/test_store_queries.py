@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
+import trio
 
 from nurselog._log.lifecycle import Status
 from nurselog._stores._sqlite.bulk import BUCKET
-from nurselog.abc import Append, Filter, Standing, Wanted, WorkflowKey
-from tests.stores.kit import FakeClock, append, claim_due, create, creation, opened, row, rows, sleeping
+from nurselog.abc import Append, Filter, Wanted, WorkflowKey
+from tests.stores.kit import (
+    FakeClock,
+    append,
+    chatting,
+    claim_due,
+    claim_keys,
+    create,
+    creation,
+    opened,
+    row,
+    rows,
+    sleeping,
+)
 
 
 async def test_find_gives_those_that_exist(url: str) -> None:
@@ -53,16 +68,16 @@ async def test_logs_of_many_megabytes(url: str) -> None:
         (Filter(name="odd", prefix="x/", status=frozenset({Status.PENDING})), "x/1"),
     ],
 )
-async def test_list_filters(url: str, where: Filter, expected: str) -> None:
-    async with opened(url) as store:
+async def test_list_filters(ordered_url: str, where: Filter, expected: str) -> None:
+    async with opened(ordered_url) as store:
         names = {"x": "even", "x+": "odd", "x%": "even", "x/1": "odd", "x/2": "even"}
         keys = await create(store, *(creation(id, name=name, owner="a") for id, name in names.items()))
         await append(store, Append(key=keys[0], standing=sleeping()), Append(key=keys[-1], standing=sleeping()))
         assert " ".join(workflow.id for workflow in await store.list(where)) == expected
 
 
-async def test_pages_of_a_list_do_not_move(url: str) -> None:
-    async with opened(url) as store:
+async def test_pages_of_a_list_do_not_move(ordered_url: str) -> None:
+    async with opened(ordered_url) as store:
         await create(store, *(creation(f"w{number}") for number in range(5)))
         first = await store.list(Filter(limit=2))
         await create(store, creation("new"))
@@ -71,8 +86,8 @@ async def test_pages_of_a_list_do_not_move(url: str) -> None:
         assert [workflow.id for workflow in [*first, *second, *last]] == ["w4", "w3", "w2", "w1", "w0"]
 
 
-async def test_messages_are_those_for_what_one_owns_in_order(file_url: str) -> None:
-    async with opened(file_url) as a, opened(file_url, worker="b") as b:
+async def test_messages_are_those_for_what_one_owns_in_order(shared_url: str) -> None:
+    async with opened(shared_url) as a, opened(shared_url, worker="b") as b:
         mine, yours, ours = await create(
             a, creation("mine", owner="a"), creation("yours", owner="b"), creation("ours", owner="a")
         )
@@ -110,31 +125,41 @@ async def test_next_due(url: str, clock: FakeClock) -> None:
         assert await store.next_due(wanted("foreign")) == 0
 
 
-async def test_changed_is_what_others_did(file_url: str) -> None:
-    async with opened(file_url) as a, opened(file_url, worker="b") as b:
-        assert await a.changed()  # b has entered
-        assert not await a.changed()
-        await create(a, creation("one"))
-        assert not await a.changed()
-        assert await b.changed()
-        [key] = await create(b, creation("two"))
+async def test_others_hear_of_what_concerns_them(shared_url: str) -> None:
+    async with opened(shared_url) as a, opened(shared_url, worker="b") as b, chatting(b):
+        [mine, free] = await create(a, creation("mine", 7, owner="a"), creation("free", 8))
+        await claim_keys(b, "b", free)
+
+        async def expect(deed: Callable[[], Awaitable[object]]) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.wait_changed)
+                await trio.testing.wait_all_tasks_blocked()
+                await deed()
+
+        if shared_url.startswith("sqlite"):
+            await a.wait_changed()  # b has entered: PostgreSQL does not tell that
+        await expect(lambda: b.post(mine, "note", b""))
+        assert len(await a.messages()) == 1
+        await expect(lambda: create(b, creation("new")))
+        await expect(lambda: append(b, Append(key=free, standing=sleeping(0))))
+        await expect(lambda: b.post(free, "note", b""))
+
+
+async def test_waiting_for_others_may_be_left(shared_url: str) -> None:
+    async with opened(shared_url) as a, opened(shared_url, worker="b") as b, chatting(b):
+        [key] = await create(a, creation("one", owner="a"))
+        for _ in range(3):
+            with trio.move_on_after(0):
+                await a.wait_changed()
         await b.post(key, "note", b"")
-        assert await a.changed()
-        assert not await a.changed()
+        await a.wait_changed()
+        assert len(await a.messages()) == 1
 
 
-async def test_nobody_else_changes_what_is_in_memory() -> None:
-    async with opened("sqlite://") as store:
-        [key] = await create(store, creation("one", owner="a"))
-        end = Standing(status=Status.COMPLETED, due_at=None, release=True)
-        await append(store, Append(key=key, standing=end))
-        assert not await store.changed()
-        assert not store.shared
-
-
-async def test_a_file_is_shared(file_url: str) -> None:
-    async with opened(file_url) as store:
-        assert store.shared
+async def test_what_is_shared(file_url: str, postgres_url: str) -> None:
+    for url, shared in ((file_url, True), (postgres_url, True), ("sqlite://", False)):
+        async with opened(url) as store:
+            assert store.shared is shared
 
 
 async def test_the_last_row(url: str) -> None:

@@ -33,9 +33,6 @@ logger = logging.getLogger("nurselog")
 _BATCH = 1000
 """How many workflows are taken up in one transaction at most."""
 
-_POLL = 0.05
-"""Seconds between two looks at whether another process has written; each costs one pragma."""
-
 _PAUSE = 100_000
 """Microseconds before another look for what is due at once and was not to be had: somebody may be taking it up."""
 
@@ -190,11 +187,10 @@ class Ownership:
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
         while self._store.shared:
-            await trio.sleep(_POLL)
-            if await patiently(self._store.changed):
-                await patiently(self.enter_messages)
-                await patiently(partial(self._runner.waiters.look, self._store))
-                self.look()
+            await patiently(self._store.wait_changed)
+            await patiently(self.enter_messages)
+            await patiently(partial(self._runner.waiters.look, self._store))
+            self.look()
 
     # -- the lease -------------------------------------------------------------------------------
 

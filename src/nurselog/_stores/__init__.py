@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .._errors import UsageError
 from ..abc import Clock, Store
 from .sqlite import open_sqlite
 
-_OPENERS = {"sqlite": open_sqlite}
+
+def _open_sqlite(url: str, clock: Clock) -> Store:
+    return open_sqlite(url, clock=clock)
+
+
+def _open_postgres(url: str, clock: Clock) -> Store:
+    try:
+        from .postgres import open_postgres  # noqa: PLC0415 - psycopg is an extra: most have no need of it
+    except ImportError as error:
+        raise UsageError(f"PostgreSQL needs psycopg: pip install 'nurselog[postgres]' ({error})") from error
+    return open_postgres(url, clock=clock)
+
+
+_OPENERS: dict[str, Callable[[str, Clock], Store]] = {
+    "sqlite": _open_sqlite,
+    "postgresql": _open_postgres,
+    "postgres": _open_postgres,
+}
 
 
 def open_store(url: str, *, clock: Clock) -> Store:
     """Return the store at an address; it is not open yet: `await store.open(lease)`.
 
     Args:
-        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `sqlite://` for one in memory.
-            A file's may end with `?synchronous=normal`: commits do not wait for the disk then, and are faster; a power
-            cut may undo the last ones, so that steps run again whose outcome had been recorded.
+        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` for one in memory, or
+            `postgresql://user@host/database` with libpq's options after a question mark, and beside them `schema=` and
+            `shards=`. A file's may end with `?synchronous=normal`, and a PostgreSQL database's options have it, too:
+            commits do not wait for the disk then, and are faster; a power cut may undo the last ones, so that steps
+            run again whose outcome had been recorded.
         clock: tells the time for leases and due times.
 
     Raises:
@@ -24,4 +45,4 @@ def open_store(url: str, *, clock: Clock) -> Store:
     opener = _OPENERS.get(str(url).partition("://")[0])
     if not opener:
         raise UsageError(f"{url!r} is no address of a store: it must begin with one of {', '.join(_OPENERS)}://")
-    return opener(url, clock=clock)
+    return opener(url, clock)

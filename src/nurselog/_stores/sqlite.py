@@ -39,6 +39,9 @@ from ._sqlite.strides import Strides
 P = ParamSpec("P")
 T = TypeVar("T")
 
+POLL = 0.05
+"""Seconds between two looks at whether another process has written; each costs one pragma."""
+
 _ADDRESS = re.compile(r"sqlite://(?:/(?P<path>[^?\0]+)(?:\?synchronous=(?P<synchronous>full|normal))?)?")
 
 _NAME = re.compile(r"[^\ud800-\udfff]+")
@@ -134,9 +137,12 @@ class SqliteStore:
         """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
         await self._run(workers.reenter, self._clock.utc())
 
-    async def changed(self) -> bool:
-        """Return whether somebody else has written since the last call, or since the store was opened."""
-        return await self._run(queries.changed)
+    async def wait_changed(self) -> None:
+        """Wait until somebody else has written since this returned last, or since the store was opened."""
+        while True:
+            await trio.sleep(POLL)
+            if await self._run(queries.changed):
+                return
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
         """Leave a message, and make the workflow due at once; do nothing if it has ended."""

@@ -1,0 +1,149 @@
+"""Writing: a batch of creations and appends, one round trip and one transaction for each shard.
+
+The fence is the same as in SQLite: an append is let through only if the log's last row is by the same writer and
+reaches up to the append. There the condition is enough, because a transaction has the write lock from its beginning.
+Here others write meanwhile, and what a statement sees is as old as its snapshot. What does not work: a condition on an
+owner or an epoch, however it is joined, for it is read from that snapshot, too (tried, and broken in both orders); a
+lock on the owner's row, which works, and makes every append half as slow again.
+
+The choice: the condition, and behind it the dense, unique (shard, workflow, seq). What an append inserts begins right
+behind the last row that its snapshot has. Whoever takes over inserts `claimed` right behind the last row of *his*
+snapshot. If neither sees the other, that is the same place: the second one waits for the first, and collides. So a row
+stands behind a row of another writer only if it is `claimed`, and what SQLite's condition forbids (an old owner's later
+rows behind the new owner's `claimed`) cannot happen: an append of which a part could be written beyond a foreign row
+begins at that row, and collides as a whole. It must not be `ON CONFLICT DO NOTHING`, which would do just that.
+
+A collision undoes the whole batch, and it is tried again. Its snapshot then has the row that was in the way, the
+condition refuses that workflow, and the others pass: there is no need to look for the culprit. The SQL is in
+`sql/postgres_0001.sql`, as functions: several statements, each with a snapshot of its own, in one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
+
+from ..._log.events import Row
+from ..._log.lifecycle import Status
+from ...abc import Append, Batch, Created, Creation, Receipt, Standing, WorkflowKey
+from .binary import (
+    Parameter,
+    bytea,
+    byteas,
+    column,
+    encoded_texts,
+    int4,
+    int8,
+    int8s,
+    number,
+    numbers,
+    string,
+    text,
+    texts,
+    truth,
+)
+from .driver import TrioConnection
+from .queries import workflows_of
+from .session import Session, persistently, shard_of_key
+
+_LINES = 9
+"""How many arrays describe log rows."""
+
+_APPEND = f"SELECT append_rows($1, {', '.join(f'${place}' for place in range(2, 2 + _LINES))})".encode()
+
+_COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 30))})".encode()  # noqa: S608 - numbers
+
+_NONE = Standing(status=Status.RUNNING, due_at=None)
+"""Stands where no change of standing is; the status says so."""
+
+_POST = b"SELECT owner FROM post_message($1, $2, $3, $4) WHERE owner IS NOT NULL"
+
+
+class _Part(NamedTuple):
+    """Consecutive rows of one workflow; a negative key is a creation's number."""
+
+    key: int
+    rows: Sequence[Row]
+
+
+async def commit(connection: TrioConnection, session: Session, shard: int, batch: Batch, now: int) -> Receipt:
+    """Write the part of a batch that belongs to one shard."""
+    appends = sorted(batch.appends, key=attrgetter("key"))
+    if not batch.creations and all(append.rows and not append.standing and not append.taken for append in appends):
+        parameters = [int4(shard), *_lines([_Part(append.key, append.rows) for append in appends])]
+        result = await persistently(partial(connection.call, _APPEND, parameters))
+        return Receipt(refused=frozenset(map(WorkflowKey, numbers(result.get_value(0, 0)))))
+    chosen: dict[str, Creation] = {}
+    for creation in batch.creations:
+        chosen.setdefault(creation.id, creation)  # the first of two with one id wins
+    creations = list(chosen.values())
+    parts = [_Part(append.key, append.rows) for append in appends if append.rows]
+    parts += [_Part(-place, creation.rows) for place, creation in enumerate(creations, 1)]
+    parameters = [int4(shard), text(session.worker), int8(now), *_creations(creations), *_lines(parts), *_rest(appends)]
+    result = await persistently(partial(connection.call, _COMMIT, parameters))
+    refused = [key for key in (result.get_value(row, 0) for row in range(result.ntuples)) if key is not None]
+    workflows = workflows_of(result, 2, skip=len(refused))
+    fresh = column(result, 1, truth, skip=len(refused))
+    found = {workflow.id: (new, workflow) for new, workflow in zip(fresh, workflows, strict=True)}
+    # `pop`: a second creation of the id is not new, even if it is the same object.
+    created = [
+        Created(workflow=workflow, new=chosen.pop(creation.id, None) is creation and new)
+        for creation in batch.creations
+        for new, workflow in [found[creation.id]]
+    ]
+    return Receipt(created=created, refused=frozenset(WorkflowKey(number(key)) for key in refused))
+
+
+async def post(connection: TrioConnection, key: WorkflowKey, kind: str, body: bytes) -> str | None:
+    """Leave a message for a workflow that has not ended, and make it due; return its owner."""
+    parameters = [int4(shard_of_key(key)), int8(key), text(kind), bytea(body)]
+    return next(iter(column(await connection.call(_POST, parameters), 0, string)), None)
+
+
+def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:
+    return (
+        texts([one.id for one in creations]),
+        texts([one.name for one in creations]),
+        texts([one.version for one in creations]),
+        texts([one.digest for one in creations]),
+        texts([one.status.value for one in creations]),
+        texts([one.owner for one in creations]),
+        int8s([one.at for one in creations]),
+        int8s([one.rows[-1].seq if one.rows else None for one in creations]),
+        int8s([one.rows[-1].writer if one.rows else None for one in creations]),
+    )
+
+
+def _lines(parts: Sequence[_Part]) -> Sequence[Parameter]:
+    keys = [part.key for part in parts for _ in part.rows]
+    firsts = [part.rows[0].seq for part in parts for _ in part.rows]
+    rows = [row for part in parts for row in part.rows]
+    return (
+        int8s(keys),
+        int8s(firsts),
+        int8s([row.seq for row in rows]),
+        int8s([row.at for row in rows]),
+        int8s([row.after for row in rows]),
+        int8s([row.writer for row in rows]),
+        int8s([row.format for row in rows]),
+        encoded_texts([row.event for row in rows]),
+        byteas([row.value for row in rows]),
+    )
+
+
+def _rest(appends: Sequence[Append]) -> Sequence[Parameter]:
+    """What appends have beside rows."""
+    some = [append for append in appends if append.standing or append.taken or not append.rows]
+    standings = [append.standing or _NONE for append in some]
+    return (
+        int8s([append.key for append in some]),
+        int8s([int(not append.rows) for append in some]),
+        int8s([int(bool(append.taken)) for append in some]),
+        texts([None if append.standing is None else append.standing.status.value for append in some]),
+        texts([standing.problem for standing in standings]),
+        int8s([int(standing.release) for standing in standings]),
+        int8s([standing.due_at for standing in standings]),
+        int8s([message for append in some for message in append.taken]),
+    )

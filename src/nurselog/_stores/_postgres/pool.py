@@ -1,0 +1,67 @@
+"""Connections to lend: few, made when they are needed, and let go of when one of them turns out to be broken.
+
+Why not `psycopg_pool`? Its async half is asyncio's. And there is little to do: a semaphore, and a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from .driver import TrioConnection
+
+
+class Pool:
+    """Lends connections, each to one task at a time.
+
+    Args:
+        conninfo: what `libpq` is told.
+        size: how many there are at most.
+    """
+
+    def __init__(self, conninfo: str, size: int) -> None:
+        self._conninfo = conninfo
+        self._places = trio.Semaphore(size)
+        self._idle: list[TrioConnection] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[TrioConnection]:
+        """Lend a connection.
+
+        A checkpoint only if it has to wait, and then it may be cancelled.
+
+        Raises:
+            DatabaseError: if there is none, and none can be made.
+        """
+        try:
+            self._places.acquire_nowait()  # a checkpoint more would cost as much as all the rest of this
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
+            connection = self._idle.pop() if self._idle else await connect(self._conninfo)
+            try:
+                yield connection
+            finally:
+                self._take_back(connection)
+        finally:
+            self._places.release()
+
+    def _take_back(self, connection: TrioConnection) -> None:
+        if connection.is_at_rest:
+            self._idle.append(connection)
+        else:
+            # What broke it has probably broken the others, too: let no call find that out one by one.
+            connection.discard()
+            self.close()
+
+    def close(self) -> None:
+        """Close what is not lent."""
+        while self._idle:
+            self._idle.pop().discard()
+
+
+async def connect(conninfo: str) -> TrioConnection:
+    """Connect; each statement is a transaction by itself."""
+    return await TrioConnection.connect(conninfo, autocommit=True, prepare_threshold=None)

@@ -1,0 +1,110 @@
+"""What an open store holds: its connections, the worker that has entered, and what it does not know the outcome of."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ...abc import Clock, Lease, WorkflowKey
+from .address import MOST_SHARDS, Address
+from .binary import Parameter, int8
+from .driver import DatabaseError, conninfo_of
+from .faults import COLLISION
+from .pool import Pool
+from .voice import Voice
+
+T = TypeVar("T")
+
+SETTINGS = {
+    "client_encoding": "utf8",
+    "connect_timeout": "10",
+    # A network that drops packets says nothing: these find it out within half a minute.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""For `libpq`, where the address does not say otherwise."""
+
+WRITERS, READERS = 4, 3
+"""Connections: batches of different shards are written side by side; nothing else must wait for a batch."""
+
+TRIES = 50
+"""How often what has collided is tried. Each collision is with a takeover that is over then."""
+
+
+@dataclasses.dataclass
+class Session:
+    """An open store."""
+
+    address: Address
+    lease: Lease
+    lease_clock: Clock | None
+    """Tells the time for leases; None: the database does."""
+    writers: Pool
+    readers: Pool
+    voice: Voice
+    shards: int = 1
+    lost: bool = False
+    """Whether the lease had expired, and nobody has been told yet."""
+    unanswered: list[tuple[int, int]] = dataclasses.field(default_factory=list[tuple[int, int]])
+    """Claims whose outcome is unknown: shard, and the claim's number."""
+
+    @property
+    def worker(self) -> str:
+        """The worker's id."""
+        return self.lease.worker
+
+    @property
+    def lease_now(self) -> Parameter:
+        """The time for leases, or NULL where the database knows it."""
+        return int8(None if self.lease_clock is None else self.lease_clock.utc())
+
+    def shard_of(self, id: str) -> int:
+        """Return the shard of a workflow and its whole family: by the root's id."""
+        return zlib.crc32(id.partition("/")[0].encode("utf-8", "surrogatepass")) % self.shards
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.voice.close()
+        self.writers.close()
+        self.readers.close()
+
+
+def shard_of_key(key: WorkflowKey) -> int:
+    """Return the shard of a workflow; its key has it in it."""
+    return key % MOST_SHARDS
+
+
+def conninfo_for(address: Address, worker: str, role: str) -> str:
+    """Return what `libpq` is told for one of the store's connections.
+
+    Raises:
+        DatabaseError: if it does not understand the address.
+    """
+    settings = {
+        "search_path": address.schema,
+        # Plans that fit every batch: planning each one anew costs more than running it.
+        "plan_cache_mode": "force_generic_plan",
+        # They are made when a table may be empty, and kept when it is not any more: always by an index.
+        "enable_seqscan": "off",
+        "default_transaction_isolation": r"read\ committed",
+    }
+    if not address.durable:
+        settings["synchronous_commit"] = "off"
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    name = f"nurselog {role} {worker}"[:63]
+    return conninfo_of(address.conninfo, options=options, application_name=name, **SETTINGS)
+
+
+async def persistently(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call again while it collides with somebody else's: each time, what it collided with is over."""
+    for _ in range(TRIES - 1):
+        try:
+            return await call()
+        except DatabaseError as error:
+            if error.sqlstate != COLLISION:
+                raise
+    return await call()

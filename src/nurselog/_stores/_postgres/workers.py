@@ -1,0 +1,99 @@
+"""Workers come and go: the rows in `worker`, one for each shard, so that whoever claims looks at one shard only.
+
+A worker is dead when its lease has expired, by the database's clock: there is one of it, and any number of machines.
+It is dead, too, when its *beacon* is out: a lock that its listening connection holds, and that the server lets go of
+when the process dies, however it dies. So a takeover need not wait for the lease. A connection can also break while
+the process lives. It makes a new one at once, with a new beacon; if somebody is faster, a living worker is taken over,
+which costs a replay and nothing else, because what makes a takeover safe is the log. When the server itself was
+restarted all beacons are out, and mean nothing: then leases count, until each worker has lit a new one.
+
+Whoever finds a worker dead removes its row and lets its workflows go, in one transaction; so a row that is there means:
+nobody has taken anything from this worker.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ..._errors import StoreTooNew, StoreUnavailable
+from .binary import column, int4, int8, number, text, texts, truth
+from .driver import TrioConnection
+from .schema import load_migrations
+from .session import Session
+
+_REMOVE_DEAD = b"SELECT remove_dead($1, $2)"
+
+_ENTER = b"SELECT enter_worker($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+_REMOVE = b"SELECT remove_workers($1, $2)"
+
+_RENEW = b"""
+    WITH extended AS (
+        UPDATE worker SET expires_at = lease_clock($3) + $2 WHERE id = $1 AND expires_at > lease_clock($3) RETURNING id
+    )
+    SELECT (SELECT version FROM about), (SELECT count(*) FROM extended)"""
+
+
+async def enter(connection: TrioConnection, session: Session, *, again: bool = False) -> None:
+    """Enter the worker with nothing in its hands.
+
+    Args:
+        connection: a connection.
+        session: says which worker.
+        again: whether it has been here before, and may still have rows.
+
+    Raises:
+        StoreUnavailable: if a living one has the same id.
+    """
+    for shard in range(session.shards):
+        await remove_dead(connection, session, shard)
+        parameters = [
+            int4(shard),
+            text(session.worker),
+            int8(session.lease.duration),
+            session.lease_now,
+            int8(os.getpid()),
+            text(socket.gethostname()),
+            int4(session.voice.beacon),
+            int8(session.voice.lit_since),
+            int8(int(again)),
+        ]
+        if not truth((await connection.call(_ENTER, parameters)).get_value(0, 0)):
+            raise StoreUnavailable(
+                f"{session.address.shown}: a worker {session.worker!r} is alive; give each engine an id of its own, or "
+                "wait until the lease of its predecessor has expired"
+            )
+
+
+async def renew(connection: TrioConnection, session: Session) -> bool:
+    """Extend the lease; where that is too late, enter again with nothing in hand, and return False."""
+    parameters = [text(session.worker), int8(session.lease.duration), session.lease_now]
+    result = await connection.call(_RENEW, parameters)
+    [version], [extended] = column(result, 0, number), column(result, 1, number)
+    if version > len(load_migrations()):
+        raise StoreTooNew(session.address.shown, version, len(load_migrations()))
+    if extended < session.shards:
+        session.lost = True
+    if not session.lost:
+        return True
+    await reenter(connection, session)
+    return False
+
+
+async def reenter(connection: TrioConnection, session: Session) -> None:
+    """Enter again with nothing in hand, shard by shard; if that is broken off, `renew` says that the lease is lost."""
+    session.lost = True
+    await enter(connection, session, again=True)
+    session.lost = False  # not before the answer: whoever has to ask again must hear it
+
+
+async def leave(connection: TrioConnection, session: Session) -> None:
+    """Remove the worker, and let its workflows go."""
+    for shard in range(session.shards):
+        await connection.call(_REMOVE, [int4(shard), texts([session.worker])])
+
+
+async def remove_dead(connection: TrioConnection, session: Session, shard: int) -> None:
+    """Remove the dead, whoever they are, and let their workflows go."""
+    await connection.call(_REMOVE_DEAD, [int4(shard), session.lease_now])

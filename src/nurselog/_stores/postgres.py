@@ -1,0 +1,282 @@
+"""The PostgreSQL store: any number of engines, on any number of machines, on one database.
+
+The store proper is a set of plain functions in `_postgres`: what goes to the server (`binary`), what comes back, and
+statements that run on one connection. This module gives them their place in Trio: which connection, for how long, and
+what an error means. A call waits for a connection as long as it takes, and may be cancelled there; once it has begun
+it ends, and is not cancelled half way. Where a server does not answer at all, it ends by a deadline, with its outcome
+unknown: like any call whose answer was lost.
+
+Where to look: `sql/postgres_0001.sql` has the statements, `_postgres/commits` the fence, `_postgres/claims` and
+`_postgres/workers` who owns what, `_postgres/voice` how others hear of it, `_postgres/driver` psycopg under Trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar, final
+
+import outcome
+import trio
+
+from .._errors import StoreUnavailable, UsageError
+from .._log.events import Row
+from ..abc import (
+    Append,
+    Batch,
+    Claim,
+    Clock,
+    Created,
+    Creation,
+    Filter,
+    Lease,
+    Message,
+    Receipt,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
+from ._postgres import claims, commits, queries, schema, workers
+from ._postgres.address import Address, parse
+from ._postgres.driver import DatabaseError, TrioConnection
+from ._postgres.faults import translate
+from ._postgres.pool import Pool
+from ._postgres.session import READERS, WRITERS, Session, conninfo_for, shard_of_key
+from ._postgres.voice import Voice
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds that a call may take once it has begun."""
+
+
+@final
+class PostgresStore:
+    """A `Store` in a PostgreSQL database. Not constructed directly: use `open_store`."""
+
+    def __init__(self, address: Address, clock: Clock, lease_clock: Clock | None) -> None:
+        self._address = address
+        self._clock, self._lease_clock = clock, lease_clock
+        self._session: Session | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use it: always."""
+        return True
+
+    async def open(self, lease: Lease) -> None:
+        """Bring the schema up to date, enter the worker, and start its lease.
+
+        Args:
+            lease: the worker's id, which no other living worker may have, and how long it is taken to live.
+
+        Raises:
+            UsageError: if the store is open, or has another number of shards.
+            StoreError: if the database cannot be used; nothing is open then, and one may try again.
+
+        A checkpoint.
+        """
+        if self._session:
+            raise UsageError("this store is open already: open_store gives each engine one of its own")
+        told = partial(conninfo_for, self._address, lease.worker)
+        writers = Pool(told("writer"), min(WRITERS, self._address.shards))
+        voice = Voice(told("listener"), self._address.schema, lease.worker)
+        session = Session(self._address, lease, self._lease_clock, writers, Pool(told("reader"), READERS), voice)
+        try:
+            await self._call(session.readers, self._enter, session)
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+
+    async def _enter(self, connection: TrioConnection, session: Session) -> None:
+        session.shards = await schema.prepare(connection, self._address, schema.load_migrations())
+        await session.voice.connect()
+        await workers.enter(connection, session)
+
+    async def close(self) -> None:
+        """Remove the worker and let everything go; do nothing if the store is not open.
+
+        Raises:
+            StoreError: if the worker could not be removed. The store is closed all the same, and others see when the
+                lease expires that the worker is gone.
+
+        A checkpoint; when cancelled, it closes first.
+        """
+        session, self._session = self._session, None
+        with trio.CancelScope(shield=True):
+            if session:
+                try:
+                    await self._call(session.readers, self._leave, session)
+                finally:
+                    session.close()
+        await trio.lowlevel.checkpoint()
+
+    async def _leave(self, connection: TrioConnection, session: Session) -> None:
+        await workers.leave(connection, session)
+        await session.voice.farewell(connection)
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Write the batch, one transaction for each shard, side by side; return when all of it is durable.
+
+        A batch of which some shards could not be written is given back as a whole, to be tried again: rows say who
+        wrote them.
+        """
+        session, now = self._open_session, self._clock.utc()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        parts = _by_shard(session, batch)
+        calls = [partial(self._commit, session, shard, part, now) for shard, part in parts.items()]
+        receipts = [await calls[0]()] if len(calls) == 1 else await _side_by_side(calls)
+        return _joined(batch, receipts)
+
+    async def _commit(self, session: Session, shard: int, part: Batch, now: int) -> Receipt:
+        receipt = await self._call(session.writers, commits.commit, session, shard, part, now)
+        if _is_news(part):
+            session.voice.news()
+        return receipt
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
+
+        A worker whose lease has expired, or who has been removed, gets nothing until `renew` has entered it again.
+        """
+        session = self._open_session
+        return await self._call(session.readers, claims.claim, session, wanted, self._clock.utc())
+
+    async def renew(self) -> bool:
+        """Extend the lease.
+
+        Returns:
+            False if it had expired, or if the worker had been removed. It is then entered anew, with a new lease, and
+            owns nothing any more; what it was running others may have, and so may itself after a `claim`.
+
+        Raises:
+            StoreTooNew: if a newer nurselog has changed the schema meanwhile.
+        """
+        session = self._open_session
+        return await self._call(session.readers, workers.renew, session)
+
+    async def reenter(self) -> None:
+        """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
+        session = self._open_session
+        await self._call(session.readers, workers.reenter, session)
+
+    async def wait_changed(self) -> None:
+        """Wait until somebody else may have written something that concerns this worker, or for some seconds."""
+        session = self._open_session
+        try:
+            await session.voice.wait()
+        except DatabaseError as error:
+            raise translate(error, self._address.shown) from error
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        """Leave a message, and make the workflow due at once; do nothing if it has ended."""
+        session = self._open_session
+        owner = await self._call(session.readers, commits.post, key, kind, body)
+        if owner is None:
+            session.voice.news()
+        else:
+            session.voice.mail(owner)
+
+    async def messages(self) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order."""
+        session = self._open_session
+        return await self._call(session.readers, queries.messages, session)
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
+        """Return the rows of those that exist, in no order."""
+        session = self._open_session
+        return await self._call(session.readers, queries.find, session, ids)
+
+    async def list(self, where: Filter) -> Sequence[Workflow]:
+        """Return rows, newest first. The next page begins `before` the last key of this one."""
+        return await self._call(self._open_session.readers, queries.list_workflows, where)
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+        """Return a workflow's log from `from_seq` on; -1 is the last row, as in a list."""
+        return await self._call(self._open_session.readers, queries.read, key, from_seq)
+
+    async def next_due(self, wanted: Wanted) -> int | None:
+        """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
+        session = self._open_session
+        return await self._call(session.readers, queries.next_due, session, wanted)
+
+    @property
+    def _open_session(self) -> Session:
+        if not self._session:
+            raise UsageError("this store is not open")
+        return self._session
+
+    async def _call(
+        self, pool: Pool, job: Callable[Concatenate[TrioConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do a job on a connection of a pool."""
+        try:
+            async with pool.connection() as connection:
+                with trio.move_on_after(PATIENCE, shield=True):
+                    return await job(connection, *args, **kwargs)
+                raise StoreUnavailable(f"{self._address.shown}: the server has not answered for {PATIENCE:g} seconds")
+        except (DatabaseError, ValueError) as error:
+            raise translate(error, self._address.shown) from error
+
+
+def open_postgres(url: str, *, clock: Clock, lease_clock: Clock | None = None) -> PostgresStore:
+    """Return the store at a `postgresql:` address; it is not open yet.
+
+    Args:
+        url: the address.
+        clock: tells the time for what is due.
+        lease_clock: tells the time for leases; None: the database does, which is right wherever time is real.
+
+    Raises:
+        UsageError: if the address is none.
+    """
+    address = parse(url)
+    try:
+        conninfo_for(address, "", "")
+    except DatabaseError as error:
+        raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands: {error}") from error
+    return PostgresStore(address, clock, lease_clock)
+
+
+def _by_shard(session: Session, batch: Batch) -> dict[int, Batch]:
+    creations: dict[int, list[Creation]] = {}
+    appends: dict[int, list[Append]] = {}
+    for creation in batch.creations:
+        creations.setdefault(session.shard_of(creation.id), []).append(creation)
+    for append in batch.appends:
+        appends.setdefault(shard_of_key(append.key), []).append(append)
+    shards = sorted(creations.keys() | appends.keys())
+    return {shard: Batch(creations=creations.get(shard, ()), appends=appends.get(shard, ())) for shard in shards}
+
+
+def _joined(batch: Batch, receipts: Sequence[Receipt]) -> Receipt:
+    """Put receipts together; what became of the creations is in the order in which they were given."""
+    created: dict[str, list[Created]] = {}
+    for receipt in receipts:
+        for one in receipt.created:
+            created.setdefault(one.workflow.id, []).append(one)
+    refused = frozenset(key for receipt in receipts for key in receipt.refused)
+    in_order = [created[creation.id].pop(0) for creation in batch.creations]
+    return Receipt(created=in_order, refused=refused)
+
+
+async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Make calls at the same time, and wait for all; the first one's error is raised at the end. A checkpoint."""
+    outcomes: dict[int, outcome.Outcome[T]] = {}
+
+    async def make(place: int) -> None:
+        outcomes[place] = await outcome.acapture(calls[place])
+
+    async with trio.open_nursery() as nursery:
+        for place in range(len(calls)):
+            nursery.start_soon(make, place)
+    return [outcomes[place].unwrap() for place in range(len(calls))]
+
+
+def _is_news(batch: Batch) -> bool:
+    """Whether others may wait for this: something has ended, or needs an owner."""
+    return any(creation.owner is None for creation in batch.creations) or any(
+        append.standing is not None and append.standing.release for append in batch.appends
+    )

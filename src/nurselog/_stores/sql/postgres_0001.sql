@@ -1,0 +1,408 @@
+-- The first schema. What each column means is written down in docs/log-format.md. Names are without a schema: whoever
+-- runs this has put the store's schema into `search_path`, and so has whoever calls the functions.
+--
+-- `shard` leads every key, and every function works on one shard: the whole store may be partitioned by it, or
+-- distributed over several servers.
+--
+-- Locks are taken in one order everywhere, so that nobody waits in a circle: workers by id, workflows by key, new ids
+-- in their order, log rows by workflow and seq. Whoever cannot keep to it skips what is locked.
+
+-- One row: whose schema this is.
+CREATE TABLE about (
+    version integer NOT NULL,
+    shards  integer NOT NULL
+);
+
+-- A key is a number out of this sequence, times 1,024, plus the shard: so the shard is known from the key, and the
+-- newest workflow has the highest one.
+CREATE SEQUENCE workflow_key;
+
+-- Ids are compared byte by byte: what lies between two of them must not depend on the server's language.
+CREATE TABLE workflow (
+    shard      integer NOT NULL,
+    key        bigint  NOT NULL,
+    id         text    NOT NULL COLLATE "C",
+    name       text    NOT NULL,
+    version    text,
+    digest     text    NOT NULL,
+    status     text    NOT NULL,
+    owner      text,
+    due_at     bigint,
+    problem    text,
+    created_at bigint  NOT NULL,
+    updated_at bigint  NOT NULL,
+    UNIQUE (shard, id)
+);
+
+-- What can be claimed: by the time it is due, and first come, first served where that is the same.
+CREATE INDEX workflow_due ON workflow (shard, due_at, key) WHERE owner IS NULL AND due_at IS NOT NULL;
+
+-- What a worker owns: read for its messages, and when it is gone.
+CREATE INDEX workflow_owner ON workflow (shard, owner) WHERE owner IS NOT NULL;
+
+-- Last, because the newest index wins where the planner knows nothing: of an empty table it takes all for equally good
+-- whose first column is compared, and was seen to look for keys by going through all ids.
+ALTER TABLE workflow ADD PRIMARY KEY (shard, key);
+
+-- The logs, append only. The primary key is the fence.
+CREATE TABLE log (
+    workflow bigint   NOT NULL,
+    seq      bigint   NOT NULL,
+    at       bigint   NOT NULL,
+    after    bigint   NOT NULL,
+    writer   bigint   NOT NULL,
+    shard    integer  NOT NULL,
+    format   integer  NOT NULL,
+    event    text     NOT NULL,
+    value    bytea,
+    PRIMARY KEY (shard, workflow, seq)
+);
+
+-- One row for each worker and shard: who claims looks at one shard only.
+CREATE TABLE worker (
+    shard      integer NOT NULL,
+    id         text    NOT NULL,
+    expires_at bigint  NOT NULL,
+    pid        integer NOT NULL,
+    host       text    NOT NULL,
+    beacon     integer,
+    lit_since  bigint,
+    PRIMARY KEY (shard, id)
+);
+
+CREATE SEQUENCE message_number;
+
+CREATE TABLE message (
+    shard    integer NOT NULL,
+    number   bigint  NOT NULL,
+    workflow bigint  NOT NULL,
+    kind     text    NOT NULL,
+    body     bytea   NOT NULL,
+    PRIMARY KEY (shard, workflow, number)
+);
+
+
+-- The database's clock, in microseconds; `given` is another one, for tests.
+CREATE FUNCTION lease_clock(given bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+$$;
+
+
+-- Beacons: an advisory lock that a worker's listening connection holds. The server lets go of it when the connection
+-- ends, which it does when the process dies, however it dies.
+CREATE FUNCTION beacon_class() RETURNS integer LANGUAGE sql STABLE AS $$
+    SELECT hashtext('nurselog beacon ' || current_schema())
+$$;
+
+
+-- When this server was started: what was lit before has gone out without meaning anything.
+CREATE FUNCTION server_start() RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+$$;
+
+
+-- Whether nobody can be there any more. The lock is tried, and let go of at the end of the transaction.
+CREATE FUNCTION is_out(beacon integer, lit_since bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN lit_since = server_start() THEN pg_try_advisory_xact_lock(beacon_class(), beacon) ELSE FALSE END
+$$;
+
+
+-- Light a beacon, for as long as this connection lives; return since when the server has been running.
+CREATE FUNCTION light_beacon(in_worker text, in_beacon integer) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_lock(beacon_class(), in_beacon);
+    UPDATE worker SET beacon = in_beacon, lit_since = server_start() WHERE id = in_worker;
+    RETURN server_start();
+END
+$$;
+
+
+CREATE FUNCTION is_final(status text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT status IN ('completed', 'failed', 'cancelled', 'killed')
+$$;
+
+
+-- The writer that a claim gives to a workflow: made of the claim's own random number, so that a claim whose answer was
+-- lost can be found again.
+CREATE FUNCTION writer_of(claim bigint, workflow bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(1, ('x' || left(md5(claim || '-' || workflow), 16))::bit(64)::bigint & 9223372036854775807)
+$$;
+
+
+-- The fence. Append the rows of those workflows whose last row is by the same writer and reaches up to the append, and
+-- return the others. `firsts` has, for each row, the seq of the first one of its append; rows without a key are for
+-- nobody. Rows that are there already are the writer's own, and are left as they are.
+--
+-- What it sees is as old as its snapshot. But whatever it inserts begins right behind the last row of that snapshot,
+-- which is where everybody else's next row must be too. So whoever comes second waits, and collides: unique_violation,
+-- and nothing is written. Therefore there is no ON CONFLICT here: it would leave out the first row and insert the rest.
+CREATE FUNCTION append_rows(
+    in_shard integer, keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
+    formats bigint[], events text[], contents bytea[]
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    refused bigint[];
+BEGIN
+    WITH line AS MATERIALIZED (
+        SELECT given.*, last.seq AS last,
+            CASE WHEN last.seq IS NULL THEN given.first = 1
+                ELSE last.writer = given.writer AND last.seq >= given.first - 1 END AS passes
+        FROM unnest(keys, firsts, seqs, ats, afters, writers, formats, events, contents)
+            AS given (workflow, first, seq, at, after, writer, format, event, value)
+        LEFT JOIN LATERAL (
+            SELECT log.seq, log.writer FROM log
+            WHERE log.shard = in_shard AND log.workflow = given.workflow ORDER BY log.seq DESC LIMIT 1
+        ) AS last ON TRUE
+        WHERE given.workflow IS NOT NULL
+    ), written AS (
+        INSERT INTO log (shard, workflow, seq, at, after, writer, format, event, value)
+        SELECT in_shard, workflow, seq, at, after, writer, format, event, value
+        FROM line WHERE passes AND seq > coalesce(last, 0) ORDER BY workflow, seq
+    )
+    SELECT array_agg(DISTINCT workflow) INTO refused FROM line WHERE NOT passes;
+    RETURN coalesce(refused, '{}');
+END
+$$;
+
+
+-- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n. Each entry of `stand_*` is
+-- an append that has more than rows, or none (`alone`): then it is not the log that decides, but whether the worker
+-- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each workflow that was refused, and one for each creation, in no order.
+CREATE FUNCTION commit_batch(
+    in_shard integer, in_worker text, in_now bigint,
+    new_ids text[], new_names text[], new_versions text[], new_digests text[], new_statuses text[], new_owners text[],
+    new_ats bigint[], new_lasts bigint[], new_writers bigint[],
+    keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
+    formats bigint[], events text[], contents bytea[],
+    stand_keys bigint[], stand_alone bigint[], stand_takes bigint[], stand_statuses text[], stand_problems text[],
+    stand_releases bigint[], stand_dues bigint[], taken bigint[]
+) RETURNS TABLE (
+    refused bigint, fresh boolean,
+    shard integer, key bigint, id text, name text, version text, digest text, status text, owner text, due_at bigint,
+    problem text, created_at bigint, updated_at bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    living text[];
+    new_keys bigint[];
+    made bigint[] := '{}';
+    lost bigint[];
+    one record;
+BEGIN
+    -- Only who has a row in `worker` may own: nobody would see that another one is gone. Held until the end, so that
+    -- nobody can find the worker dead, let its workflows go, and not see this one.
+    IF cardinality(new_owners) > 0 THEN
+        living := ARRAY(
+            SELECT worker.id FROM worker WHERE worker.shard = in_shard AND worker.id = ANY (new_owners)
+            ORDER BY worker.id FOR KEY SHARE
+        );
+    END IF;
+    IF cardinality(stand_keys) > 0 THEN
+        PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (stand_keys)
+        ORDER BY workflow.key FOR UPDATE;
+    END IF;
+    IF cardinality(new_ids) > 0 THEN
+        new_keys := ARRAY(
+            SELECT nextval('workflow_key') * 1024 + in_shard FROM generate_series(1, cardinality(new_ids))
+        );
+        WITH inserted AS (
+            INSERT INTO workflow (
+                shard, key, id, name, version, digest, status, owner, due_at, created_at, updated_at
+            )
+            SELECT in_shard, new.key, new.id, new.name, new.version, new.digest, new.status,
+                CASE WHEN new.owner = ANY (living) THEN new.owner END, 0, new.at, new.at
+            FROM unnest(new_keys, new_ids, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats)
+                AS new (key, id, name, version, digest, status, owner, at)
+            ORDER BY new.id COLLATE "C"
+            ON CONFLICT (shard, id) DO NOTHING
+            RETURNING workflow.key
+        )
+        SELECT coalesce(array_agg(inserted.key), '{}') INTO made FROM inserted;
+        keys := ARRAY(
+            SELECT CASE
+                WHEN line.key > 0 THEN line.key
+                WHEN new_keys[-line.key] IN (SELECT unnest(made)) THEN new_keys[-line.key]
+            END
+            FROM unnest(keys) WITH ORDINALITY AS line (key, number) ORDER BY line.number
+        );
+    END IF;
+    lost := append_rows(in_shard, keys, firsts, seqs, ats, afters, writers, formats, events, contents);
+    -- A loop, and not one statement: a join with an array is planned by what the tables held when it was planned, which
+    -- may have been nothing, and then compares everything with everything. By their keys rows are found in any case.
+    FOR one IN
+        SELECT * FROM unnest(stand_keys, stand_alone, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues)
+            AS given (key, alone, takes, status, problem, release, due_at)
+    LOOP
+        IF one.alone = 1 THEN
+            PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner = in_worker;
+            IF NOT FOUND THEN
+                lost := lost || one.key;
+            END IF;
+        END IF;
+        CONTINUE WHEN one.key = ANY (lost);
+        IF one.takes = 1 OR is_final(one.status) THEN
+            DELETE FROM message
+            WHERE shard = in_shard AND workflow = one.key AND (is_final(one.status) OR number = ANY (taken));
+        END IF;
+        CONTINUE WHEN one.status IS NULL;
+        -- A message may have come when the owner had already decided to let go: then the workflow is due at once.
+        -- Without this it would sleep on, and the message with it. Not so a stuck one: it may be unable to take any
+        -- message, and would be claimed and get stuck again for ever.
+        UPDATE workflow SET status = one.status, problem = one.problem, updated_at = in_now,
+            owner = CASE WHEN one.release = 0 THEN owner END,
+            due_at = CASE
+                WHEN one.status <> 'stuck'
+                    AND EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = one.key)
+                THEN 0 ELSE one.due_at
+            END
+        WHERE shard = in_shard AND key = one.key;
+    END LOOP;
+    RETURN QUERY SELECT unnest(lost), NULL::boolean,
+        NULL::integer, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint, NULL::bigint;
+    -- A creation that was written before, and whose answer was lost, is new all the same.
+    RETURN QUERY SELECT NULL::bigint,
+        found.key = new.key OR EXISTS (
+            SELECT FROM log
+            WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq = new.last AND log.writer = new.writer
+        ),
+        found.shard, found.key, found.id, found.name, found.version, found.digest, found.status, found.owner,
+        found.due_at, found.problem, found.created_at, found.updated_at
+        FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
+        JOIN LATERAL (
+            SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
+        ) AS found ON TRUE;
+END
+$$;
+
+
+-- Let the workflows of these workers go, and remove them.
+CREATE FUNCTION remove_workers(in_shard integer, workers text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM worker WHERE worker.shard = in_shard AND worker.id = ANY (workers);
+    PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.owner = ANY (workers)
+    ORDER BY workflow.key FOR UPDATE;
+    UPDATE workflow SET owner = NULL WHERE workflow.shard = in_shard AND workflow.owner = ANY (workers);
+END
+$$;
+
+
+-- Remove the dead, except those that somebody else is just removing, or that are just making a workflow.
+CREATE FUNCTION remove_dead(in_shard integer, in_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    dead text[] := ARRAY(
+        SELECT id FROM worker
+        WHERE shard = in_shard AND (expires_at <= lease_clock(in_now) OR is_out(beacon, lit_since))
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    );
+BEGIN
+    IF cardinality(dead) > 0 THEN
+        PERFORM remove_workers(in_shard, dead);
+    END IF;
+END
+$$;
+
+
+-- Enter a worker with nothing in its hands; return whether that could be done. `again`: it has been here before.
+CREATE FUNCTION enter_worker(
+    in_shard integer, in_id text, in_duration bigint, in_now bigint, in_pid bigint, in_host text, in_beacon integer,
+    in_lit_since bigint, again bigint
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF again = 1 THEN
+        PERFORM remove_workers(in_shard, ARRAY[in_id]);
+    END IF;
+    INSERT INTO worker (shard, id, expires_at, pid, host, beacon, lit_since)
+    VALUES (in_shard, in_id, lease_clock(in_now) + in_duration, in_pid, in_host, in_beacon, in_lit_since)
+    ON CONFLICT (shard, id) DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+
+
+-- Take workflows over for a worker that lives: those in `in_keys`, or, where that is NULL, what is due of what the
+-- worker has the functions for. Append `claimed` to each, and return them with their new writers.
+--
+-- A former owner's append may be under way: then the two collide, one of them is undone, and tries again.
+CREATE FUNCTION claim_workflows(
+    in_shard integer, in_worker text, in_claim bigint, in_now bigint, in_lease_now bigint, in_limit bigint,
+    in_keys bigint[], names text[], version_names text[], versions text[], in_format bigint, in_event text
+) RETURNS TABLE (key bigint, writer bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    picked bigint[];
+BEGIN
+    PERFORM FROM worker WHERE shard = in_shard AND id = in_worker AND expires_at > lease_clock(in_lease_now)
+    FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF in_keys IS NULL THEN
+        picked := ARRAY(
+            SELECT workflow.key FROM workflow
+            WHERE shard = in_shard AND owner IS NULL AND due_at <= in_now AND (
+                name = ANY (names) OR (name, version) IN (SELECT * FROM unnest(version_names, versions))
+            )
+            ORDER BY due_at, workflow.key LIMIT in_limit FOR UPDATE SKIP LOCKED
+        );
+    ELSE
+        picked := ARRAY(
+            SELECT workflow.key FROM workflow
+            WHERE shard = in_shard AND workflow.key = ANY (in_keys) AND owner IS NULL AND NOT is_final(status)
+            ORDER BY workflow.key LIMIT in_limit FOR UPDATE
+        );
+    END IF;
+    IF cardinality(picked) = 0 THEN
+        RETURN;
+    END IF;
+    INSERT INTO log (shard, workflow, seq, at, after, writer, format, event)
+    SELECT in_shard, one.key, coalesce(last.seq, 0) + 1, greatest(in_now, last.at), 0,
+        writer_of(in_claim, one.key), in_format, in_event
+    FROM unnest(picked) AS one (key)
+    LEFT JOIN LATERAL (
+        SELECT log.seq, log.at FROM log WHERE log.shard = in_shard AND log.workflow = one.key
+        ORDER BY log.seq DESC LIMIT 1
+    ) AS last ON TRUE
+    ORDER BY one.key;
+    -- A cancelled workflow goes on being cancelled; everything else that is not final runs, also what was stuck.
+    UPDATE workflow SET owner = in_worker, due_at = 0, problem = NULL, updated_at = in_now,
+        status = CASE status WHEN 'cancelling' THEN status ELSE 'running' END
+    WHERE shard = in_shard AND workflow.key = ANY (picked);
+    RETURN QUERY SELECT one.key, writer_of(in_claim, one.key) FROM unnest(picked) AS one (key);
+END
+$$;
+
+
+-- Let go of what a claim took whose answer was lost, or whose logs could not be read: the worker does not know that it
+-- owns them, and nobody else would claim them while it lives. The lock waits for the claim, should it still be running.
+CREATE FUNCTION undo_claim(in_shard integer, in_worker text, in_claim bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held bigint[];
+BEGIN
+    PERFORM FROM worker WHERE shard = in_shard AND id = in_worker FOR UPDATE;
+    held := ARRAY(
+        SELECT key FROM workflow
+        WHERE shard = in_shard AND owner = in_worker AND EXISTS (
+            SELECT FROM log
+            WHERE log.shard = in_shard AND log.workflow = key AND log.writer = writer_of(in_claim, key)
+        )
+        ORDER BY key FOR UPDATE
+    );
+    UPDATE workflow SET owner = NULL WHERE shard = in_shard AND key = ANY (held);
+END
+$$;
+
+
+-- Leave a message for a workflow that has not ended, and make it due; return its owner. The workflow's row comes
+-- first: an end that is being written at the same time is waited for, and no message is left behind it.
+CREATE FUNCTION post_message(in_shard integer, in_key bigint, in_kind text, in_body bytea)
+RETURNS TABLE (owner text) LANGUAGE sql AS $$
+    WITH woken AS (
+        UPDATE workflow SET due_at = 0
+        WHERE workflow.shard = in_shard AND workflow.key = in_key AND NOT is_final(workflow.status)
+        RETURNING workflow.owner
+    ), left_there AS (
+        INSERT INTO message (shard, number, workflow, kind, body)
+        SELECT in_shard, nextval('message_number'), in_key, in_kind, in_body FROM woken
+    )
+    SELECT owner FROM woken
+$$;

@@ -1,0 +1,308 @@
+"""What goes wrong with servers and connections, provoked for real; and answers that are lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import trio
+
+from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from nurselog._log.lifecycle import Status
+from nurselog._stores import postgres
+from nurselog._stores._postgres import driver, pool
+from nurselog._stores._postgres.driver import TrioConnection
+from nurselog._stores._postgres.faults import translate
+from nurselog.abc import Append, Batch, Filter, Lease, Store, WorkflowKey
+from tests.postgres_server import PostgresServer
+from tests.stores.kit import (
+    LEASE,
+    LONG,
+    FakeClock,
+    append,
+    behind,
+    claim_due,
+    create,
+    creation,
+    look,
+    opened,
+    rows,
+    sleeping,
+    store_at,
+)
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, of: str, times: int = 1) -> None:
+    """Let some statements be done, and lose the connection before their answer comes."""
+    left, call = times, TrioConnection.call
+
+    async def lossy(self: TrioConnection, statement: bytes, parameters: Sequence[Any] = ()) -> Any:
+        nonlocal left
+        result = await call(self, statement, parameters)
+        if left and of.encode() in statement:
+            left -= 1
+            self.discard()
+            raise psycopg.OperationalError("the server closed the connection unexpectedly")
+        return result
+
+    monkeypatch.setattr(TrioConnection, "call", lossy)
+
+
+# -- lost answers
+
+
+async def test_the_lost_answer_to_an_append(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(postgres_url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        for batch, function in (
+            (Append(key=key, rows=rows(2, 3, 7)), "append_rows"),
+            (Append(key=key, rows=rows(4, 4, 7), standing=sleeping(9)), "commit_batch"),
+        ):
+            lose_answers(monkeypatch, function)
+            with pytest.raises(StoreUnavailable):
+                await append(store, batch)
+            assert not await append(store, batch)
+        assert await store.read(key) == rows(1, 4, 7)
+        assert (await look(store, "one")).due_at == 9
+
+
+async def test_the_lost_answer_to_a_creation(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(postgres_url) as store:
+        lose_answers(monkeypatch, "commit_batch")
+        batch = Batch(creations=[creation("one", 7, length=2), creation("two", 8)])
+        with pytest.raises(StoreUnavailable):
+            await store.commit(batch)
+        assert [created.new for created in (await store.commit(batch)).created] == [True, True]
+        other = Batch(creations=[creation("one", 9)])
+        assert [created.new for created in (await store.commit(other)).created] == [False]
+
+
+@pytest.mark.parametrize("lost", ["claim_workflows", "FROM log", "FROM message", "FROM workflow WHERE shard"])
+async def test_the_lost_answer_to_a_claim(postgres_url: str, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """The worker does not know that it owns them; they must not be lost."""
+    async with opened(postgres_url) as store:
+        await create(store, *(creation(f"w{number}") for number in range(3)), creation("mine", owner="a"))
+        lose_answers(monkeypatch, lost)
+        with pytest.raises(StoreUnavailable):
+            await claim_due(store, "a")
+        assert (await look(store, "w1")).owner == "a"
+        claims = await claim_due(store, "a")
+        assert [claim.workflow.id for claim in claims] == ["w0", "w1", "w2"]
+        assert [len(claim.rows) for claim in claims] == [3, 3, 3]
+
+
+async def test_the_lost_answer_to_a_renewal_that_came_too_late(
+    postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must be heard that the lease was lost, although it is there again."""
+    async with opened(postgres_url, clock, duration=LEASE) as store:
+        await create(store, creation("one", owner="a"))
+        clock.now += LEASE
+        lose_answers(monkeypatch, "enter_worker")
+        with pytest.raises(StoreUnavailable):
+            await store.renew()
+        assert await store.renew() is False
+        assert await store.renew() is True
+        assert (await look(store, "one")).owner is None
+
+
+async def test_a_row_that_nurselog_never_writes(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        await create(store, creation("one"))
+        with behind(postgres_url) as connection:
+            connection.execute("UPDATE workflow SET status = 'dreaming'")
+        with pytest.raises(StoreCorrupt, match="dreaming"):
+            await store.find(["one"])
+
+
+# -- the server
+
+
+async def listen(store: Store) -> None:
+    with trio.move_on_after(0.01):
+        await store.wait_changed()
+
+
+async def use(store: Store, key: WorkflowKey, seq: int) -> None:
+    """Do one of everything, each for as long as it takes."""
+    with trio.fail_after(60):
+        for call in (
+            lambda: append(store, Append(key=key, rows=rows(seq, seq, 7))),
+            store.renew,
+            lambda: listen(store),
+            lambda: store.list(Filter()),
+        ):
+            while True:
+                try:
+                    await call()
+                    break
+                except StoreUnavailable:
+                    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
+async def test_a_server_that_comes_back(server: PostgresServer, number: signal.Signals) -> None:
+    async with opened(server.url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        await use(store, key, 2)
+        server.stop(number)
+        for call in (store.renew, store.messages, lambda: append(store, Append(key=key, rows=rows(3, 3, 7)))):
+            with pytest.raises(StoreUnavailable):
+                await call()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await store.wait_changed()
+        server.start()
+        await use(store, key, 3)
+        assert await store.read(key) == rows(1, 3, 7)
+
+
+async def test_a_store_that_closes_without_its_server(server: PostgresServer, clock: FakeClock) -> None:
+    store = store_at(server.url, clock)
+    await store.open(Lease(worker="a", duration=LONG))
+    server.stop()
+    with pytest.raises(StoreUnavailable):
+        await store.close()
+    await store.close()
+
+
+async def test_a_server_that_hangs(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(server.url) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        monkeypatch.setattr(postgres, "PATIENCE", 0.05)
+        monkeypatch.setattr(driver, "PATIENCE", 0.05)
+        server.pause()
+        try:
+            with pytest.raises(StoreUnavailable, match="has not answered"):
+                await append(store, Append(key=key, rows=rows(2, 2, 7)))
+        finally:
+            server.go_on()
+        monkeypatch.setattr(postgres, "PATIENCE", 30)
+        assert not await append(store, Append(key=key, rows=rows(2, 2, 7)))
+        assert await store.read(key) == rows(1, 2, 7)
+
+
+async def test_a_server_without_a_place(postgres_url: str, clock: FakeClock) -> None:
+    with behind(postgres_url) as admin:
+        admin.execute("CREATE ROLE nurselog_crowd LOGIN CONNECTION LIMIT 2")
+        admin.execute("CREATE SCHEMA nurselog AUTHORIZATION nurselog_crowd")
+        try:
+            url = postgres_url.replace("postgres@", "nurselog_crowd@")
+            async with opened(url, clock) as store:
+                with pytest.raises(StoreUnavailable, match="too many connections"):
+                    await create(store, creation("one"))
+                await store.renew()
+        finally:
+            admin.execute("DROP OWNED BY nurselog_crowd")
+            admin.execute("DROP ROLE nurselog_crowd")
+
+
+async def test_many_calls_share_few_connections(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        await create(store, creation("one"))
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(look, store, "one")
+        with behind(postgres_url) as connection:
+            names = connection.execute(
+                "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'nurselog %' ORDER BY 1"
+            ).fetchall()
+        assert names == [("nurselog listener a",)] + [("nurselog reader a",)] * 3 + [("nurselog writer a",)]
+
+
+async def test_nothing_is_left_of_a_store_that_is_closed(postgres_url: str) -> None:
+    for _ in range(20):
+        async with opened(postgres_url) as store:
+            await create(store)
+            with trio.move_on_after(0):
+                await store.wait_changed()
+    with behind(postgres_url) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nurselog %'"
+        while connection.execute(query).fetchone() != (0,):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_connection_that_broke_takes_its_idle_neighbours_along(postgres_url: str) -> None:
+    connections = pool.Pool(postgres_url, 2)
+    async with connections.connection() as one, connections.connection():
+        one.discard()
+    async with connections.connection() as other:
+        assert other.is_at_rest
+    connections.close()
+
+
+# -- what errors mean
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (psycopg.OperationalError, StoreUnavailable),
+        (psycopg.errors.AdminShutdown, StoreUnavailable),
+        (psycopg.errors.CannotConnectNow, StoreUnavailable),
+        (psycopg.errors.QueryCanceled, StoreUnavailable),
+        (psycopg.errors.TooManyConnections, StoreUnavailable),
+        (psycopg.errors.DiskFull, StoreUnavailable),
+        (psycopg.errors.DeadlockDetected, StoreUnavailable),
+        (psycopg.errors.SerializationFailure, StoreUnavailable),
+        (psycopg.errors.LockNotAvailable, StoreUnavailable),
+        (psycopg.errors.ReadOnlySqlTransaction, StoreUnavailable),
+        (psycopg.errors.IoError, StoreUnavailable),
+        (psycopg.errors.UniqueViolation, StoreUnavailable),
+        (psycopg.errors.InsufficientPrivilege, StoreReadOnly),
+        (psycopg.errors.DataCorrupted, StoreCorrupt),
+        (psycopg.errors.UndefinedTable, StoreError),
+        (psycopg.errors.NoActiveSqlTransaction, StoreError),
+    ],
+)
+def test_what_an_error_means(kind: type[psycopg.Error], expected: type[StoreError]) -> None:
+    error = translate(kind("one\n  thing"), "url")
+    assert type(error) is expected
+    assert f"{kind.__name__}: one thing" in str(error)
+    assert str(error).startswith("url: ")
+
+
+def test_every_final_status_is_one_for_the_database_too(databases: Any, postgres_url: str) -> None:
+    script = Path(postgres.__file__).with_name("sql") / "postgres_0001.sql"
+    finals = ", ".join(f"'{status.value}'" for status in Status if status.final)
+    assert f"status IN ({finals})" in script.read_text("utf-8")
+
+
+# -- beacons
+
+
+async def test_a_listener_that_is_cut_off_is_back_at_once(postgres_url: str) -> None:
+    """With a new beacon; and it looks whether it has missed anything."""
+    async with opened(postgres_url) as store:
+        with behind(postgres_url) as admin:
+            before = admin.execute("SELECT beacon, lit_since FROM worker").fetchone()
+            cut = (
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE '%listener%'"
+            )
+            assert admin.execute(cut).fetchall() == [(True,)]
+            await store.wait_changed()
+            after = admin.execute("SELECT beacon, lit_since FROM worker").fetchone()
+        assert before
+        assert after
+        assert (before[0] != after[0], before[1]) == (True, after[1])
+        assert await store.renew()
+
+
+async def test_beacons_of_before_a_restart_say_nothing(server: PostgresServer, clock: FakeClock) -> None:
+    async with opened(server.url, clock) as a, opened(server.url, clock, "b") as b:
+        await create(a, creation("one", 7, owner="a"))
+        server.restart()
+        with pytest.raises(StoreUnavailable):
+            await b.renew()
+        assert await claim_due(b, "b") == []
+        assert (await look(b, "one")).owner == "a"
+        while True:
+            try:
+                assert await a.renew()
+                break
+            except StoreUnavailable:
+                await trio.lowlevel.checkpoint()

@@ -1,0 +1,245 @@
+"""Addresses, and what happens to the schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreTooNew, UsageError
+from nurselog._stores import open_store
+from nurselog._stores._postgres import schema
+from nurselog._stores._postgres.address import Address, hide, parse
+from nurselog._stores._postgres.driver import TrioConnection
+from nurselog.abc import Lease
+from tests.stores.kit import LEASE, LONG, FakeClock, behind, claim_due, create, creation, opened, store_at
+
+ME = Lease(worker="a", duration=LONG)
+
+# -- addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "conninfo", "name", "shards"),
+    [
+        ("postgresql://", "postgresql://", "nurselog", 1),
+        ("postgres://me@host/db", "postgresql://me@host/db", "nurselog", 1),
+        ("postgresql://h1,h2:5/db?shards=8&sslmode=require", "postgresql://h1,h2:5/db?sslmode=require", "nurselog", 8),
+        ("postgresql://h?schema=mine", "postgresql://h", "mine", 1),
+    ],
+)
+def test_addresses(url: str, conninfo: str, name: str, shards: int) -> None:
+    assert parse(url) == Address(url, conninfo, name, shards)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:",
+        "postgresql:///db?shards=0",
+        "postgresql:///db?shards=1025",
+        "postgresql:///db?shards=many",
+        "postgresql:///db?schema=Mine",
+        "postgresql:///db?schema=",
+        "postgresql:///db?synchronous=off",
+        "postgresql:///db\0",
+        "postgresql:///db?no_such_option=1",
+    ],
+)
+def test_an_address_that_points_nowhere(url: str, clock: FakeClock) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        open_store(url, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://me@h/db?password=secret&a=b", "postgresql://me@h/db?password=***&a=b"),
+        ("postgresql://me@h/db?a=b&sslpassword=secret", "postgresql://me@h/db?a=b&sslpassword=***"),
+        ("postgresql://h/db", "postgresql://h/db"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    assert hide(url) == parse(url).shown == shown
+
+
+def test_without_psycopg(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nurselog._stores.postgres", None)
+    with pytest.raises(UsageError, match=r"pip install 'nurselog\[postgres\]'"):
+        open_store("postgresql://", clock=clock)
+
+
+# -- the schema
+
+
+async def test_a_schema_by_another_name(postgres_url: str) -> None:
+    async with opened(f"{postgres_url}&schema=forest") as store, opened(postgres_url) as other:
+        await create(store, creation("one"))
+        assert await other.find(["one"]) == []
+    async with opened(f"{postgres_url}&schema=forest") as store:
+        assert len(await store.find(["one"])) == 1
+
+
+async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, clock: FakeClock) -> None:
+    with behind(postgres_url) as connection:
+        connection.execute("CREATE SCHEMA nurselog CREATE TABLE recipe (title text)")
+    with pytest.raises(StoreCorrupt, match="another application"):
+        await store_at(postgres_url, clock).open(ME)
+    with behind(postgres_url) as connection:
+        assert connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'nurselog'::regnamespace"
+        ).fetchall() == [("recipe",)]
+
+
+async def test_a_newer_schema_is_left_alone(postgres_url: str, clock: FakeClock) -> None:
+    async with opened(postgres_url, clock) as store:
+        with behind(postgres_url) as connection:
+            connection.execute("UPDATE about SET version = 99")
+        with pytest.raises(StoreTooNew, match="version 99"):
+            await store.renew()
+        with pytest.raises(StoreTooNew, match="version 99"):
+            await store_at(postgres_url, clock).open(Lease(worker="b", duration=LONG))
+
+
+async def test_the_number_of_shards_is_for_good(postgres_url: str, clock: FakeClock) -> None:
+    async with opened(f"{postgres_url}&shards=3"):
+        pass
+    with pytest.raises(UsageError, match="shards=3"):
+        await store_at(postgres_url, clock).open(ME)
+
+
+async def test_families_share_a_shard(postgres_url: str) -> None:
+    async with opened(f"{postgres_url}&shards=8") as store:
+        await create(store, *(creation(f"w{root}{child}") for root in range(20) for child in ("", "/2", "/2/1")))
+        found = await store.find([f"w{root}{child}" for root in range(20) for child in ("", "/2", "/2/1")])
+        by_root = {root: {w.shard for w in found if w.id.split("/")[0] == f"w{root}"} for root in range(20)}
+        assert all(len(shards) == 1 for shards in by_root.values())
+        assert len(set().union(*by_root.values())) > 3
+        assert all(w.key % 1024 == w.shard for w in found)
+
+
+async def test_an_old_server_is_refused(postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "OLDEST", 990000)
+    with pytest.raises(StoreError, match="PostgreSQL 14 or newer"):
+        await store_at(postgres_url, clock).open(ME)
+
+
+async def test_an_encoding_without_all_characters_is_refused(postgres_url: str, clock: FakeClock) -> None:
+    with behind(postgres_url) as connection:
+        connection.execute("CREATE DATABASE nurselog_latin ENCODING 'LATIN1' TEMPLATE template0")
+        try:
+            place, _, options = postgres_url.partition("?")
+            latin = f"{place.rpartition('/')[0]}/nurselog_latin?{options}"
+            with pytest.raises(StoreError, match="is LATIN1"):
+                await store_at(latin, clock).open(ME)
+        finally:
+            connection.execute("DROP DATABASE nurselog_latin WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"), [("", "on"), ("&synchronous=full", "on"), ("&synchronous=normal", "off")]
+)
+async def test_settings_of_connections(postgres_url: str, clock: FakeClock, option: str, expected: str) -> None:
+    store = open_store(postgres_url + option, clock=clock)
+    await store.open(ME)
+    async with store._session.readers.connection() as connection:  # type: ignore[attr-defined]  # it is PostgreSQL's
+        settings = [
+            (await (await connection.execute(f"SHOW {name}")).fetchone())[0]
+            for name in ("synchronous_commit", "plan_cache_mode", "search_path", "default_transaction_isolation")
+        ]
+    await store.close()
+    assert settings == [expected, "force_generic_plan", "nurselog", "read committed"]
+
+
+async def test_leases_by_the_database_s_clock(postgres_url: str) -> None:
+    """The test's own clock stands in 1970; for what is due it counts."""
+    store = open_store(postgres_url, clock=FakeClock())
+    await store.open(Lease(worker="a", duration=LEASE))
+    with behind(postgres_url) as connection:
+        query = "SELECT abs(expires_at / 1e6 - extract(epoch FROM now()) - 1) < 60 FROM worker"
+        assert connection.execute(query).fetchone() == (True,)
+        await create(store, creation("one"))
+        assert len(await claim_due(store, "a")) == 1
+        connection.execute("UPDATE worker SET expires_at = 0")
+        assert await store.renew() is False
+        assert await store.renew() is True
+    await store.close()
+
+
+# -- roles
+
+
+async def test_a_role_with_the_least_rights(postgres_url: str, clock: FakeClock) -> None:
+    """One role makes the schema; another one works, and may not change it."""
+    with behind(postgres_url) as admin:
+        admin.execute("CREATE ROLE nurselog_worker LOGIN")
+        try:
+            url = postgres_url.replace("postgres@", "nurselog_worker@")
+            with pytest.raises(StoreReadOnly, match="may not do that"):
+                await store_at(url, clock).open(ME)
+            async with opened(postgres_url, clock, "maker"):
+                pass
+            admin.execute("GRANT USAGE ON SCHEMA nurselog TO nurselog_worker")
+            admin.execute("GRANT SELECT ON about TO nurselog_worker")
+            admin.execute("GRANT SELECT, INSERT ON log TO nurselog_worker")
+            admin.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON workflow, worker, message TO nurselog_worker")
+            admin.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA nurselog TO nurselog_worker")
+            async with opened(url, clock) as store:
+                [key] = await create(store, creation("one"))
+                await store.post(key, "note", b"")
+                assert len(await claim_due(store, "a")) == 1
+                assert await store.renew()
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(url) as connection:
+                    connection.execute("DELETE FROM nurselog.log")
+        finally:
+            admin.execute("DROP OWNED BY nurselog_worker")
+            admin.execute("DROP ROLE nurselog_worker")
+
+
+# -- migrations
+
+
+def test_the_scripts_are_numbered_without_gaps() -> None:
+    folder = Path(schema.__file__).parents[1] / "sql"
+    names = sorted(script.name for script in folder.glob("postgres_*.sql"))
+    assert names == [f"postgres_{number:04}.sql" for number in range(1, len(names) + 1)]
+    assert len(schema.load_migrations()) == len(names)
+
+
+FIRST = "CREATE TABLE about (version int NOT NULL, shards int NOT NULL); CREATE TABLE one (a text);"
+SECOND = "ALTER TABLE one ADD COLUMN c text; INSERT INTO one VALUES ('x;y', '2');"
+
+
+async def test_migrations_are_applied_once_each_and_whole(postgres_url: str) -> None:
+    where = parse(postgres_url)
+    connection = await TrioConnection.connect(where.conninfo, autocommit=True, options="-c search_path=nurselog")
+    assert await schema.prepare(connection, where, [FIRST]) == 1
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        await schema.prepare(connection, where, [FIRST, f"{SECOND} CREATE TABLE one (again int);"])
+    assert await schema.look(connection, where, 2) == (1, 1)
+    for _ in range(2):
+        await schema.prepare(connection, where, [FIRST, SECOND])
+    assert await schema.look(connection, where, 2) == (2, 1)
+    assert await (await connection.execute("SELECT * FROM one")).fetchall() == [("x;y", "2")]
+    connection.discard()
+
+
+async def test_another_process_may_be_faster(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = parse(postgres_url)
+    connection = await TrioConnection.connect(where.conninfo, autocommit=True, options="-c search_path=nurselog")
+    lock = schema._LOCK
+
+    async def call(self: TrioConnection, statement: bytes, parameters: object = ()) -> object:
+        if statement == lock:
+            with behind(postgres_url) as other:
+                if other.execute("SELECT to_regclass('about')").fetchone() == (None,):
+                    other.execute(f"CREATE SCHEMA nurselog; {FIRST} INSERT INTO about VALUES (1, 1)")
+        return await original(self, statement, parameters)  # type: ignore[arg-type]  # passed on as they are
+
+    original = TrioConnection.call
+    monkeypatch.setattr(TrioConnection, "call", call)
+    assert await schema.prepare(connection, where, [FIRST]) == 1
+    connection.discard()
