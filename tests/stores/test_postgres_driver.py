@@ -337,6 +337,29 @@ async def test_a_connection_that_is_lost(server: PostgresServer) -> None:
             with pytest.raises(psycopg.OperationalError):
                 await connection.call(b"SELECT 1")
         assert not connection.is_at_rest
+        connection.discard()
+        with pytest.raises(psycopg.OperationalError, match="is closed"):
+            await connection.call(b"SELECT 1")
+
+
+async def test_calls_from_several_tasks_take_turns(postgres_url: str) -> None:
+    async with connected(postgres_url) as connection, trio.open_nursery() as nursery:
+        found: list[int] = []
+
+        async def ask(value: int) -> None:
+            result = await connection.call(b"SELECT $1 + 0", [int8(value)])
+            found.append(number(result.get_value(0, 0)))
+
+        for value in range(5):
+            nursery.start_soon(ask, value)
+    assert sorted(found) == list(range(5))
+
+
+async def test_null_where_there_must_be_a_value(postgres_url: str) -> None:
+    async with connected(postgres_url) as connection:
+        result = await connection.call(b"SELECT NULL::bigint")
+        with pytest.raises(ValueError, match="NULL"):
+            number(result.get_value(0, 0))
 
 
 # -- waiting, by itself

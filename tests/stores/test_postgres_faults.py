@@ -14,7 +14,7 @@ import trio
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from nurselog._log.lifecycle import Status
 from nurselog._stores import postgres
-from nurselog._stores._postgres import driver, pool
+from nurselog._stores._postgres import driver, pool, voice
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.faults import translate
 from nurselog.abc import Append, Batch, Filter, Lease, Store, WorkflowKey
@@ -233,6 +233,14 @@ async def test_a_connection_that_broke_takes_its_idle_neighbours_along(postgres_
     async with connections.connection() as other:
         assert other.is_at_rest
     connections.close()
+
+
+async def test_who_hears_nothing_looks_all_the_same_after_a_while(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice, "POLL", 0.01)
+    async with opened(postgres_url) as store:
+        await store.wait_changed()
 
 
 # -- what errors mean

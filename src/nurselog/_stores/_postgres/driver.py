@@ -340,8 +340,6 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
 
     def _exchange(self, send: Callable[[], None]) -> Generator[Any, Any, Any]:
         """Send and receive: a generator, so that nothing is sent when the wait is cancelled before it begins."""
-        if self.pgconn.status != pq.ConnStatus.OK:
-            raise psycopg.OperationalError("the connection is lost")
         send()
         results = yield from generators.execute(self.pgconn)
         return results[-1]
