@@ -115,9 +115,13 @@ class PostgresServer:
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT in order, SIGQUIT at once, SIGKILL without a word."""
         if self._process:
+            children = self._children() if number == signal.SIGKILL else []
             self._process.send_signal(number)
             self._process.wait(PATIENCE)
             self._process = None
+            # Its children find out by themselves, and until then they go on answering.
+            while any(_is_alive(pid) for pid in children):
+                time.sleep(0.001)
 
     def restart(self, number: signal.Signals = signal.SIGQUIT) -> None:
         self.stop(number)
@@ -171,6 +175,14 @@ class PostgresServer:
             with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url):
                 return True
             time.sleep(0.01)
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process is there and has not ended: one that nobody has waited for yet has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

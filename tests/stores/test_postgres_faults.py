@@ -228,10 +228,14 @@ async def test_nothing_is_left_of_a_store_that_is_closed(postgres_url: str) -> N
 
 async def test_a_connection_that_broke_takes_its_idle_neighbours_along(postgres_url: str) -> None:
     connections = pool.Pool(postgres_url, 2)
-    async with connections.connection() as one, connections.connection():
-        one.discard()
-    async with connections.connection() as other:
-        assert other.is_at_rest
+    one, other = await connections.take(), await connections.take()
+    connections.give_back(other)
+    one.discard()
+    connections.give_back(one)
+    another = await connections.take()
+    assert another.is_at_rest
+    assert another is not other
+    connections.give_back(another)
     connections.close()
 
 

@@ -227,7 +227,7 @@ async def test_one_that_collides_for_ever_gives_up(postgres_url: str, monkeypatc
     async with opened(postgres_url) as store:
         with monkeypatch.context() as patch, pytest.raises(StoreUnavailable, match="in the way"):
             patch.setattr(TrioConnection, "call", collide)
-            await append(store, Append(key=WorkflowKey(1024), rows=rows(2, 2, OLD)))
+            await append(store, Append(key=WorkflowKey(1024), rows=rows(2, 3, OLD)))
     assert calls == 3
 
 

@@ -145,11 +145,13 @@ async def test_an_encoding_without_all_characters_is_refused(postgres_url: str, 
 async def test_settings_of_connections(postgres_url: str, clock: FakeClock, option: str, expected: str) -> None:
     store = open_store(postgres_url + option, clock=clock)
     await store.open(ME)
-    async with store._session.readers.connection() as connection:  # type: ignore[attr-defined]  # it is PostgreSQL's
-        settings = [
-            (await (await connection.execute(f"SHOW {name}")).fetchone())[0]
-            for name in ("synchronous_commit", "plan_cache_mode", "search_path", "default_transaction_isolation")
-        ]
+    readers = store._session.readers  # type: ignore[attr-defined]  # it is PostgreSQL's
+    connection = await readers.take()
+    settings = [
+        (await (await connection.execute(f"SHOW {name}")).fetchone())[0]
+        for name in ("synchronous_commit", "plan_cache_mode", "search_path", "default_transaction_isolation")
+    ]
+    readers.give_back(connection)
     await store.close()
     assert settings == [expected, "force_generic_plan", "nurselog", "read committed"]
 

@@ -125,10 +125,11 @@ class PostgresStore:
         """
         session, now = self._open_session, self._clock.utc()
         await trio.lowlevel.checkpoint_if_cancelled()
+        if session.shards == 1:
+            return await self._commit(session, 0, batch, now)
         parts = _by_shard(session, batch)
         calls = [partial(self._commit, session, shard, part, now) for shard, part in parts.items()]
-        receipts = [await calls[0]()] if len(calls) == 1 else await _side_by_side(calls)
-        return _joined(batch, receipts)
+        return _joined(batch, await _side_by_side(calls))
 
     async def _commit(self, session: Session, shard: int, part: Batch, now: int) -> Receipt:
         receipt = await self._call(session.writers, commits.commit, session, shard, part, now)
@@ -213,10 +214,13 @@ class PostgresStore:
     ) -> T:
         """Do a job on a connection of a pool."""
         try:
-            async with pool.connection() as connection:
+            connection = await pool.take()
+            try:
                 with trio.move_on_after(PATIENCE, shield=True):
                     return await job(connection, *args, **kwargs)
-                raise StoreUnavailable(f"{self._address.shown}: the server has not answered for {PATIENCE:g} seconds")
+            finally:
+                pool.give_back(connection)
+            raise StoreUnavailable(f"{self._address.shown}: the server has not answered for {PATIENCE:g} seconds")
         except (DatabaseError, ValueError) as error:
             raise translate(error, self._address.shown) from error
 

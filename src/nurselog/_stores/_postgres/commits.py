@@ -29,6 +29,8 @@ from ..._log.events import Row
 from ..._log.lifecycle import Status
 from ...abc import Append, Batch, Created, Creation, Receipt, Standing, WorkflowKey
 from .binary import (
+    BYTEA,
+    TEXT,
     Parameter,
     bytea,
     byteas,
@@ -44,7 +46,8 @@ from .binary import (
     texts,
     truth,
 )
-from .driver import TrioConnection
+from .driver import DatabaseError, TrioConnection
+from .faults import COLLISION
 from .queries import workflows_of
 from .session import Session, persistently, shard_of_key
 
@@ -52,6 +55,12 @@ _LINES = 9
 """How many arrays describe log rows."""
 
 _APPEND = f"SELECT append_rows($1, {', '.join(f'${place}' for place in range(2, 2 + _LINES))})".encode()
+
+_APPEND_ONE = b"""
+    INSERT INTO log (shard, workflow, seq, at, after, writer, format, event, value)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM log AS before
+    WHERE before.shard = $1 AND before.workflow = $2 AND before.seq = $3 - 1 AND before.writer = $6"""
+"""The same for a single row, in one statement; who writes none asks `append_rows` why."""
 
 _COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 30))})".encode()  # noqa: S608 - numbers
 
@@ -70,6 +79,8 @@ class _Part(NamedTuple):
 
 async def commit(connection: TrioConnection, session: Session, shard: int, batch: Batch, now: int) -> Receipt:
     """Write the part of a batch that belongs to one shard."""
+    if not batch.creations and len(batch.appends) == 1 and await _append_one(connection, shard, batch.appends[0]):
+        return Receipt()
     appends = sorted(batch.appends, key=attrgetter("key"))
     if not batch.creations and all(append.rows and not append.standing and not append.taken for append in appends):
         parameters = [int4(shard), *_lines([_Part(append.key, append.rows) for append in appends])]
@@ -94,6 +105,25 @@ async def commit(connection: TrioConnection, session: Session, shard: int, batch
         for new, workflow in [found[creation.id]]
     ]
     return Receipt(created=created, refused=frozenset(WorkflowKey(number(key)) for key in refused))
+
+
+async def _append_one(connection: TrioConnection, shard: int, append: Append) -> bool:
+    """Append a single row, which is all that a step has to say; return False if it must be looked at more closely.
+
+    The row before it must be the same writer's; and if it is not the last one, this one collides. That is the fence,
+    without an array and a function, which cost a single row a quarter of its time.
+    """
+    if len(append.rows) != 1 or append.standing or append.taken:
+        return False
+    [row] = append.rows
+    numbers = (append.key, row.seq, row.at, row.after, row.writer, row.format)
+    parameters = [int4(shard), *map(int8, numbers), Parameter(TEXT, row.event), Parameter(BYTEA, row.value)]
+    try:
+        return (await connection.call(_APPEND_ONE, parameters)).command_tuples == 1
+    except DatabaseError as error:
+        if error.sqlstate != COLLISION:
+            raise
+        return False
 
 
 async def post(connection: TrioConnection, key: WorkflowKey, kind: str, body: bytes) -> str | None:

@@ -15,7 +15,7 @@ connecting, cancelling. Cursors, adaptation, COPY, server cursors and pipelines 
 hot go past the cursor (`call`), down to `libpq`: what a cursor does for each of them costs as much as the server does.
 
 Some of what is replaced is not promised to stay: the constructor, `lock`, `wait(generator, ...)`, the generators'
-protocol, `generators.execute`, `errors.error_from_result`. So the versions of psycopg have an upper bound, and a canary
+protocol, `errors.error_from_result`. So the versions of psycopg have an upper bound, and a canary
 test walks through all of it (`tests/stores/test_postgres_driver.py`).
 
 **Cancellation.** A statement that is being waited for is on its way, and leaving the wait does not stop it: measured,
@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import itertools
 import select
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -43,7 +43,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import psycopg
 import trio
-from psycopg import errors, generators, pq
+from psycopg import errors, pq
 from psycopg.abc import AdaptContext, ConnParam
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -189,16 +189,24 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
 
     async def wait(self, gen: Any, *_: object, **__: object) -> Any:
         """Run an exchange with the server, as long as it takes. A checkpoint; see the module for cancellation."""
-        try:
+
+        async def listen() -> Any:
             await trio.lowlevel.checkpoint_if_cancelled()
             return await drive(gen, self.pgconn.socket, self.sockets)
+
+        return await self._seen_through(listen)
+
+    async def _seen_through(self, listen: Callable[[], Awaitable[T]]) -> T:
+        """Listen to the end of an answer; if that is broken off, come to rest by listening again, where it was left."""
+        try:
+            return await listen()
         except psycopg.Error:
             raise
         except BaseException:
-            await self._settle(gen)
+            await self._settle(listen)
             raise
 
-    async def _settle(self, exchange: Exchange[Any]) -> None:
+    async def _settle(self, listen: Callable[[], Awaitable[object]]) -> None:
         """Come to rest after a wait that was left: idle, or closed."""
         if self.pgconn.pipeline_status != pq.PipelineStatus.OFF:
             self.pgconn.finish()
@@ -207,7 +215,7 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
         with trio.move_on_after(PATIENCE, shield=True):
             try:
                 await self._cancel_on_server()
-                await drive(exchange, self.pgconn.socket, self.sockets)
+                await listen()
             except psycopg.Error:
                 pass  # that it was cancelled, as it should be; or worse, and then the status says so
         if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
@@ -298,30 +306,25 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
         Raises:
             DatabaseError: what the server says.
         """
-        async with self._exclusively():
-            name = self._statements.get(statement) or await self._prepare(statement, [oid for oid, _ in parameters])
-            values = [data for _, data in parameters]
-            formats = [pq.Format.BINARY] * len(values)
-            return await self._result(lambda: self.pgconn.send_query_prepared(name, values, formats, pq.Format.BINARY))
-
-    async def _prepare(self, statement: bytes, types: Sequence[int]) -> bytes:
-        # A new name for each try: one that was cancelled may have come to be all the same.
-        name = b"nurselog_%d" % next(self._numbers)
-        await self._result(lambda: self.pgconn.send_prepare(name, statement, types))
-        self._statements[statement] = name
-        return name
-
-    @asynccontextmanager
-    async def _exclusively(self) -> AsyncGenerator[None]:
-        """Hold the lock; no checkpoint where it is free, for one costs as much as the rest of this."""
+        # No `async with`, and no checkpoint where the lock is free: each would cost as much as the rest of this.
         try:
             self.lock.acquire_nowait()
         except trio.WouldBlock:
             await self.lock.acquire()
         try:
-            yield
+            name = self._statements.get(statement) or await self._prepare(statement, [oid for oid, _ in parameters])
+            values = [data for _, data in parameters]
+            formats = [pq.Format.BINARY] * len(values)
+            return await self._ask(lambda: self.pgconn.send_query_prepared(name, values, formats, pq.Format.BINARY))
         finally:
             self.lock.release()
+
+    async def _prepare(self, statement: bytes, types: Sequence[int]) -> bytes:
+        # A new name for each try: one that was cancelled may have come to be all the same.
+        name = b"nurselog_%d" % next(self._numbers)
+        await self._ask(lambda: self.pgconn.send_prepare(name, statement, types))
+        self._statements[statement] = name
+        return name
 
     async def run_script(self, script: str) -> None:
         """Run several statements that have no parameters. A checkpoint.
@@ -330,19 +333,40 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
             DatabaseError: what the server says; what stands behind that statement is not run.
         """
         async with self.lock:
-            await self._result(lambda: self.pgconn.send_query(script.encode()))
+            await self._ask(lambda: self.pgconn.send_query(script.encode()))
 
-    async def _result(self, send: Callable[[], None]) -> pq.abc.PGresult:
-        result = await self.wait(self._exchange(send))
+    async def _ask(self, send: Callable[[], None]) -> pq.abc.PGresult:
+        """Send, unless this is cancelled already, and return the last result. A checkpoint."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        send()
+        result = await self._seen_through(self._listen)
+        assert result is not None
         if result.status not in _DONE:
             raise errors.error_from_result(result, encoding=self.info.encoding)
-        return cast("pq.abc.PGresult", result)
+        return result
 
-    def _exchange(self, send: Callable[[], None]) -> Generator[Any, Any, Any]:
-        """Send and receive: a generator, so that nothing is sent when the wait is cancelled before it begins."""
-        send()
-        results = yield from generators.execute(self.pgconn)
-        return results[-1]
+    async def _listen(self) -> pq.abc.PGresult | None:
+        """Listen until the server has said all that it has to say to what was sent; return the last result that came.
+
+        The result of a statement comes before its commit: only when nothing comes any more is it certain.
+        """
+        pgconn, last = self.pgconn, cast("pq.abc.PGresult | None", None)
+        while pgconn.flush():
+            if await self.sockets.ready(pgconn.socket, READ | WRITE) & READ:
+                pgconn.consume_input()
+        while True:
+            while pgconn.is_busy():
+                await self.sockets.ready(pgconn.socket, READ)
+                try:
+                    pgconn.consume_input()
+                except psycopg.Error:
+                    if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
+                        raise
+                    return last  # the server has said why, and hung up
+            result = pgconn.get_result()
+            if result is None:
+                return last
+            last = result
 
     @property
     def is_at_rest(self) -> bool:

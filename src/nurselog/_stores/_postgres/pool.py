@@ -5,9 +5,6 @@ Why not `psycopg_pool`? Its async half is asyncio's. And there is little to do: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 import trio
 
 from .driver import TrioConnection
@@ -26,9 +23,8 @@ class Pool:
         self._places = trio.Semaphore(size)
         self._idle: list[TrioConnection] = []
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[TrioConnection]:
-        """Lend a connection.
+    async def take(self) -> TrioConnection:
+        """Borrow a connection; whoever does must `give_back` it.
 
         A checkpoint only if it has to wait, and then it may be cancelled.
 
@@ -39,22 +35,23 @@ class Pool:
             self._places.acquire_nowait()  # a checkpoint more would cost as much as all the rest of this
         except trio.WouldBlock:
             await self._places.acquire()
+        if self._idle:
+            return self._idle.pop()
         try:
-            connection = self._idle.pop() if self._idle else await connect(self._conninfo)
-            try:
-                yield connection
-            finally:
-                self._take_back(connection)
-        finally:
+            return await connect(self._conninfo)
+        except BaseException:
             self._places.release()
+            raise
 
-    def _take_back(self, connection: TrioConnection) -> None:
+    def give_back(self, connection: TrioConnection) -> None:
+        """Return a connection that was taken, in whatever state it is."""
         if connection.is_at_rest:
             self._idle.append(connection)
         else:
             # What broke it has probably broken the others, too: let no call find that out one by one.
             connection.discard()
             self.close()
+        self._places.release()
 
     def close(self) -> None:
         """Close what is not lent."""
