@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 TRIOS = ["0.31", "0.32", "0.33", "0.34", "0.35"]
+PSYCOPGS = ["3.2.13", "3.3.0", "3.3.*"]
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 # pyright asks the first Python in PATH where packages are (`--verifytypes` heeds no other setting), and would ask the
@@ -95,6 +96,14 @@ def trio(session: nox.Session, version: str) -> None:
     """Run the tests on one minor version of Trio: nurselog leans on how Trio runs its tasks."""
     session.install("-e", ".[test]", f"trio=={version}.*")
     pytest(session, "--ignore=tests/house")
+
+
+@nox.session
+@nox.parametrize("version", PSYCOPGS)
+def psycopg(session: nox.Session, version: str) -> None:
+    """Run the PostgreSQL store's tests on one version of psycopg: the driver leans on how it is made inside."""
+    session.install("-e", ".[test]", f"psycopg[binary]=={version}")
+    pytest(session, "tests/stores")
 
 
 @nox.session

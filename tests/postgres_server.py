@@ -49,6 +49,7 @@ PR_SET_PDEATHSIG = 1
 
 SETTINGS = {
     "listen_addresses": "",
+    "port": "5432",  # of the socket in its folder
     "max_connections": "60",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
@@ -90,7 +91,7 @@ class PostgresServer:
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self.folder}"
+        return f"postgresql://postgres@/{database}?host={self.folder}&port={self._settings['port']}"
 
     @property
     def pid(self) -> int:
@@ -142,6 +143,15 @@ class PostgresServer:
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
+
+    def place(self, name: str, content: str) -> Path:
+        """Put a file into its folder that only it can read."""
+        path = self.folder / name
+        path.write_text(content, "utf-8")
+        path.chmod(0o600)
+        if self._user:
+            os.chown(path, pwd.getpwnam(self._user).pw_uid, -1)
+        return path
 
     def _children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("utf-8").split()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -150,7 +150,7 @@ async def test_nothing_is_sent_by_who_is_cancelled_before(postgres_url: str) -> 
             await connection.call(b"INSERT INTO heap VALUES (1)")
         with trio.CancelScope() as scope:
             scope.cancel()
-            await connection.wait(iter(()))
+            await connection.wait(nothing for nothing in ())
         assert connection.is_at_rest
         assert await values(connection, "SELECT count(*) FROM heap") == [0]
 
@@ -206,13 +206,47 @@ async def test_a_cancelled_copy_leaves_no_connection_in_doubt(postgres_url: str)
         assert await values(connection, "SELECT count(*) FROM heap") == [0]
 
 
-async def test_random_deadlines_leave_no_connection_in_doubt(postgres_url: str) -> None:
-    async with connected(postgres_url) as connection:
-        await connection.execute("CREATE TABLE heap (a int)")
-        for turn in range(100):
-            with trio.move_on_after(turn / 100_000):
-                await connection.call(b"INSERT INTO heap VALUES ($1)", [int8(turn)])
-            assert connection.is_at_rest
+async def insert_by_call(connection: TrioConnection, value: int) -> None:
+    await connection.call(b"INSERT INTO heap VALUES ($1)", [int8(value)])
+
+
+async def insert_by_cursor(connection: TrioConnection, value: int) -> None:
+    await connection.execute("INSERT INTO heap VALUES (%s)", [value])
+
+
+async def insert_in_transaction(connection: TrioConnection, value: int) -> None:
+    async with connection.transaction():
+        await connection.execute("INSERT INTO heap VALUES (%s)", [value])
+
+
+async def insert_many(connection: TrioConnection, value: int) -> None:
+    async with connection.cursor() as cursor:
+        await cursor.executemany("INSERT INTO heap VALUES (%s)", [(value,)])
+
+
+@pytest.mark.parametrize("insert", [insert_by_call, insert_by_cursor, insert_in_transaction, insert_many])
+async def test_cancelled_at_many_moments(
+    postgres_url: str, insert: Callable[[TrioConnection, int], Awaitable[None]]
+) -> None:
+    """Whoever is cancelled does not know whether it was done, and nearly always it was.
+
+    But it is never done by half, what was not cancelled is there, and a connection is usable or closed, never in doubt.
+    """
+    moments, done, connection = 300, set[int](), await TrioConnection.connect(postgres_url, autocommit=True)
+    await connection.execute("CREATE TABLE heap (a int)")
+    for moment in range(moments):
+        if connection.closed:
+            connection = await TrioConnection.connect(postgres_url, autocommit=True)
+        with trio.move_on_after(moment / 300_000) as scope:
+            await insert(connection, moment)
+        if not scope.cancelled_caught:
+            done.add(moment)
+        assert connection.closed or connection.is_at_rest
+    async with connected(postgres_url) as other:
+        found = await values(other, "SELECT a FROM heap")
+    connection.discard()
+    assert len(found) == len(set(found))
+    assert done <= set(found) <= set(range(moments))
 
 
 async def test_a_server_that_does_not_answer_is_given_up(
@@ -241,6 +275,21 @@ async def test_a_transaction_whose_end_gets_no_answer(server: PostgresServer, mo
                 async with connection.transaction():
                     await connection.execute("SELECT 1")
                     server.pause()
+            assert connection.closed
+        finally:
+            server.go_on()
+
+
+async def test_a_transaction_whose_beginning_gets_no_answer(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "PATIENCE", 0.05)
+    async with connected(server.url) as connection:
+        server.pause()
+        try:
+            with pytest.raises(psycopg.OperationalError, match="beginning of the transaction is unknown"):
+                async with connection.transaction():
+                    pass
             assert connection.closed
         finally:
             server.go_on()

@@ -36,10 +36,10 @@ from __future__ import annotations
 import itertools
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
 
 import psycopg
 import trio
@@ -194,7 +194,12 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
             await trio.lowlevel.checkpoint_if_cancelled()
             return await drive(gen, self.pgconn.socket, self.sockets)
 
-        return await self._seen_through(listen)
+        try:
+            return await self._seen_through(listen)
+        finally:
+            # Where the connection was closed, nobody resumes it: the garbage collector would, and complain.
+            with suppress(psycopg.Error):
+                gen.close()
 
     async def _seen_through(self, listen: Callable[[], Awaitable[T]]) -> T:
         """Listen to the end of an answer; if that is broken off, come to rest by listening again, where it was left."""
@@ -383,19 +388,27 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
 
 
 class _Transaction(psycopg.AsyncTransaction):
-    """A transaction whose end is sent whatever happens."""
+    """A transaction whose beginning and end are seen through: one that may have begun could not be ended by anybody."""
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with _in_time("the beginning"):
+            await super().__aenter__()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        suppress = False
-        with trio.move_on_after(PATIENCE, shield=True) as scope:
-            suppress = await super().__aexit__(kind, error, trace)
-        if scope.cancelled_caught:
-            raise psycopg.OperationalError(
-                "the server does not answer: the end of the transaction is unknown"
-            ) from error
-        return suppress
+        with _in_time("the end", error):
+            return await super().__aexit__(kind, error, trace)
+
+
+@contextmanager
+def _in_time(what: str, cause: BaseException | None = None) -> Generator[None]:
+    with trio.move_on_after(PATIENCE, shield=True) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise psycopg.OperationalError(f"the server does not answer: {what} of the transaction is unknown") from cause
 
 
 def conninfo_of(given: str, **defaults: str) -> str:

@@ -1,8 +1,9 @@
 """Which of nurselog's errors an error of PostgreSQL is: one table, by SQLSTATE, never by text.
 
 An error without a SQLSTATE comes from the way there: the connection is lost, or could not be made. Why not even a wrong
-password is an error for good: `libpq` does not say which it was, and a server that comes up again, fails over, or is
-being restored says the strangest things for a while. Engines wait, and the log says what for.
+password is an error for good: `libpq` says that there was one, and not what was wrong with it; and a server that comes
+up again, fails over, or is being restored says the strangest things for a while. Engines wait, and the log says what
+for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ class _Fault(NamedTuple):
 
 
 _AWAY = _Fault(StoreUnavailable, "the server cannot be reached just now, or does not answer")
+_REFUSED = _Fault(
+    StoreUnavailable, "the server asked for a password, and refused; look whether the address has the right one"
+)
 _LIMITS = _Fault(
     StoreUnavailable, "the server is at a limit (connections, memory, disk); give it more, or ask for less"
 )
@@ -53,6 +57,11 @@ def translate(error: DatabaseError | ValueError, url: str) -> StoreError:
     if isinstance(error, ValueError):
         return StoreCorrupt(f"{url}: a row has content that nurselog never writes ({error})")
     state = error.sqlstate
-    fault = _AWAY if state is None else _FAULTS.get(state) or _FAULTS.get(state[:2]) or _UNKNOWN
+    fault = _fault_of_the_way(error) if state is None else _FAULTS.get(state) or _FAULTS.get(state[:2]) or _UNKNOWN
     text = " ".join(str(error).split())
     return fault.error(f"{url}: {fault.advice} ({state or 'no SQLSTATE'}, {type(error).__name__}: {text})")
+
+
+def _fault_of_the_way(error: DatabaseError) -> _Fault:
+    attempt = error.pgconn
+    return _REFUSED if attempt and (attempt.needs_password or attempt.used_password) else _AWAY
