@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -144,6 +144,9 @@ def interrupted(workflows: int, steps: int, folder: Path) -> Sample:
     if not marker.exists():
         marker.touch()
         gate.wanted, gate.deadly = workflows, True
+
+    with suppress(ImportError):
+        import nurselog._stores.postgres  # noqa: F401, PLC0415 - psycopg takes 60 ms to import, once in a process
 
     async def main() -> Sample:
         begin = time.perf_counter()

@@ -22,6 +22,7 @@ _EMPTY = struct.Struct("!iii")
 _HEAD = struct.Struct("!iiiii")
 _LENGTH = struct.Struct("!i")
 _NUMBER = struct.Struct("!q")
+_RECORD = struct.Struct("!4x" + "8xq" * 5 + "8xi")
 _pack_length, _pack_number = _LENGTH.pack, _NUMBER.pack
 
 
@@ -142,6 +143,11 @@ def numbers(data: bytes | None) -> list[int]:
         return []
     (count,) = _LENGTH.unpack_from(array, _EMPTY.size)
     return list(struct.unpack_from("!" + "xxxxq" * count, array, _HEAD.size))
+
+
+def record(data: bytes | None) -> tuple[int, int, int, int, int, int]:
+    """Read a row of five `bigint` and an `integer`; before each of them stand its oid and its length."""
+    return _RECORD.unpack(raw(data))
 
 
 def column(result: Result, place: int, read: Callable[[bytes | None], T], skip: int = 0) -> list[T]:
