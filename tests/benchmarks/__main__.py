@@ -29,13 +29,14 @@ from tests.benchmarks.plan import (
     HOST_CHECKPOINTS,
     NAMES,
     ON_POSTGRES,
+    SERVER,
     Case,
     Measured,
     Peer,
     Sample,
     Series,
 )
-from tests.benchmarks.tables import compared, growth, host
+from tests.benchmarks.tables import compared, growth, host, server
 from tests.postgres_server import Databases, given_server, running_server
 
 QUICK = 10
@@ -177,6 +178,16 @@ def visit(options: Options) -> str:
     return host([(title, sample) for name, title in HOST for sample in alone(name, size, options)])
 
 
+def count_on_server(options: Options) -> str:
+    """Count what the server does."""
+    rows = [
+        (title, sample)
+        for name, title, size in SERVER
+        for sample in repeated([Peer.NURSELOG_POSTGRES], name, options.size(size), options).values()
+    ]
+    return server(rows)
+
+
 def main() -> None:
     """Measure and print."""
     options = parse()
@@ -194,6 +205,9 @@ def main() -> None:
             print(grow(series, options))
     if "host" in options.only:
         print(visit(options))
+    if "server" in options.only:
+        with with_postgres(options) as equipped:
+            print(count_on_server(equipped))
 
 
 if __name__ == "__main__":

@@ -138,6 +138,50 @@ def workflows(size: int, folder: Path) -> Sample:
     return measured(lambda engine: run_many(engine, size, STEPS), size, folder)
 
 
+def single(size: int, folder: Path) -> Sample:
+    """Time each workflow from its start to its result, and take the one in the middle."""
+    times: list[float] = []
+
+    async def one_after_another(engine: Engine) -> None:
+        for number in range(size):
+            begin = time.perf_counter()
+            await engine.run(chain, 1, id=f"w{number}")
+            times.append(time.perf_counter() - begin)
+
+    measured(one_after_another, size, folder)
+    return Sample(statistics.median(times), size)
+
+
+def counted(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path) -> Sample:
+    """Count what the server does for an engine, from its opening to its closing."""
+    from tests.benchmarks.on_postgres import figures  # noqa: PLC0415 - psycopg may not be there
+
+    async def main() -> None:
+        async with engine_in(folder, room=count) as engine:
+            await body(engine)
+
+    async def nothing(_: Engine) -> None:
+        await trio.lowlevel.checkpoint()
+
+    measured(nothing, 1, folder)  # makes the schema
+    before, begin = figures(), time.perf_counter()
+    trio.run(main)
+    seconds, after = time.perf_counter() - begin, figures()
+    return Sample(seconds, count, commits=after.commits - before.commits, wal=after.wal - before.wal)
+
+
+def server_sequential(size: int, folder: Path) -> Sample:
+    return counted(lambda engine: engine.run(chain, size, id="it"), size, folder)
+
+
+def server_concurrent(size: int, folder: Path) -> Sample:
+    return counted(lambda engine: engine.run(fan, size, id="it"), size, folder)
+
+
+def server_workflows(size: int, folder: Path) -> Sample:
+    return counted(lambda engine: run_many(engine, size, STEPS), size, folder)
+
+
 def interrupted(workflows: int, steps: int, folder: Path) -> Sample:
     """In the first process run and die; in the second, time what it takes from opening to the last workflow's end."""
     marker = folder / "begun"

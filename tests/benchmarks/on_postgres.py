@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -24,3 +25,23 @@ def sequential(size: int, _: Path) -> Sample:
                 "INSERT INTO log VALUES (1, %s, %s, %s, %s)", (seq, time.time_ns(), event, b"1"), prepare=True
             )
         return Sample(time.perf_counter() - begin, size)
+
+
+class Figures(NamedTuple):
+    """What a server has counted."""
+
+    commits: int
+    wal: int
+
+
+def figures() -> Figures:
+    """Read the server's statistics, when all others who used the database are gone: then they have handed theirs in."""
+    with psycopg.connect(os.environ["NURSELOG_BENCHMARK_STORE"], autocommit=True) as connection:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        while connection.execute(others).fetchone() != (0,):
+            time.sleep(0.01)
+        query = """
+            SELECT xact_commit, (SELECT wal_bytes FROM pg_stat_wal)::bigint FROM pg_stat_database
+            WHERE datname = current_database()"""
+        [(commits, wal)] = connection.execute(query).fetchall()
+        return Figures(commits, wal)

@@ -39,6 +39,10 @@ class Sample:
     """Bytes that the process grew by."""
     late: float = 0
     """How many seconds too late all but one of a hundred of the host's ticks came."""
+    commits: int = 0
+    """Transactions of the server; outside of migrations each is one round trip."""
+    wal: int = 0
+    """Bytes of write-ahead log of the server."""
 
     @property
     def rate(self) -> float:
@@ -89,8 +93,16 @@ BESIDE_PSYCOPG = (
     Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000),), (OURS,), OURS),
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), (OURS,), OURS, crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), (OURS,), OURS, crash=True),
+    Case("single", "a workflow of one step, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.002),), (OURS,), OURS),
 )
 """The same on PostgreSQL."""
+
+SERVER = (
+    ("server_sequential", "steps one after another", 1_000),
+    ("server_concurrent", "steps at the same time", 1_000),
+    ("server_workflows", "workflows of 5 steps", 1_000),
+)
+"""What they cost the server."""
 
 
 @dataclass(frozen=True)
@@ -115,4 +127,4 @@ HOST = (
     ("host_busy", "an engine with workflows that never rest"),
 )
 HOST_CHECKPOINTS = 200_000
-NAMES = tuple(case.name for case in COMPARED) + tuple(series.name for series in GROWTH) + ("host",)
+NAMES = (*dict.fromkeys(one.name for one in (*COMPARED, *BESIDE_PSYCOPG, *GROWTH)), "host", "server")

@@ -100,3 +100,19 @@ def host(rows: Sequence[tuple[str, Sample]]) -> str:
         [title, f"{sample.seconds / sample.count * 1e6:,.2f}", f"{sample.late * 1e3:,.2f}"] for title, sample in rows
     ]
     return table([title, *lines])
+
+
+def server(rows: Sequence[tuple[str, Sample]]) -> str:
+    """Show what the server had to do, by its own statistics."""
+    title = ["what it costs the server", "how many", "commits", "commits each", "WAL bytes each"]
+    lines = [
+        [
+            title,
+            f"{sample.count:,}",
+            f"{sample.commits:,}",
+            f"{sample.commits / sample.count:,.2f}",
+            f"{sample.wal / sample.count:,.0f}",
+        ]
+        for title, sample in rows
+    ]
+    return table([title, *lines])
