@@ -21,6 +21,7 @@ PAGES = (
     "docs/design/deviations.md",
     "docs/design/index.md",
     "docs/design/mechanism.md",
+    "docs/design/psycopg.md",
     "docs/design/select.md",
     "docs/design/storage.md",
     "docs/design/tour.md",
