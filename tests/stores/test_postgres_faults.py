@@ -110,6 +110,17 @@ async def test_the_lost_answer_to_a_renewal_that_came_too_late(
         assert (await look(store, "one")).owner is None
 
 
+async def test_the_lost_answer_to_a_beacon(
+    postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_answers(monkeypatch, "light_beacon")
+    store = store_at(postgres_url, clock)
+    with pytest.raises(StoreUnavailable):
+        await store.open(Lease(worker="a", duration=LONG))
+    await store.open(Lease(worker="a", duration=LONG))
+    await store.close()
+
+
 async def test_a_row_that_nurselog_never_writes(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         await create(store, creation("one"))

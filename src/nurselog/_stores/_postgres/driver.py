@@ -357,8 +357,8 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
         """
         pgconn, last = self.pgconn, cast("pq.abc.PGresult | None", None)
         while pgconn.flush():
-            if await self.sockets.ready(pgconn.socket, READ | WRITE) & READ:
-                pgconn.consume_input()
+            await self.sockets.ready(pgconn.socket, READ | WRITE)
+            pgconn.consume_input()  # a server that cannot get rid of what it says does not listen
         while True:
             while pgconn.is_busy():
                 await self.sockets.ready(pgconn.socket, READ)
