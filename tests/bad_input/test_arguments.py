@@ -131,7 +131,7 @@ def test_a_retry_of_nonsense(wrong: dict[str, Any]) -> None:
         ({"max_running": "many"}, "max_running must be"),
         ({"max_threads": 0.5}, "max_threads must be"),
         ({"lease": None}, "lease must be a number of seconds, more than 0, not None"),
-        ({"codec": 5}, r"codec must have the interface of nurselog.abc.Codec: 5 has no encode, decode"),
+        ({"codec": 5}, r"codec must have the interface of nurselog.abc.Codec: 5 has no check, encode, decode"),
         ({"codec": JsonCodec}, "codec must have .* is a class, not an object"),
         ({"clock": 5}, "clock must have the interface of nurselog.abc.Clock"),
         ({"workflows": running}, "workflows must be a list of them"),
