@@ -24,7 +24,7 @@ from nurselog import (
 )
 from nurselog._flow.sequencer import Sequencer
 from tests.clocks import VirtualClock
-from tests.engine.rig import in_memory
+from tests.engine.rig import in_memory, kinds
 
 Clock = trio.testing.MockClock
 
@@ -246,6 +246,30 @@ async def test_a_step_that_leaves_something_open_and_fails(autojump_clock: Clock
         return await ok(2)
 
     assert await among_others(flow) == 2
+
+
+async def test_a_step_that_has_ended_is_not_noted_as_begun(autojump_clock: Clock) -> None:
+    """Its task is still busy with what it has left open, and that takes its time."""
+
+    async def shielded() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10)
+
+    @step(name="leaking")
+    async def leaking() -> None:
+        nursery = await AsyncExitStack().enter_async_context(trio.open_nursery())
+        nursery.start_soon(shielded)
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        with pytest.raises(UsageError):
+            await leaking()
+        await sleep(20)
+
+    async with in_memory() as engine:
+        handle = await engine.submit(flow)
+        await handle.result()
+        assert await kinds(handle) == ["Started", "StepEnded", "TimerSet", "TimerFired", "Ended"]
 
 
 async def test_a_workflow_that_leaves_a_nursery_open_has_failed(autojump_clock: Clock) -> None:

@@ -112,7 +112,7 @@ class Body:
 
     def look(self) -> bool:
         """Log that it has begun, if it was there at the look before; return whether to look again."""
-        if self._noted:
+        if self._noted or self.ended:  # the task may still be busy with what it has left open
             return False
         if not self._seen:
             self._seen = True
