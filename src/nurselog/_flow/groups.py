@@ -13,12 +13,10 @@ _members: Any = vars(BaseExceptionGroup)["exceptions"]
 _message: Any = vars(BaseExceptionGroup)["message"]
 
 
-def members_of(exc: BaseException) -> tuple[BaseException, ...]:
-    """Return the members of a group, or the exception itself as the only one."""
-    if isinstance(exc, BaseExceptionGroup):
-        found: tuple[BaseException, ...] = _members.__get__(exc)
-        return found
-    return (exc,)
+def members_of(group: BaseExceptionGroup[BaseException]) -> tuple[BaseException, ...]:
+    """Return the members of a group."""
+    found: tuple[BaseException, ...] = _members.__get__(group)
+    return found
 
 
 def find_fatal(exc: BaseException) -> BaseException | None:

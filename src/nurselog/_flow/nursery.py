@@ -266,7 +266,7 @@ class open_nursery:  # noqa: N801 - Trio's name
         nursery = self._nursery
         try:
             swallow = bool(await self._manager.__aexit__(exc_type, exc, traceback))
-        except BaseException as raised:
+        except BaseExceptionGroup as raised:
             errors = nursery._unclaimed()
             if not errors or nursery._sequencer.suspending:
                 raise
