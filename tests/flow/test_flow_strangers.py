@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -60,6 +60,13 @@ class Lent(NamedTuple):
 
 
 lent: list[Lent] = []
+
+
+@pytest.fixture(autouse=True)
+def give_back() -> Iterator[None]:
+    """Let go of what was lent: it leads to whole workflows."""
+    yield
+    lent.clear()
 
 
 @workflow(name="owner")
