@@ -286,7 +286,7 @@ async def test_a_connection_is_closed_when_opening_fails(path: Path, file_url: s
 async def test_a_file_that_has_gone_is_noticed_by_every_call(path: Path, file_url: str, clock: FakeClock) -> None:
     async with opened(file_url, clock) as store:
         aside = await trio.Path(path).rename(path.with_name("moved.db"))
-        for call in (store.renew, store.changed, store.messages, lambda: store.commit(Batch())):
+        for call in (store.renew, store.wait_changed, store.messages, lambda: store.commit(Batch())):
             with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
                 await call()
         await aside.rename(path)
