@@ -160,6 +160,8 @@ class _Stepper:
                 self._trap = context.run(coroutine.send, value)
             except StopIteration:
                 return
+            finally:
+                value = None  # it may be an error, whose traceback leads here: circles are the collector's work
             value = yield self._trap
         close(coroutine)
 
