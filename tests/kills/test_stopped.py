@@ -1,4 +1,4 @@
-"""Two processes on one file: one is stopped past its lease and continued, the other has taken over meanwhile."""
+"""Two processes on one store: one is stopped past its lease and continued, the other has taken over meanwhile."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from nurselog.lowlevel import Claimed, StepEnded, decode_event
 from tests.house.tree import ROOT
+from tests.stores.kit import behind
 
 
 @contextmanager
-def patient(folder: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+def patient(url: str, folder: Path, name: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.kills.patient", f"sqlite:///{folder / 'log.db'}", folder, name],
+        [sys.executable, "-m", "tests.kills.patient", url, folder, name],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -41,11 +45,28 @@ def hear(process: subprocess.Popen[str], what: str) -> list[str]:
     raise AssertionError(f"{what!r} was never said: {heard}")
 
 
-def test_a_process_that_was_stopped_past_its_lease_is_refused_and_lets_go(tmp_path: Path) -> None:
-    with patient(tmp_path, "a") as a:
+def ask(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Look behind the store's back."""
+    if url.startswith("postgresql:"):
+        with behind(url) as connection:
+            return connection.execute(query).fetchall()
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+        return file.execute(query).fetchall()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file":
+        return f"sqlite:///{tmp_path / 'log.db'}"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+def test_a_process_that_was_stopped_past_its_lease_is_refused_and_lets_go(url: str, tmp_path: Path) -> None:
+    with patient(url, tmp_path, "a") as a:
         hear(a, "in the step")
         a.send_signal(signal.SIGSTOP)
-        with patient(tmp_path, "b") as b:
+        with patient(url, tmp_path, "b") as b:
             hear(b, "in the step")  # its lease is over: b has taken over
             (tmp_path / "go").touch()
             assert hear(b, "done")[-1] == "done b"
@@ -56,11 +77,9 @@ def test_a_process_that_was_stopped_past_its_lease_is_refused_and_lets_go(tmp_pa
         assert heard[-1] == "done b", "what the other one has recorded is the result"
         hear(a, "done")
         a.wait(timeout=60)
-    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
-        rows = connection.execute(
-            "SELECT event, writer FROM log JOIN workflow ON workflow.key = log.workflow WHERE id = 'one' ORDER BY seq"
-        ).fetchall()
-        status = dict(connection.execute("SELECT id, status FROM workflow"))
+    query = "SELECT event, writer FROM log JOIN workflow ON workflow.key = log.workflow WHERE id = 'one' ORDER BY seq"
+    rows = ask(url, query)
+    status = dict(ask(url, "SELECT id, status FROM workflow"))
     events = [decode_event(event.encode()) for event, _ in rows]
     [claimed] = [at for at, event in enumerate(events) if isinstance(event, Claimed)]
     assert sum(isinstance(event, StepEnded) for event in events) == 1

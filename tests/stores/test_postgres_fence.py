@@ -56,9 +56,9 @@ class Rival(psycopg.Connection[Any]):
 
     def claim(self, key: WorkflowKey, worker: str) -> int:
         """Take over as a new owner does, and do not commit; return the writer."""
-        query = "SELECT writer FROM claim_workflows(0, %s, 5, 6000000, 0, 9, %s::bigint[], '{}', '{}', '{}', 1, %s)"
+        call = "claim_workflows(0, %s, 1::bigint << 62, 6000000, 0, 9, %s::bigint[], '{}', '{}', '{}', 1, %s)"
         event = encode_event(Claimed(worker=worker)).decode()
-        [(writer,)] = self.execute(query, [worker, [key], event]).fetchall()
+        [(writer,)] = self.execute(f"SELECT writer FROM {call}", [worker, [key], event]).fetchall()
         found: int = writer
         return found
 

@@ -4,13 +4,13 @@ One transaction picks, appends `claimed` and enters the new owner; only when it 
 `claimed` on, the former owner's appends do not pass the fence; so what is read is all that there is.
 
 A claim whose answer is lost may have been committed: then workflows are this worker's, and it does not know. Nobody
-would ever claim them while it lives. So each claim has a random number, all its writers are made of it, and the next
-claim first undoes those whose outcome is unknown.
+would ever claim them while it lives. So each claim has a number, all its writers are made of it, and the next claim
+first undoes those whose outcome is unknown. One may even be on its way still, for networks stall, and deliver when
+nobody waits any more. So the numbers ascend, from a random one on, and what was undone is not let in any more.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from functools import partial
 
@@ -45,7 +45,8 @@ async def claim(connection: TrioConnection, session: Session, wanted: Wanted, no
 async def _claim_in(
     connection: TrioConnection, session: Session, shard: int, wanted: Wanted, limit: int, now: int
 ) -> list[Claim]:
-    attempt = secrets.randbits(62)
+    session.claims += 1
+    attempt = session.claims
     parameters = [
         int4(shard),
         text(session.worker),

@@ -169,7 +169,7 @@ def _rest(appends: Sequence[Append]) -> Sequence[Parameter]:
     standings = [append.standing or _NONE for append in some]
     return (
         int8s([append.key for append in some]),
-        int8s([int(not append.rows) for append in some]),
+        int8s([append.rows[-1].seq if append.rows else None for append in some]),
         int8s([int(bool(append.taken)) for append in some]),
         texts([None if append.standing is None else append.standing.status.value for append in some]),
         texts([standing.problem for standing in standings]),

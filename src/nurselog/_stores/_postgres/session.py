@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -51,6 +52,8 @@ class Session:
     """Whether the lease had expired, and nobody has been told yet."""
     unanswered: list[tuple[int, int]] = dataclasses.field(default_factory=list[tuple[int, int]])
     """Claims whose outcome is unknown: shard, and the claim's number."""
+    claims: int = dataclasses.field(default_factory=lambda: secrets.randbits(61))
+    """The number of the newest claim. They ascend, so that one that comes late is known; writers are made of them."""
 
     @property
     def worker(self) -> str:

@@ -24,7 +24,7 @@ from .session import Session
 
 _REMOVE_DEAD = b"SELECT remove_dead($1, $2)"
 
-_ENTER = b"SELECT enter_worker($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_ENTER = b"SELECT enter_worker($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 _REMOVE = b"SELECT remove_workers($1, $2)"
 
@@ -57,6 +57,7 @@ async def enter(connection: TrioConnection, session: Session, *, again: bool = F
             text(socket.gethostname()),
             int4(session.voice.beacon),
             int8(session.voice.lit_since),
+            int8(session.claims),
             int8(int(again)),
         ]
         if not truth((await connection.call(_ENTER, parameters)).get_value(0, 0)):

@@ -67,6 +67,7 @@ CREATE TABLE worker (
     host       text    NOT NULL,
     beacon     integer,
     lit_since  bigint,
+    undone     bigint  NOT NULL,
     PRIMARY KEY (shard, id)
 );
 
@@ -166,7 +167,7 @@ $$;
 
 
 -- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n. Each entry of `stand_*` is
--- an append that has more than rows, or none (`alone`): then it is not the log that decides, but whether the worker
+-- an append that has more than rows, or none (no `last`): then it is not the log that decides, but whether the worker
 -- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each workflow that was refused, and one for each creation, in no order.
 CREATE FUNCTION commit_batch(
     in_shard integer, in_worker text, in_now bigint,
@@ -174,7 +175,7 @@ CREATE FUNCTION commit_batch(
     new_ats bigint[], new_lasts bigint[], new_writers bigint[],
     keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
     formats bigint[], events text[], contents bytea[],
-    stand_keys bigint[], stand_alone bigint[], stand_takes bigint[], stand_statuses text[], stand_problems text[],
+    stand_keys bigint[], stand_lasts bigint[], stand_takes bigint[], stand_statuses text[], stand_problems text[],
     stand_releases bigint[], stand_dues bigint[], taken bigint[]
 ) RETURNS TABLE (
     refused bigint, fresh boolean,
@@ -230,10 +231,10 @@ BEGIN
     -- A loop, and not one statement: a join with an array is planned by what the tables held when it was planned, which
     -- may have been nothing, and then compares everything with everything. By their keys rows are found in any case.
     FOR one IN
-        SELECT * FROM unnest(stand_keys, stand_alone, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues)
-            AS given (key, alone, takes, status, problem, release, due_at)
+        SELECT * FROM unnest(stand_keys, stand_lasts, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues)
+            AS given (key, last, takes, status, problem, release, due_at)
     LOOP
-        IF one.alone = 1 THEN
+        IF one.last IS NULL THEN
             PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner = in_worker;
             IF NOT FOUND THEN
                 lost := lost || one.key;
@@ -245,6 +246,11 @@ BEGIN
             WHERE shard = in_shard AND workflow = one.key AND (is_final(one.status) OR number = ANY (taken));
         END IF;
         CONTINUE WHEN one.status IS NULL;
+        -- Rows behind those of the append: it was written long ago, its sender had given up on it and tried again, and
+        -- the network has delivered it all the same. What it says of the workflow is not the last word any more.
+        CONTINUE WHEN EXISTS (
+            SELECT FROM log WHERE log.shard = in_shard AND log.workflow = one.key AND log.seq > one.last
+        );
         -- A message may have come when the owner had already decided to let go: then the workflow is due at once.
         -- Without this it would sleep on, and the message with it. Not so a stuck one: it may be unable to take any
         -- message, and would be claimed and get stuck again for ever.
@@ -303,16 +309,17 @@ $$;
 
 
 -- Enter a worker with nothing in its hands; return whether that could be done. `again`: it has been here before.
+-- What it has claimed up to `in_undone` is over.
 CREATE FUNCTION enter_worker(
     in_shard integer, in_id text, in_duration bigint, in_now bigint, in_pid bigint, in_host text, in_beacon integer,
-    in_lit_since bigint, again bigint
+    in_lit_since bigint, in_undone bigint, again bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF again = 1 THEN
         PERFORM remove_workers(in_shard, ARRAY[in_id]);
     END IF;
-    INSERT INTO worker (shard, id, expires_at, pid, host, beacon, lit_since)
-    VALUES (in_shard, in_id, lease_clock(in_now) + in_duration, in_pid, in_host, in_beacon, in_lit_since)
+    INSERT INTO worker (shard, id, expires_at, pid, host, beacon, lit_since, undone)
+    VALUES (in_shard, in_id, lease_clock(in_now) + in_duration, in_pid, in_host, in_beacon, in_lit_since, in_undone)
     ON CONFLICT (shard, id) DO NOTHING;
     RETURN FOUND;
 END
@@ -331,7 +338,8 @@ CREATE FUNCTION claim_workflows(
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM FROM worker WHERE shard = in_shard AND id = in_worker AND expires_at > lease_clock(in_lease_now)
+    PERFORM FROM worker
+    WHERE shard = in_shard AND id = in_worker AND expires_at > lease_clock(in_lease_now) AND undone < in_claim
     FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN;
@@ -373,12 +381,14 @@ $$;
 
 
 -- Let go of what a claim took whose answer was lost, or whose logs could not be read: the worker does not know that it
--- owns them, and nobody else would claim them while it lives. The lock waits for the claim, should it still be running.
+-- owns them, and nobody else would claim them while it lives. The lock waits for the claim, should it still be running;
+-- `undone` keeps it out, should it not have arrived yet: a worker's claims have ascending numbers.
 CREATE FUNCTION undo_claim(in_shard integer, in_worker text, in_claim bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     held bigint[];
 BEGIN
     PERFORM FROM worker WHERE shard = in_shard AND id = in_worker FOR UPDATE;
+    UPDATE worker SET undone = greatest(undone, in_claim) WHERE shard = in_shard AND id = in_worker;
     held := ARRAY(
         SELECT key FROM workflow
         WHERE shard = in_shard AND owner = in_worker AND EXISTS (
