@@ -10,14 +10,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from nurselog import Engine, open_engine, open_nursery, sleep, step, workflow
 from tests.benchmarks.plan import Sample
+from tests.kills.lines import Lines
 
 STEPS = 5
 DAY = 86_400
@@ -92,10 +94,14 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def store_in(folder: Path) -> str:
+    """Return the address of the store that is measured."""
+    return os.environ.get("NURSELOG_BENCHMARK_STORE") or f"sqlite:///{folder / 'nurselog.db'}"
+
+
 def engine_in(folder: Path, *, room: int = 0, evict_after: float = 60) -> AbstractAsyncContextManager[Engine]:
     """Open an engine as an application would, with room in memory for as many workflows as the case needs."""
-    url = os.environ.get("NURSELOG_BENCHMARK_STORE") or f"sqlite:///{folder / 'nurselog.db'}"
-    return open_engine(url, max_running=max(room, 1_000), evict_after=evict_after)
+    return open_engine(store_in(folder), max_running=max(room, 1_000), evict_after=evict_after)
 
 
 async def run_many(engine: Engine, count: int, steps: int) -> None:
@@ -150,6 +156,51 @@ def single(size: int, folder: Path) -> Sample:
 
     measured(one_after_another, size, folder)
     return Sample(statistics.median(times), size)
+
+
+async def cancelled(engine: Engine, ids: Sequence[str], heard: Lines) -> list[float]:
+    """Cancel steps of another process; return the seconds from each call to the moment at which its step stopped."""
+    asked: dict[str, int] = {}
+
+    async def cancel(id: str) -> None:
+        asked[id] = time.monotonic_ns()
+        await engine.cancel(id)
+
+    async with trio.open_nursery() as nursery:
+        for id in ids:
+            nursery.start_soon(cancel, id)
+        stopped = [await heard.next() for _ in ids]
+    return [(int(at) - asked[id]) / 1e9 for _, id, at in stopped]
+
+
+def cancelling(size: int, folder: Path, at_once: int) -> Sample:
+    command = [sys.executable, "-m", "tests.kills.sleeper", store_in(folder), str(size)]
+
+    async def main() -> list[float]:
+        times: list[float] = []
+        async with trio.open_nursery() as nursery:
+            sleeper = partial(trio.run_process, command, stdin=b"", stdout=subprocess.PIPE)
+            process: trio.Process = await nursery.start(sleeper)
+            heard = Lines(process)
+            await heard.next()
+            async with open_engine(store_in(folder), []) as engine:
+                for first in range(0, size, at_once):
+                    ids = [f"sleeper-{number}" for number in range(first, min(first + at_once, size))]
+                    times += await cancelled(engine, ids, heard)
+        return times
+
+    times = trio.run(main)
+    return Sample(statistics.median(times), size, p99=statistics.quantiles(times, n=100)[98])
+
+
+def cancel(size: int, folder: Path) -> Sample:
+    """Time how long a running step goes on when another process cancels its workflow, one after another."""
+    return cancelling(size, folder, 1)
+
+
+def cancel_all(size: int, folder: Path) -> Sample:
+    """The same, all at the same time."""
+    return cancelling(size, folder, size)
 
 
 def counted(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path) -> Sample:

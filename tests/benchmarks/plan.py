@@ -39,6 +39,8 @@ class Sample:
     """Bytes that the process grew by."""
     late: float = 0
     """How many seconds too late all but one of a hundred of the host's ticks came."""
+    p99: float = 0
+    """Seconds that all but one of a hundred took, where `seconds` is what the one in the middle took."""
     commits: int = 0
     """Transactions of the server; outside of migrations each is one round trip."""
     wal: int = 0
@@ -94,6 +96,8 @@ BESIDE_PSYCOPG = (
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), (OURS,), OURS, crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), (OURS,), OURS, crash=True),
     Case("single", "a workflow of one step, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.002),), (OURS,), OURS),
+    Case("cancel", "a step of another process cancelled, p50 of {:,}", 200, Unit.SECONDS, (Bar(0.004),), (OURS,), OURS),
+    Case("cancel_all", "{:,} of them at once, p50", 1_000, Unit.SECONDS, (), (OURS,), OURS),
 )
 """The same on PostgreSQL."""
 

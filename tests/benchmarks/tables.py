@@ -23,7 +23,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def figure(case: Case, sample: Sample | None) -> str:
     if sample is None:
         return ""
-    return f"{sample.rate:,.0f} /s" if case.unit is Unit.RATE else f"{sample.seconds:,.3f} s"
+    if case.unit is Unit.RATE:
+        return f"{sample.rate:,.0f} /s"
+    return f"{sample.seconds:,.3f} s" + (f" (p99 {sample.p99:,.3f} s)" if sample.p99 else "")
 
 
 def faster(case: Case, measured: Measured, peer: Peer) -> float | None:

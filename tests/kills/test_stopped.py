@@ -11,8 +11,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from nurselog.lowlevel import Claimed, StepEnded, decode_event
 from tests.house.tree import ROOT
 from tests.stores.kit import behind
@@ -52,14 +50,6 @@ def ask(url: str, query: str) -> list[tuple[Any, ...]]:
             return connection.execute(query).fetchall()
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
         return file.execute(query).fetchall()
-
-
-@pytest.fixture(params=["file", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "file":
-        return f"sqlite:///{tmp_path / 'log.db'}"
-    found: str = request.getfixturevalue("postgres_url")
-    return found
 
 
 def test_a_process_that_was_stopped_past_its_lease_is_refused_and_lets_go(url: str, tmp_path: Path) -> None:
