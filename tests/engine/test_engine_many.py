@@ -363,3 +363,28 @@ async def test_an_engine_inside_an_engine(autojump_clock: Clock) -> None:
         async with in_memory() as inner:
             await inner.run(napping, 1.0)
         assert await outer.run(napping, 1.0) == 1
+
+
+async def test_many_who_cancel_at_once_share_a_look_for_messages(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Each would have the store to itself in turn, and whoever listens to it would come last."""
+    looks = 0
+
+    async def looked() -> None:
+        nonlocal looks
+        looks += 1
+        await trio.sleep(0.001)
+
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+    store.after_messages = looked
+    async with open_engine(store, [napping], clock=clock) as engine:
+        handles = [await engine.submit(napping, 100, id=f"w{number}") for number in range(20)]
+        await trio.sleep(1)
+        looks = 0
+        async with trio.open_nursery() as nursery:
+            for handle in handles:
+                nursery.start_soon(engine.cancel, handle.id)
+        assert 0 < looks < 10
+        for handle in handles:
+            with pytest.raises(WorkflowCancelled):
+                await handle.result()

@@ -258,6 +258,25 @@ async def test_who_hears_nothing_looks_all_the_same_after_a_while(
         await store.wait_changed()
 
 
+async def test_mail_does_not_wait_for_the_one_who_listens(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy engine may not come to listening for a long time; and if telling fails, it is told later."""
+    monkeypatch.setattr(voice, "POLL", 1e9)
+    async with opened(postgres_url) as a, opened(postgres_url, worker="b") as b:
+        [key] = await create(a, creation("one", 7, owner="a"))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.wait_changed)
+                await b.post(key, "note", b"")
+            lose_answers(monkeypatch, "pg_notify")
+            await b.post(key, "note", b"")
+            await a.wait_changed()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(b.wait_changed)
+                await a.wait_changed()
+                nursery.cancel_scope.cancel()
+        assert len(await a.messages()) == 2
+
+
 # -- what errors mean
 
 

@@ -65,6 +65,8 @@ class Ownership:
         self._look = trio.Event()
         self._entering = trio.Lock()
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
+        self._asked = self._answered = 0
+        """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
         self.full: bool = False
         """Whether something may be waiting in the store for want of room."""
         self.arriving: int = 0
@@ -176,8 +178,14 @@ class Ownership:
 
     async def enter_messages(self) -> None:
         """Enter what has come for workflows in memory, and for those that are on their way there."""
+        self._asked += 1
+        number = self._asked
         async with self._entering:
+            if self._answered >= number:
+                return  # a look that began since has seen it
+            latest = self._asked
             messages = await self._store.messages()
+            self._answered = latest
             self._runner.early = [message for message in messages if message.key not in self._runner.runs]
             for message in messages:
                 run = self._runner.runs.get(message.key)

@@ -174,11 +174,16 @@ class PostgresStore:
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
         """Leave a message, and make the workflow due at once; do nothing if it has ended."""
         session = self._open_session
-        owner = await self._call(session.readers, commits.post, key, kind, body)
+        await self._call(session.readers, self._post, session, key, kind, body)
+
+    async def _post(
+        self, connection: TrioConnection, session: Session, key: WorkflowKey, kind: str, body: bytes
+    ) -> None:
+        owner = await commits.post(connection, key, kind, body)
         if owner is None:
             session.voice.news()
         else:
-            session.voice.mail(owner)
+            await session.voice.mail(connection, owner)
 
     async def messages(self) -> Sequence[Message]:
         """Return the messages for workflows that this worker owns, in order."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -59,9 +60,17 @@ class Voice:
         """When news was said and heard last, by Trio's clock."""
         self._waiting: trio.CancelScope | None = None
 
-    def mail(self, worker: str) -> None:
-        """Tell a worker that there is a message for a workflow that it owns."""
+    async def mail(self, connection: TrioConnection, worker: str) -> None:
+        """Tell a worker that there is a message for a workflow that it owns.
+
+        Somebody waits for it. So if the one who listens is busy elsewhere, it is told on another connection; if that
+        breaks, later.
+        """
         self._say(worker)
+        if not self._waiting:
+            with suppress(DatabaseError):
+                await self._send(connection, [worker])
+                self._to_say.discard(worker)
 
     def news(self) -> None:
         """Tell everybody that something is due, or has ended."""
@@ -122,9 +131,11 @@ class Voice:
             # Not longer than until what has been held back may be said or heard.
             soon = min(self._told + PAUSE if self._to_say else math.inf, self._heard + PAUSE if news else math.inf)
             words: Sequence[str] = ()
-            with trio.CancelScope(deadline=min(until, soon)) as self._waiting:
-                words = [word.payload for word in await connection.wait_notifies() if word.pid != pid]
-            self._waiting = None
+            try:
+                with trio.CancelScope(deadline=min(until, soon)) as self._waiting:
+                    words = [word.payload for word in await connection.wait_notifies() if word.pid != pid]
+            finally:
+                self._waiting = None
             if self._worker in words:
                 return
             news = news or _NEWS in words
