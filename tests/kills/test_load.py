@@ -158,7 +158,8 @@ def test_workers_are_stopped_past_their_lease(server: PostgresServer, tmp_path: 
     dice = random.Random(seed)
     with crew(server.url, tmp_path) as workers:
         wait_for_load(tmp_path)
-        for _ in range(max(1, kills // 10)):
+        for stop in range(max(3, kills // 10)):
+            wait_for_load(tmp_path, 50 * (stop + 1))  # a worker that has nothing to do loses nothing
             workers.pause(dice.randrange(WORKERS), LEASE * (1.5 + dice.random()))
         workers.finish()
     assert judge(server.url, tmp_path, bodies=False).takeovers, "nobody has taken anything over"
