@@ -127,5 +127,5 @@ def long(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure nurselog beside raw SQLite and DBOS; arguments after `--` go to the program."""
-    session.install(".", "dbos==3.4.0")
+    session.install(".[test]", "dbos==3.4.0")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
