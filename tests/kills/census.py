@@ -94,7 +94,9 @@ class Census:
             events = [line.event for line in log]
             assert isinstance(events[0], Started), f"{id_} does not begin with its beginning"
             ends = [at for at, event in enumerate(events) if isinstance(event, Ended)]
-            assert ends == [len(events) - 1], f"{id_} has not ended, or not once, or something stands behind its end"
+            assert ends == [len(events) - 1], (
+                f"{id_}, {log[0].status}, has not ended, or not once, or not last: {events}"
+            )
             assert FINAL[events[-1].result] == log[0].status, f"{id_}: the row and the log disagree"  # type: ignore[union-attr]  # it is `Ended`
             self._check_owners(id_, log)
             paths = [event.path for event in events if isinstance(event, StepEnded)]
