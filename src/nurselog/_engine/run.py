@@ -51,11 +51,19 @@ def standing_after(event: Event) -> Standing | None:
     """Return what an event changes in the workflow's row."""
     match event:
         case Ended(result=result):
-            return Standing(status=END_STATUS[result], due_at=None, release=True)
+            return _ended(result)
         case ScopeCancelled(by=Cause.EXTERNAL):
             return Standing(status=Status.CANCELLING, due_at=0)
         case _:
             return None
+
+
+def _ended(result: Result) -> Standing:
+    return Standing(status=END_STATUS[result], due_at=None, release=True)
+
+
+def _stuck(problem: str) -> Standing:
+    return Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
 
 
 def _started(rows: Sequence[Row]) -> Started:
@@ -155,8 +163,7 @@ class Run:
     def stuck(self, problem: NurselogError) -> None:
         """It cannot go on, which is said at once: what its code waits in may not let it go for long."""
         self._last_said = True
-        standing = Standing(status=Status.STUCK, due_at=None, release=True, problem=str(problem))
-        self._runner.journal.stand(self, standing)
+        self._runner.journal.stand(self, _stuck(str(problem)))
 
     def over(self) -> None:
         """The workflow has left memory."""
@@ -247,7 +254,7 @@ class Unreadable:
         logger.error("workflow %r is stuck, its log cannot be read: %s", self._id, problem)
         text = f"its log cannot be read by this release: {problem}"
         journal = self._runner.journal
-        journal.stand(self, Standing(status=Status.STUCK, due_at=None, release=True, problem=text))
+        journal.stand(self, _stuck(text))
         for message in messages:
             if message.kind == Kind.RESUME.value:
                 journal.take(self, message.number)
@@ -257,7 +264,7 @@ class Unreadable:
         last, ended = rows[-1], Ended(result=Result.KILLED)
         at = max(last.at, self._runner.clock.utc())
         self._runner.journal.append(self, Row(last.seq + 1, at, last.after, writer, encode_event(ended)), ended)
-        self._runner.journal.stand(self, Standing(status=Status.KILLED, due_at=None, release=True))
+        self._runner.journal.stand(self, _ended(Result.KILLED))
 
     def committed(self, row: Row, event: Event) -> None:
         """Its end is in the log."""

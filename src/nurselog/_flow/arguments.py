@@ -36,14 +36,14 @@ class Demand:
 WHOLE = Demand("a whole number", (int,), lambda _: True)
 NATURAL = Demand("a whole number, 0 or more", (int,), lambda value: value >= 0)
 COUNT = Demand("a whole number, 1 or more", (int,), lambda value: value >= 1)
-LIMIT = Demand("a whole number, 1 or more, or math.inf", (int, float), lambda value: value >= 1 and is_whole(value))
+LIMIT = Demand("a whole number, 1 or more, or math.inf", (int, float), lambda value: value >= 1 and _is_whole(value))
 SECONDS = Demand("a number of seconds, 0 or more", (int, float), lambda value: value >= 0)
 PERIOD = Demand("a number of seconds, more than 0", (int, float), lambda value: value > 0)
 FACTOR = Demand("a number, 1 or more", (int, float), lambda value: 1 <= value < math.inf)
 PART = Demand("a number from 0 to 1", (int, float), lambda value: 0 <= value <= 1)
 
 
-def is_whole(value: float) -> bool:
+def _is_whole(value: float) -> bool:
     """Whether a number counts something; infinity does, where there is no limit."""
     return isinstance(value, int) or value == math.inf
 

@@ -8,30 +8,20 @@ for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from ..faults import UNKNOWN, UNREADABLE, Fault
 from .driver import DatabaseError
 
-
-class _Fault(NamedTuple):
-    error: type[StoreError]
-    advice: str
-
-
-_AWAY = _Fault(StoreUnavailable, "the server cannot be reached just now, or does not answer")
-_REFUSED = _Fault(
+_AWAY = Fault(StoreUnavailable, "the server cannot be reached just now, or does not answer")
+_REFUSED = Fault(
     StoreUnavailable, "the server asked for a password, and refused; look whether the address has the right one"
 )
-_LIMITS = _Fault(
-    StoreUnavailable, "the server is at a limit (connections, memory, disk); give it more, or ask for less"
-)
-_BUSY = _Fault(StoreUnavailable, "others were in the way")
-_STANDBY = _Fault(StoreUnavailable, "this server takes no writes; is it a standby? see target_session_attrs")
-_TROUBLE = _Fault(StoreUnavailable, "the server's system cannot read or write just now; look at its log")
-_FORBIDDEN = _Fault(StoreReadOnly, "this role may not do that; give it the rights that the documentation lists")
-_DAMAGED = _Fault(StoreCorrupt, "the database is damaged; restore it from a backup")
-_UNKNOWN = _Fault(StoreError, "this should not happen; please report it")
+_LIMITS = Fault(StoreUnavailable, "the server is at a limit (connections, memory, disk); give it more, or ask for less")
+_BUSY = Fault(StoreUnavailable, "others were in the way")
+_STANDBY = Fault(StoreUnavailable, "this server takes no writes; is it a standby? see target_session_attrs")
+_TROUBLE = Fault(StoreUnavailable, "the server's system cannot read or write just now; look at its log")
+_FORBIDDEN = Fault(StoreReadOnly, "this role may not do that; give it the rights that the documentation lists")
+_DAMAGED = Fault(StoreCorrupt, "the database is damaged; restore it from a backup")
 
 _FAULTS = {
     "08": _AWAY,
@@ -55,13 +45,13 @@ COLLISION = "23505"
 def translate(error: DatabaseError | ValueError, url: str) -> StoreError:
     """Return the store's error for one of the database, or for a row that is not what the schema promises."""
     if isinstance(error, ValueError):
-        return StoreCorrupt(f"{url}: a row has content that nurselog never writes ({error})")
+        return UNREADABLE.at(url, str(error))
     state = error.sqlstate
-    fault = _fault_of_the_way(error) if state is None else _FAULTS.get(state) or _FAULTS.get(state[:2]) or _UNKNOWN
+    fault = _fault_of_the_way(error) if state is None else _FAULTS.get(state) or _FAULTS.get(state[:2]) or UNKNOWN
     text = " ".join(str(error).split())
-    return fault.error(f"{url}: {fault.advice} ({state or 'no SQLSTATE'}, {type(error).__name__}: {text})")
+    return fault.at(url, f"{state or 'no SQLSTATE'}, {type(error).__name__}: {text}")
 
 
-def _fault_of_the_way(error: DatabaseError) -> _Fault:
+def _fault_of_the_way(error: DatabaseError) -> Fault:
     attempt = error.pgconn
     return _REFUSED if attempt and (attempt.needs_password or attempt.used_password) else _AWAY

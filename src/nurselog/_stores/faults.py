@@ -1,0 +1,27 @@
+"""What a database's error is to whoever uses the store: a class of nurselog's, and what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._errors import StoreCorrupt, StoreError
+
+
+class Fault(NamedTuple):
+    """One kind of trouble."""
+
+    error: type[StoreError]
+    advice: str
+
+    def at(self, url: str, detail: str) -> StoreError:
+        """Return the error for a store at an address.
+
+        Args:
+            url: the address, fit to be shown.
+            detail: what the database says.
+        """
+        return self.error(f"{url}: {self.advice} ({detail})")
+
+
+UNKNOWN = Fault(StoreError, "this should not happen; please report it")
+UNREADABLE = Fault(StoreCorrupt, "a row has content that nurselog never writes")
