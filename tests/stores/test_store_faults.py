@@ -50,6 +50,7 @@ def unprivileged() -> Iterator[Path]:
     """Make a folder, and be somebody whom the system can refuse something, also where the tests run as root."""
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
+    schema.load_migrations()  # Python imports more for it, from where nobody may perhaps not read
     if root:
         os.chown(folder, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, 0)
