@@ -3,16 +3,13 @@
     python -m tests.kills.mixed URL FOLDER LIFE
 
 It submits workflows, a few at a time, until the file `enough` is in the folder, and ends in order at SIGTERM. What is
-to be cancelled, any process cancels, whoever runs it. Each body begins by adding a line to the file
-`effects`: the time, the life of the process, the workflow's id, the step's key, its name and the attempt.
+to be cancelled, any process cancels, whoever runs it. Effects are written down in the folder's file `effects`.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,42 +32,14 @@ from nurselog import (
     open_nursery,
     sleep,
     step,
-    step_key,
     workflow,
-    workflow_id,
 )
+from tests.kills.effects import effect, fetch, pay, refund, tell, write
 
 URL, FOLDER, LIFE = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
 LEASE = 3.0
 AT_ONCE = 8
 """Workflows under way at a time, of those that this process has submitted."""
-
-
-def write(*words: object) -> None:
-    """Add a line to the file of effects, whole or not at all."""
-    file = os.open(Path(FOLDER) / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, (" ".join(map(str, (time.time_ns() // 1000, LIFE, *words))) + "\n").encode())
-    finally:
-        os.close(file)
-
-
-def effect(name: str) -> None:
-    write("body", workflow_id(), step_key(), name, attempt())
-
-
-@step
-async def fetch(n: int) -> int:
-    effect("fetch")
-    await trio.sleep(0.002 * (n % 5))
-    return n * n
-
-
-@step(at_most_once=True)
-async def pay(n: int) -> str:
-    effect("pay")
-    await trio.sleep(0.005)
-    return f"paid {n}"
 
 
 @step(retry=Retry(attempts=3, delay=0.02))
@@ -85,12 +54,6 @@ async def flaky(n: int) -> int:
 async def slow() -> None:
     effect("slow")
     await trio.sleep(3600)
-
-
-@step
-async def refund(n: int) -> int:
-    effect("refund")
-    return n
 
 
 @workflow
@@ -195,6 +158,7 @@ async def until_told(scope: trio.CancelScope, task_status: trio.TaskStatus[None]
 
 
 async def main() -> None:
+    tell(Path(FOLDER) / "effects", LIFE)
     async with trio.open_nursery() as nursery:
         await nursery.start(until_told, nursery.cancel_scope)
         while True:

@@ -94,14 +94,14 @@ class Site:
         text = self.effects.read_bytes()
         for recorded, length in self.looks:
             for line in text[length:].decode().splitlines():
-                _, kind, *words = line.split()
+                _, _, kind, *words = line.split()
                 assert kind != "body" or words[1] not in recorded, f"it was recorded, and ran again: {line}"
         lines = [line.split() for line in text.decode().splitlines()]
-        bodies = Counter(tuple(words) for _, kind, *words in lines if kind == "body")
+        bodies = Counter(tuple(words) for _, _, kind, *words in lines if kind == "body")
         paid = [count for (_, _, name, _), count in bodies.items() if name == "pay"]
         assert set(paid) == {1}, "at most once is not more than once"
-        assert {words[0] for _, kind, *words in lines if kind == "submitted"} <= self.logs.keys(), "a submit is lost"
-        in_one_life = Counter(tuple(line) for line in lines if line[1] == "body")
+        assert {words[0] for _, _, kind, *words in lines if kind == "submitted"} <= self.logs.keys(), "a submit is lost"
+        in_one_life = Counter(tuple(words) for _, *words in lines if words[1] == "body")
         assert max(in_one_life.values()) == 1, "a body ran twice in one life"
 
     def results(self) -> dict[str, list[object]]:

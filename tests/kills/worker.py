@@ -2,16 +2,15 @@
 
     python -m tests.kills.worker URL EFFECTS LIFE [finish]
 
-Each body adds a line to the file of effects before it does anything else: the life of the process, the workflow's id,
-the step's key, its name and the attempt. Each workflow that was submitted adds one, too, when `submit` has returned.
-With `finish` nothing new is submitted, and the process ends when all workflows have.
+Each workflow that was submitted adds a line to the file of effects, as bodies do, when `submit` has returned. With
+`finish` nothing new is submitted, and the process ends when all workflows have.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from pathlib import Path
 
 import trio
 
@@ -31,34 +30,13 @@ from nurselog import (
     select,
     sleep,
     step,
-    step_key,
     workflow,
-    workflow_id,
 )
+from tests.kills.effects import effect, fetch, pay, refund, tell, write
 
 URL, EFFECTS, LIFE, *MODE = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
 AT_ONCE = 4
 """Workflows under way at a time."""
-
-
-def write(*words: object) -> None:
-    """Add a line to the file of effects, whole or not at all."""
-    file = os.open(EFFECTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, (" ".join(map(str, (LIFE, *words))) + "\n").encode())
-    finally:
-        os.close(file)
-
-
-def effect(name: str) -> None:
-    write("body", workflow_id(), step_key(), name, attempt())
-
-
-@step
-async def fetch(n: int) -> int:
-    effect("fetch")
-    await trio.sleep(0.002 * (n % 5))
-    return n * n
 
 
 @step
@@ -66,13 +44,6 @@ def compute(n: int) -> int:
     effect("compute")
     time.sleep(0.002)
     return -n
-
-
-@step(at_most_once=True)
-async def pay(n: int) -> str:
-    effect("pay")
-    await trio.sleep(0.005)
-    return f"paid {n}"
 
 
 @step(retry=Retry(attempts=3, delay=0.005))
@@ -87,12 +58,6 @@ async def flaky(n: int) -> int:
 async def slow() -> None:
     effect("slow")
     await trio.sleep(60)
-
-
-@step
-async def refund(n: int) -> int:
-    effect("refund")
-    return n
 
 
 async def race_with_refund(n: int) -> list[int]:
@@ -170,6 +135,7 @@ async def finish_all(engine: Engine) -> None:
 
 
 async def main() -> None:
+    tell(Path(EFFECTS), LIFE)
     async with open_engine(URL, [story], lease=3) as engine:
         print("up", flush=True)
         if MODE == ["finish"]:
