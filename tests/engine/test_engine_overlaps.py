@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -22,12 +24,14 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed, ScopeCancelled
 from tests.clocks import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_background, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock
+T = TypeVar("T")
 bodies: list[float] = []
 
 
@@ -212,6 +216,26 @@ async def test_a_message_is_entered_once_however_often_it_is_seen(autojump_clock
 
 
 # -- takeovers -----------------------------------------------------------------------------------
+
+
+async def test_a_cancellation_that_is_durable_before_the_code_has_begun(
+    autojump_clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may be faster than Trio: what comes first, the commit or the first step, is then a matter of luck."""
+
+    async def at_once(_: InlineExecutor, job: Callable[[], T]) -> T:
+        return job()
+
+    monkeypatch.setattr(InlineExecutor, "run", at_once)
+    mail = "INSERT INTO message (workflow, kind, body) SELECT key, 'cancel', '{}' FROM workflow"
+    for number in range(20):
+        path, clock = tmp_path / f"{number}.db", VirtualClock()
+        async with on_file(path, napping, clock=clock) as engine:
+            await engine.submit(napping, 100.0, id="one")
+        sql(path, mail)
+        async with on_file(path, napping, clock=clock) as engine:
+            with pytest.raises(WorkflowCancelled):
+                await (await engine.get("one")).result()
 
 
 async def test_what_a_lost_run_still_had_to_write_does_not_hold_up_the_next_one(

@@ -36,8 +36,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
     sequencer.root = CancelScope._around(strand, ROOT)
     task = strand.task = current_task()
     sequencer.watch.enter(strand)
-    sequencer.runnable += 1  # this very step of the task
-    strand.scheduled += 1
+    strand.scheduled += 1  # for this very step of the task, which `runnable` has counted from the beginning
     try:
         await strand.run(_main(strand, workflow, args, kwargs))
     except BaseException as exc:  # noqa: BLE001 - nothing may leave: the engine's nursery would be cancelled

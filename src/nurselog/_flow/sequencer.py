@@ -92,8 +92,8 @@ class Sequencer:
         self.strands: set[Strand] = set()
         """Those that are alive."""
         self.turn: Strand | None = None
-        self.runnable = 0
-        """How many of its tasks Trio has scheduled."""
+        self.runnable = 1
+        """How many of its tasks Trio has scheduled; the first is from the beginning, and nothing moves before it."""
         self.granting: bool = False
         """While the sequencer itself wakes strands."""
         self.adopting: Path | None = None
