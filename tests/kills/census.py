@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 
 from nurselog._log.identity import step_key
 from nurselog.lowlevel import Claimed, Ended, Event, Result, Started, StepEnded, decode_event, parse_path
+from tests.kills.effects import told
 
 FINAL = {
     Result.VALUE: "completed",
@@ -79,9 +80,9 @@ class Census:
             [self.left] = plain.execute(
                 "SELECT (SELECT count(*) FROM message), (SELECT count(*) FROM workflow WHERE owner IS NOT NULL)"
             ).fetchall()
-        told = [line.split() for line in effects.read_text("ascii").splitlines()]
-        self.submitted = {words[3] for words in told if words[2] == "submitted"}
-        self.bodies = [Body(int(at), life, *words) for at, life, kind, *words in told if kind == "body"]
+        lines = told(effects)
+        self.submitted = {words[3] for words in lines if words[2] == "submitted"}
+        self.bodies = [Body(int(at), life, *words) for at, life, kind, *words in lines if kind == "body"]
         self.takeovers = self.steps = 0
 
     def check_logs(self) -> None:

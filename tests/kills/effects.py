@@ -35,6 +35,11 @@ def write(*words: object) -> None:
         os.close(file)
 
 
+def told(file: Path) -> list[list[str]]:
+    """Return what was written down, line by line and word by word."""
+    return [line.split() for line in file.read_text("ascii").splitlines()] if file.exists() else []
+
+
 def effect(name: str) -> None:
     """Write down that a body begins."""
     write("body", workflow_id(), step_key(), name, current_attempt())

@@ -120,7 +120,7 @@ def expected(name: str, n: int) -> object:
 
 
 async def submit(engine: Engine) -> None:
-    """Submit workflows until there are enough of them."""
+    """Submit workflows until there are enough of them; tell when the last of them has ended."""
     limiter = trio.CapacityLimiter(AT_ONCE)
 
     async def run(number: int) -> None:
@@ -138,6 +138,7 @@ async def submit(engine: Engine) -> None:
                 nursery.start_soon(run, number)
                 number += 1
             await trio.sleep(0.01)
+    write("done")
 
 
 async def cancel(engine: Engine) -> None:
