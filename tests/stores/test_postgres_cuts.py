@@ -22,8 +22,8 @@ from tests.stores.proxy import Proxy, Where
 
 T = TypeVar("T")
 
-MOST = 120
-"""Messages that there are at most, from connecting to the last answer."""
+MOST = 200
+"""More messages than there are, from connecting to the last answer: a takeover has not quite 120."""
 STRIDE = 4
 """A new connection has so many messages that only some of them are cut; the long run cuts all."""
 
@@ -115,7 +115,8 @@ async def test_a_connection_is_cut_at_each_message(
                     reached.add(where)
             if not reached:
                 break
-        assert 3 < place < MOST - 1, "all of the exchange was cut, and there is an end to it"
+        assert not reached, "there is an end to the exchange"
+        assert place > 3, "all of it was cut"
 
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
