@@ -283,7 +283,8 @@ async def test_a_file_that_is_lost_under_a_running_engine_ends_it(
             await trio.sleep(7)
             lose(path)
             try:
-                await engine.run(napping, 0.0)
+                for _ in range(1000):  # the files are looked at a hundred times a second
+                    await engine.run(napping, 0.0)
             except NurselogError:
                 await handle.result()
             pytest.fail("it must end")

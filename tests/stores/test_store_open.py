@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from nurselog._errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavail
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite.schema import Synchronous
+from nurselog._stores._sqlite.session import LOOK, Session
+from nurselog._stores.sqlite import parse_url
 from nurselog.abc import Batch, Filter, Lease
 from tests.stores.kit import (
     LONG,
@@ -291,6 +294,18 @@ async def test_a_file_that_has_gone_is_noticed_by_every_call(path: Path, file_ur
                 await call()
         await aside.rename(path)
         assert await store.renew()
+
+
+def test_files_are_looked_at_every_now_and_then(path: Path, file_url: str) -> None:
+    location = parse_url(file_url)
+    with closing(Session(location, schema.connect(location), Lease(worker="a", duration=1))) as session:
+        session.know_files()
+        session.look(1.0)
+        path.unlink()
+        session.look(1.0 + LOOK / 2)
+        for now in (1.0 + 2 * LOOK, 1.0 + 2 * LOOK):
+            with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
+                session.look(now)
 
 
 async def test_what_goes_wrong_in_a_lost_file_is_that_it_is_lost(path: Path, file_url: str) -> None:

@@ -87,9 +87,11 @@ class _Asked:
 class _Lot:
     """What is committed in one go."""
 
-    __slots__ = ("asked", "barriers", "parts")
+    __slots__ = ("asked", "barriers", "parts", "since")
 
     def __init__(self) -> None:
+        self.since: float | None = None
+        """When the first thing in it came, by Trio's clock."""
         self.parts: dict[WorkflowKey, _Part] = {}
         self.asked: list[_Asked] = []
         self.barriers: list[trio.Event] = []
@@ -135,13 +137,12 @@ class Journal:
         """What is being committed."""
         self._some = trio.Event()
         self._closed = False
-        self._since: float | None = None
-        """When the oldest thing that is not durable came, by Trio's clock."""
 
     @property
     def lag(self) -> float:
         """How long the oldest row has been waiting to become durable, seconds."""
-        return 0.0 if self._since is None else trio.current_time() - self._since
+        since = self._next.since if self._flying.since is None else self._flying.since
+        return 0.0 if since is None else trio.current_time() - since
 
     # -- collecting ------------------------------------------------------------------------------
 
@@ -156,8 +157,8 @@ class Journal:
         return part
 
     def _wake(self) -> None:
-        if self._since is None:
-            self._since = trio.current_time()
+        if self._next.since is None:
+            self._next.since = trio.current_time()
         self._some.set()
 
     def append(self, writer: Writer, row: Row, event: Event) -> None:
@@ -217,10 +218,7 @@ class Journal:
     async def _commit_next(self) -> None:
         self._flying, self._next = self._next, _Lot()
         if self._flying:
-            self._since = trio.current_time()
-            receipt = await self._commit(self._flying.batch())
-            self._since = trio.current_time() if self._next else None
-            self._flying.answer(receipt)
+            self._flying.answer(await self._commit(self._flying.batch()))
         self._flying.pass_barriers()
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
 

@@ -52,6 +52,7 @@ class Call(ABC):
         "digest",
         "kwargs",
         "operation",
+        "path",
         "sequencer",
         "since",
         "step",
@@ -72,6 +73,8 @@ class Call(ABC):
             step._check_result(codec)  # before the effect, not after it
         self.sequencer: Sequencer = sequencer
         self.operation: Operation = operation
+        self.path: str = operation.text
+        """Its place in the workflow."""
         self.step: Step[..., Any] = step
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
@@ -83,11 +86,6 @@ class Call(ABC):
         self.told: bool = False
         """Whether its scope was cancelled."""
         self.why: Why = NOBODY
-
-    @property
-    def path(self) -> str:
-        """Its place in the workflow."""
-        return self.operation.text
 
     def start(self, history: History | None) -> None:
         """The workflow is quiet: run the body, unless the scope is cancelled already."""

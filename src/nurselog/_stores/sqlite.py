@@ -228,12 +228,16 @@ def _open(location: Location, lease: Lease, now: int) -> Session:
 
 
 def _watched(session: Session, asked: float, job: Callable[[], T]) -> T:
-    """Do a job that was asked for then; if the files have gone, that is what went wrong, whatever the job came to."""
-    session.wait_for_locks(monotonic() - asked)
+    """Do a job that was asked for then; if it fails and the files have gone, that is what went wrong."""
+    begun = monotonic()
+    session.wait_for_locks(begun - asked)
     try:
-        return job()
-    finally:
+        answer = job()
+    except BaseException:
         session.check_files()
+        raise
+    session.look(begun)
+    return answer
 
 
 def _close(session: Session, asked: float) -> None:

@@ -101,13 +101,6 @@ class _Part(NamedTuple):
 
 def commit(session: Session, batch: Batch, now: int) -> Receipt:
     """Write the batch."""
-    receipt = _commit(session, batch, now)
-    if session.strides:
-        session.strides.follow(session.connection)
-    return receipt
-
-
-def _commit(session: Session, batch: Batch, now: int) -> Receipt:
     appends = sorted(batch.appends, key=attrgetter("key"))
     if _is_one_statement(batch):
         return Receipt(refused=_write(session, appends, []))

@@ -121,8 +121,11 @@ class ThreadExecutor:
 
     async def _hear(self) -> None:
         """Wait until the thread has said something; it may have been about a job whose answer was seen before."""
-        with trio.CancelScope(shield=True):
+        try:
             await trio.lowlevel.wait_readable(self._near)
+        except trio.Cancelled:  # it will come again, once the answer is there
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.wait_readable(self._near)
         self._near.recv(4096)
 
     def stop(self) -> None:
