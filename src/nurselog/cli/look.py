@@ -1,0 +1,69 @@
+"""`nurselog list` and `nurselog log`: a look into a store, with an engine that has no workflows to run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from .. import Engine, Status, StoreError, open_engine
+from .._stores.sqlite import parse_url
+from ..demo.tree import draw_log, printable
+from ..lowlevel import LogEntry
+from .command import Command, positive
+
+T = TypeVar("T")
+
+
+def _declare_list(parser: argparse.ArgumentParser) -> None:
+    _declare_store(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", default=100, help="at most N workflows (default: 100)")
+
+
+def _declare_log(parser: argparse.ArgumentParser) -> None:
+    _declare_store(parser)
+    parser.add_argument("id", metavar="ID", help="the workflow's id")
+
+
+def _declare_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="URL", help="the store, for instance sqlite:///quotes.db")
+
+
+def _list(chosen: argparse.Namespace) -> int:
+    for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
+        reason, _, _ = str(found.problem).partition("\n")
+        problem = f"  {reason}" if found.status is Status.STUCK else ""
+        line = f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}"
+        print(printable(line))
+    return 0
+
+
+def _log(chosen: argparse.Namespace) -> int:
+    async def read(engine: Engine) -> Sequence[LogEntry]:
+        return await (await engine.get(chosen.id)).log()
+
+    for line in draw_log(chosen.id, _ask(chosen.store, read)):
+        print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text)
+    return 0
+
+
+def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
+    """Return an engine's answer; it runs no workflows."""
+    path = parse_url(store).path if store.startswith("sqlite:") else None
+    if path and not path.is_file():  # opening it would create it
+        raise StoreError(f"there is no file {path}")
+    if path and not path.stat().st_size:  # opening it would make it a database
+        raise StoreError(f"{path} is empty")
+
+    async def ask() -> T:
+        async with open_engine(store, workflows=()) as engine:
+            return await question(engine)
+
+    return trio.run(ask)
+
+
+LIST = Command("list", "List a store's workflows, the newest first.", _declare_list, _list)
+LOG = Command("log", "Draw a workflow's log as a tree.", _declare_log, _log)
