@@ -53,6 +53,11 @@ def lowest() -> list[str]:
     ]
 
 
+def servers() -> list[Path]:
+    """Find the PostgreSQL servers that are installed here, beside the one that comes as a wheel."""
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
 def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     """Run the tests on all processors; what stands after `--` on the command line goes to pytest."""
     session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs, env=environment)
@@ -60,10 +65,13 @@ def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
 
 @nox.session(python=False)
 def gates(session: nox.Session) -> None:
-    """Format, lint, types and tests with every branch covered: what a change must pass."""
+    """Format, lint, types and tests with every branch covered: what a change must pass.
 
-    def gate(*command: str) -> None:
-        session.run(sys.executable, "-m", *command, env=GATE)
+    Where PostgreSQL is installed, its store's tests run on that, too: most likely it is an older one than the wheel's.
+    """
+
+    def gate(*command: str, **environment: str) -> None:
+        session.run(sys.executable, "-m", *command, env=GATE | environment)
 
     gate("ruff", "format", "--check")
     gate("ruff", "check")
@@ -74,6 +82,8 @@ def gates(session: nox.Session) -> None:
     gate("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     gate("coverage", "combine", "--quiet")
     gate("coverage", "report")
+    for folder in servers():
+        gate("pytest", "-n", "auto", "-k", "postgres", "tests/stores", NURSELOG_TEST_POSTGRES_BIN=str(folder))
 
 
 @nox.session(python=[version for version in PYTHONS if runs_here(version)])
@@ -104,17 +114,6 @@ def psycopg(session: nox.Session, version: str) -> None:
     """Run the PostgreSQL store's tests on one version of psycopg: the driver leans on how it is made inside."""
     session.install("-e", ".[test]", f"psycopg[binary]=={version}")
     pytest(session, "tests/stores")
-
-
-@nox.session
-def postgres(session: nox.Session) -> None:
-    """Run the PostgreSQL store's tests on each server that this machine has installed, beside the wheel's."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not folders:
-        session.skip("no server in /usr/lib/postgresql")
-    session.install("-e", ".[test]")
-    for folder in folders:
-        pytest(session, "tests/stores", NURSELOG_TEST_POSTGRES_BIN=str(folder))
 
 
 @nox.session
