@@ -75,9 +75,18 @@ def find_binaries() -> Path | None:
 
 
 class PostgresServer:
-    """A server of the tests' own, reachable through a Unix socket only."""
+    """A server of the tests' own, reachable through a Unix socket only.
 
-    def __init__(self, binaries: Path, *, fsync: bool = False, **settings: str) -> None:
+    Args:
+        binaries: the folder with its programs.
+        fsync: whether it waits for the disk.
+        standby_of: the server that it follows, which must be running; None: it has a database of its own.
+        settings: others.
+    """
+
+    def __init__(
+        self, binaries: Path, *, fsync: bool = False, standby_of: PostgresServer | None = None, **settings: str
+    ) -> None:
         self._binaries = binaries
         self._settings = SETTINGS | {"fsync": "on" if fsync else "off"} | settings
         self.folder = Path(tempfile.mkdtemp(prefix="nl-pg-"))
@@ -86,7 +95,11 @@ class PostgresServer:
             entry = pwd.getpwnam(self._user)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C")
+        if standby_of:
+            source = f"--dbname={standby_of.url}&application_name=standby"
+            self._run("pg_basebackup", source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        else:
+            self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C")
 
     @property
     def url(self) -> str:
@@ -95,6 +108,11 @@ class PostgresServer:
 
     def url_of(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}&port={self._settings['port']}"
+
+    @property
+    def binaries(self) -> Path:
+        """The folder with its programs."""
+        return self._binaries
 
     @property
     def pid(self) -> int:

@@ -310,6 +310,22 @@ async def test_an_answer_that_was_lost_is_not_written_twice(autojump_clock: Cloc
     assert losses > 6
 
 
+async def test_who_waits_for_a_result_waits_for_the_store_too(autojump_clock: Clock, tmp_path: Path) -> None:
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+
+    async def away() -> None:
+        if trio.current_time() < 60:
+            raise StoreUnavailable("away")
+
+    async with open_engine(store, [napping], clock=clock) as engine:
+        handle = await engine.submit(napping, 1.0, 2)
+        await trio.sleep(10)  # it has ended, and is in the store only
+        store.before_find = store.after_read = away
+        assert await handle.result() == [1, 1]
+        assert trio.current_time() >= 60
+
+
 async def test_a_lease_that_is_lost_while_a_commit_is_in_flight(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()

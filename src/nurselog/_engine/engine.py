@@ -7,6 +7,7 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
@@ -32,6 +33,7 @@ from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
 from .messages import Kind, body_of
+from .ownership import patiently
 from .service import Service
 from .statistics import EngineStatistics
 from .table import unwrap_workflow
@@ -333,7 +335,7 @@ class Engine:
         return rows if isinstance(decode_event(rows[-1].event), Ended) else await self._read(row)
 
     async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
-        """Wait for the end of a workflow, wherever it runs."""
+        """Wait for the end of a workflow, wherever it runs, and for the store, where it is unavailable meanwhile."""
         await trio.lowlevel.checkpoint()
         while True:
             run = self._runner.runs.get(row.key)
@@ -342,12 +344,12 @@ class Engine:
                 if run.end is not None:
                     return run.end
             told = self._runner.waiters.event(row.id)
-            found = await self._find(row.id)
+            found = await patiently(partial(self._find, row.id))
             if found.status.final or found.status is Status.STUCK:
                 self._runner.waiters.tell(row.id)
             refuse_stuck(found)
             if found.status.final:
-                return end_of(found, await self._last(found))
+                return end_of(found, await patiently(partial(self._last, found)))
             if row.key not in self._runner.runs:
                 await told.wait()
 
