@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nurselog._stores._sqlite import schema
+from nurselog._stores._sqlite.session import Session
 from nurselog._stores._sqlite.strides import CACHE, LONGEST, SHORTEST, Strides
-from nurselog.abc import Append
+from nurselog._stores.sqlite import parse_url
+from nurselog.abc import Append, Lease
 from tests.stores.kit import append, create, creation, opened_inline, rows
 
 END = 1 << 23
@@ -110,3 +113,18 @@ async def test_a_store_on_a_file_does_it(path: Path) -> None:
             sizes.add(length(path))
         assert len(sizes) < 150, "most commits find room"
         assert len(await store.read(key)) == 299
+
+
+def test_only_who_writes_lets_it_grow(path: Path) -> None:
+    location = parse_url(f"sqlite:///{path}")
+    with closing(Session(location, schema.connect(location), Lease(worker="a", duration=1))) as session:
+        session.know_files()
+        session.strides = Strides(path, END)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            write(other, SHORTEST)
+        before = length(path)
+        session.look(1.0)
+        assert length(path) == before
+        session.wrote = True
+        session.look(2.0)
+        assert length(path) > before

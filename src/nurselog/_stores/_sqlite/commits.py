@@ -101,6 +101,7 @@ class _Part(NamedTuple):
 
 def commit(session: Session, batch: Batch, now: int) -> Receipt:
     """Write the batch."""
+    session.wrote = True
     appends = sorted(batch.appends, key=attrgetter("key"))
     if _is_one_statement(batch):
         return Receipt(refused=_write(session, appends, []))

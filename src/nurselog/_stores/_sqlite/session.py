@@ -48,6 +48,8 @@ class Session:
     """Which files were opened."""
     looked: float = -math.inf
     """When the files were last looked at, by the monotonic clock."""
+    wrote: bool = False
+    """Whether this process has committed since."""
 
     timeout: float = dataclasses.field(default_factory=lambda: schema.BUSY_TIMEOUT)
     """Seconds that the connection waits for a lock now."""
@@ -82,7 +84,8 @@ class Session:
         if now - self.looked >= LOOK:
             self.check_files()
             self.looked = now
-            if self.strides:
+            if self.strides and self.wrote:
+                self.wrote = False
                 self.strides.follow(self.connection)
 
     def check_files(self) -> None:
