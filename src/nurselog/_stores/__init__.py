@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .._errors import UsageError
 from ..abc import Clock, Store
+from ._postgres.address import hide
 from .sqlite import open_sqlite
 
 
@@ -44,5 +45,7 @@ def open_store(url: str, *, clock: Clock) -> Store:
     """
     opener = _OPENERS.get(str(url).partition("://")[0])
     if not opener:
-        raise UsageError(f"{url!r} is no address of a store: it must begin with one of {', '.join(_OPENERS)}://")
+        raise UsageError(
+            f"{hide(str(url))!r} is no address of a store: it must begin with one of {', '.join(_OPENERS)}://"
+        )
     return opener(url, clock)
