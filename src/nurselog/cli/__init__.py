@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import cast
 
 from .. import NurselogError
+from .command import INTERRUPTED
 from .demo import DEMO
 from .look import LIST, LOG
+from .worker import WORKER
 
-COMMANDS = (DEMO, LIST, LOG)
+COMMANDS = (DEMO, LIST, LOG, WORKER)
 """All subcommands."""
-
-_INTERRUPTED = 130
-"""The exit code that a shell gives to a program that SIGINT has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: the program's own) ask for; return the exit code."""
     chosen = _parser().parse_args(arguments)
-    code = _INTERRUPTED
+    code = INTERRUPTED
     try:
         _prepare_output()
         code = _run(chosen)

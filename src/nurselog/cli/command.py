@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+INTERRUPTED = 130
+"""The exit code that a shell gives to a program that SIGINT has ended."""
+
 
 @dataclass(frozen=True)
 class Command:

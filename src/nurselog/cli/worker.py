@@ -1,0 +1,212 @@
+"""`nurselog worker`: an engine as a process, which runs until a signal asks it to stop.
+
+The problem is the end. Whoever stops a worker wants it to let go in order, and wants to be obeyed at once the second
+time, whatever the process is in the middle of. Trio's `open_signal_receiver` does not do: it hears of a signal in the
+event loop's next round, and where a step holds the loop up there is no next round. So the signals have a handler of
+their own, which Python calls between two instructions of whatever runs. It asks the engine to close, and gives the
+signals back to the system: the second one ends the process as if there were no handler. A kill is always safe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, cast
+
+import trio
+
+from .. import NurselogError, UsageError, Workflow, open_engine
+from .._stores._postgres.address import hide
+from .._stores.sqlite import parse_url
+from .command import INTERRUPTED, Command, positive
+from .logs import FORMATS, LEVELS, logging_to_stderr
+
+_logger = logging.getLogger("nurselog")
+
+_BROKEN, _MISUSED = 1, 2
+
+_STOPPED = {signal.SIGTERM: 0, signal.SIGINT: INTERRUPTED}
+"""The signals that ask a worker to stop, and the exit code of one that has stopped."""
+
+_EPILOG = """\
+MODULE is imported from the current folder, or from where Python looks. All workflows that it has at its top level are
+run, those that it imports from elsewhere too; with ATTR only that one: a workflow, or a list of them.
+
+At SIGTERM or SIGINT the workflows leave memory. Nothing of that is recorded; they go on where they were in any worker
+that has them. A second signal ends the process at once.
+
+exit codes:
+  0    it stopped, as SIGTERM had asked
+  1    the store cannot be opened, or broke, or could not be told of the end; or the worker failed: see its log
+  2    it was told what cannot be: an argument, MODULE or what is in it, an address; starting it again will not help
+  130  it stopped, as SIGINT had asked
+"""
+
+
+class _Target(NamedTuple):
+    """Where workflows are."""
+
+    module: str
+    attribute: str | None
+
+    @classmethod
+    def read(cls, text: str) -> _Target:
+        """Take an argument apart."""
+        module, colon, attribute = text.partition(":")
+        if not all(module.split(".")) or (colon and not attribute):
+            raise argparse.ArgumentTypeError("write MODULE or MODULE:ATTR, with MODULE as in an import")
+        return cls(module, attribute or None)
+
+
+class _ModuleRaised(UsageError):
+    """A module could not be imported; what it raised is the cause, and its authors want the traceback."""
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _EPILOG
+    add = parser.add_argument
+    add("target", type=_Target.read, metavar="MODULE[:ATTR]", help="where the workflows are")
+    add("--store", required=True, metavar="URL", help="the store, for instance sqlite:///quotes.db")
+    add("--max-running", type=positive, metavar="N", default=1000, help="workflows in memory (default: %(default)s)")
+    add("--max-threads", type=positive, metavar="N", default=40, help="sync steps at once (default: %(default)s)")
+    add(
+        "--max-payload",
+        type=positive,
+        metavar="BYTES",
+        default=1 << 20,
+        help="of one input or result, encoded (default: %(default)s)",
+    )
+    add(
+        "--lease",
+        type=float,
+        metavar="SECONDS",
+        default=15.0,
+        help="after which others may take over when this process hangs (default: %(default)g)",
+    )
+    add(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        default=5.0,
+        help="that code gets to let go when it is to stop (default: %(default)g)",
+    )
+    add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
+    add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
+
+
+def _work(chosen: argparse.Namespace) -> int:
+    with logging_to_stderr(chosen.log_format, chosen.log_level):
+        try:
+            _refuse_memory(chosen.store)
+            return _STOPPED[trio.run(_serve, chosen, _find_workflows(chosen.target))]
+        except NurselogError as exc:
+            trace = exc.__cause__ if isinstance(exc, _ModuleRaised) else None
+            _logger.error("%s", exc, exc_info=trace)  # noqa: TRY400 - the sentence says it; a trace is the module's
+            return _MISUSED if isinstance(exc, UsageError) else _BROKEN
+        except (Exception, SystemExit):  # an exit code of the worker's own, whatever code in it wants to exit with
+            _logger.exception("the worker has failed")
+            return _BROKEN
+
+
+async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., Any]]) -> signal.Signals:
+    """Run workflows until a signal comes, and return it."""
+    with _receiving_signals() as signals:
+        async with open_engine(
+            chosen.store,
+            workflows,
+            max_running=chosen.max_running,
+            max_threads=chosen.max_threads,
+            max_payload=chosen.max_payload,
+            lease=chosen.lease,
+            grace=chosen.grace,
+        ) as engine:
+            names = ", ".join(sorted({workflow.name for workflow in workflows}))
+            _logger.info("up, runs %s on %s", names, hide(chosen.store))
+            number = await signals.receive()
+            now = engine.statistics()
+            _logger.info("stops, asked by %s; workflows in memory: %d", number.name, now.running + now.waiting)
+    _logger.info("has stopped")
+    return number
+
+
+@contextmanager
+def _receiving_signals() -> Generator[trio.MemoryReceiveChannel[signal.Signals]]:
+    """Give the channel that the first signal comes through; the next one has the system's effect."""
+    token = trio.lowlevel.current_trio_token()
+    send, receive = trio.open_memory_channel[signal.Signals](1)
+
+    def handle(number: int, _frame: object) -> None:
+        for one in _STOPPED:
+            signal.signal(one, signal.SIG_DFL)
+        token.run_sync_soon(send.send_nowait, signal.Signals(number))
+
+    before = {one: signal.signal(one, handle) for one in _STOPPED}
+    try:
+        yield receive
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _refuse_memory(store: str) -> None:
+    if store.startswith("sqlite:") and parse_url(store).path is None:
+        raise UsageError(f"{store!r} is a database in the worker's own memory, where nobody can submit anything")
+
+
+def _find_workflows(target: _Target) -> Sequence[Workflow[..., Any]]:
+    """Return the workflows that are meant; the engine looks whether a list has nothing else.
+
+    Those that a module imports are meant, too: a program of several modules has one that brings its workflows
+    together, and whoever reads it sees what its worker runs. Not meant is what is merely loaded: `open_engine` without
+    a list would run that, and an import of a library could change what a process takes out of the store.
+
+    Raises:
+        UsageError: if there are none.
+    """
+    module = _import(target.module)
+    if target.attribute is None:
+        place = f"at the top level of module {target.module!r}"
+        found: list[object] = [value for value in vars(module).values() if isinstance(value, Workflow)]
+    else:
+        place = f"in {target.attribute!r} of module {target.module!r}"
+        found = _listed(module, target.attribute)
+    if not found:
+        raise UsageError(f"there is no workflow {place}")
+    return cast("list[Workflow[..., Any]]", found)
+
+
+def _listed(module: ModuleType, name: str) -> list[object]:
+    try:
+        value: object = getattr(module, name)
+    except AttributeError:
+        raise UsageError(f"there is no {name!r} in module {module.__name__!r}") from None
+    if isinstance(value, Workflow):
+        return [value]
+    return list(cast("Iterable[object]", value)) if isinstance(value, Iterable) else []
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module as `python -m` would.
+
+    Raises:
+        UsageError: if there is none of this name, or it raises an error.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as exc:
+        # What is missing may also be something that the module itself imports, which is its own trouble.
+        if isinstance(exc, ModuleNotFoundError) and f"{name}.".startswith(f"{exc.name}."):
+            raise UsageError(f"there is no module {name!r}, in {here} or where Python looks") from None
+        raise _ModuleRaised(f"module {name!r} cannot be imported: {exc!r}") from exc
+
+
+WORKER = Command("worker", "Run a module's workflows until a signal comes.", _declare, _work)
