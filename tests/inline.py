@@ -21,7 +21,7 @@ with contextlib.suppress(ImportError):  # psycopg may not be there: then no test
     import psycopg
 
     from nurselog._stores._postgres.driver import poll
-    from nurselog._stores._postgres.schema import load_migrations
+    from nurselog._stores._postgres.migrations import load_migrations
     from nurselog._stores.postgres import PostgresStore, open_postgres
 
 T = TypeVar("T")

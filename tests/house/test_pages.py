@@ -27,6 +27,7 @@ PAGES = (
     "docs/design/tour.md",
     "docs/how-to.md",
     "docs/log-format.md",
+    "docs/postgresql.md",
     "docs/production.md",
     "docs/reference.md",
     "docs/tutorial.md",

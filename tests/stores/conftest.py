@@ -1,16 +1,33 @@
-"""Stores to test: in memory, in a file in the folder of the test, and in a PostgreSQL database that is empty."""
+"""Stores to test: in memory, in a file in the folder of the test, and in a PostgreSQL database that is empty.
+
+With `NURSELOG_TEST_CITUS=postgresql://...` (a superuser's address on a cluster's coordinator) also distributed ones.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
+import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.stores.kit import FakeClock
+from tests.stores.kit import FakeClock, behind
+
+with contextlib.suppress(ImportError):  # psycopg may not be there: then no test comes to where this is needed
+    from nurselog._stores._postgres.migrate import migrate
 
 collect_ignore_glob = [] if importlib.util.find_spec("psycopg") else ["test_postgres_*.py"]
 """Tests of the driver and of psycopg's errors say nothing without it; those of all stores are skipped one by one."""
+
+CITUS = "NURSELOG_TEST_CITUS"
+DISTRIBUTED = ["citus"] if CITUS in os.environ else []
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -28,7 +45,19 @@ def file_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["memory", "file", "postgres", "shards"])
+@pytest.fixture
+def citus_url() -> Iterator[str]:
+    """A schema of the test's own on the cluster."""
+    given = os.environ[CITUS]
+    schema = f"nurselog_test_{os.getpid()}_{next(_numbers)}"
+    url = f"{given}{'&' if '?' in given else '?'}schema={schema}"
+    trio.run(partial(migrate, url, 8, distribute=True))
+    yield url
+    with behind(url) as admin:
+        admin.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(params=["memory", "file", "postgres", "shards", *DISTRIBUTED])
 def url(request: pytest.FixtureRequest) -> str:
     """One address after the other: what a store does must not depend on where it is."""
     return address(request)
@@ -40,7 +69,7 @@ def ordered_url(request: pytest.FixtureRequest) -> str:
     return address(request)
 
 
-@pytest.fixture(params=["file", "postgres", "shards"])
+@pytest.fixture(params=["file", "postgres", "shards", *DISTRIBUTED])
 def shared_url(request: pytest.FixtureRequest) -> str:
     """Those that several processes may use at the same time."""
     return address(request)
@@ -49,5 +78,6 @@ def shared_url(request: pytest.FixtureRequest) -> str:
 def address(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return "sqlite://"
-    found: str = request.getfixturevalue("file_url" if request.param == "file" else "postgres_url")
+    fixtures = {"file": "file_url", "postgres": "postgres_url", "shards": "postgres_url", "citus": "citus_url"}
+    found: str = request.getfixturevalue(fixtures[request.param])
     return f"{found}&shards=8" if request.param == "shards" else found

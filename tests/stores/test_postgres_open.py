@@ -10,7 +10,7 @@ import pytest
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreTooNew, UsageError
 from nurselog._stores import open_store
-from nurselog._stores._postgres import schema
+from nurselog._stores._postgres import migrations, schema
 from nurselog._stores._postgres.address import Address, hide, parse
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog.abc import Lease
@@ -24,13 +24,13 @@ ME = Lease(worker="a", duration=LONG)
 @pytest.mark.parametrize(
     ("url", "conninfo", "name", "shards"),
     [
-        ("postgresql://", "postgresql://", "nurselog", 1),
-        ("postgres://me@host/db", "postgresql://me@host/db", "nurselog", 1),
+        ("postgresql://", "postgresql://", "nurselog", None),
+        ("postgres://me@host/db", "postgresql://me@host/db", "nurselog", None),
         ("postgresql://h1,h2:5/db?shards=8&sslmode=require", "postgresql://h1,h2:5/db?sslmode=require", "nurselog", 8),
-        ("postgresql://h?schema=mine", "postgresql://h", "mine", 1),
+        ("postgresql://h?schema=mine", "postgresql://h", "mine", None),
     ],
 )
-def test_addresses(url: str, conninfo: str, name: str, shards: int) -> None:
+def test_addresses(url: str, conninfo: str, name: str, shards: int | None) -> None:
     assert parse(url) == Address(url, conninfo, name, shards)
 
 
@@ -94,21 +94,41 @@ async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, cl
         ).fetchall() == [("recipe",)]
 
 
-async def test_a_newer_schema_is_left_alone(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_schema_that_only_newer_releases_can_use_is_left_alone(postgres_url: str, clock: FakeClock) -> None:
     async with opened(postgres_url, clock) as store:
         with behind(postgres_url) as connection:
-            connection.execute("UPDATE about SET version = 99")
+            connection.execute("UPDATE about SET version = 99, oldest = 99")
         with pytest.raises(StoreTooNew, match="version 99"):
             await store.renew()
         with pytest.raises(StoreTooNew, match="version 99"):
             await store_at(postgres_url, clock).open(Lease(worker="b", duration=LONG))
 
 
+async def test_a_newer_schema_that_older_releases_can_use_too(postgres_url: str, clock: FakeClock) -> None:
+    """Processes are updated one after another; the first new one has migrated."""
+    async with opened(postgres_url, clock) as store:
+        with behind(postgres_url) as connection:
+            connection.execute("UPDATE about SET version = 99")
+        assert await store.renew()
+        async with opened(postgres_url, clock, "b") as other:
+            await create(other, creation("one"))
+        assert len(await store.find(["one"])) == 1
+
+
 async def test_the_number_of_shards_is_for_good(postgres_url: str, clock: FakeClock) -> None:
     async with opened(f"{postgres_url}&shards=3"):
         pass
-    with pytest.raises(UsageError, match="shards=3"):
-        await store_at(postgres_url, clock).open(ME)
+    for other in (1, 8):
+        with pytest.raises(UsageError, match="shards=3, which is for good"):
+            await store_at(f"{postgres_url}&shards={other}", clock).open(ME)
+
+
+async def test_an_address_need_not_repeat_the_number_of_shards(postgres_url: str, clock: FakeClock) -> None:
+    ids = [f"w{number}" for number in range(20)]
+    async with opened(f"{postgres_url}&shards=3", clock) as maker, opened(postgres_url, clock, "b") as other:
+        await create(maker, *map(creation, ids))
+        assert {found.id for found in await other.find(ids)} == {*ids}
+        assert {found.shard for found in await other.find(ids)} == {0, 1, 2}
 
 
 async def test_families_share_a_shard(postgres_url: str) -> None:
@@ -208,23 +228,23 @@ def test_the_scripts_are_numbered_without_gaps() -> None:
     folder = Path(schema.__file__).parents[1] / "sql"
     names = sorted(script.name for script in folder.glob("postgres_*.sql"))
     assert names == [f"postgres_{number:04}.sql" for number in range(1, len(names) + 1)]
-    assert len(schema.load_migrations()) == len(names)
+    assert len(migrations.load_migrations()) == len(names)
 
 
-FIRST = "CREATE TABLE about (version int NOT NULL, shards int NOT NULL); CREATE TABLE one (a text);"
+FIRST = "CREATE TABLE about (version int, oldest int, shards int, distributed bool); CREATE TABLE one (a text);"
 SECOND = "ALTER TABLE one ADD COLUMN c text; INSERT INTO one VALUES ('x;y', '2');"
 
 
 async def test_migrations_are_applied_once_each_and_whole(postgres_url: str) -> None:
     where = parse(postgres_url)
     connection = await TrioConnection.connect(where.conninfo, autocommit=True, options="-c search_path=nurselog")
-    assert await schema.prepare(connection, where, [FIRST]) == 1
+    assert await schema.prepare(connection, where, [FIRST]) == (1, 1, (1, False))
     with pytest.raises(psycopg.errors.DuplicateTable):
         await schema.prepare(connection, where, [FIRST, f"{SECOND} CREATE TABLE one (again int);"])
-    assert await schema.look(connection, where, 2) == (1, 1)
+    assert await schema.look(connection, where, 2) == (1, 1, (1, False))
     for _ in range(2):
         await schema.prepare(connection, where, [FIRST, SECOND])
-    assert await schema.look(connection, where, 2) == (2, 1)
+    assert await schema.look(connection, where, 2) == (2, 1, (1, False))
     assert await (await connection.execute("SELECT * FROM one")).fetchall() == [("x;y", "2")]
     connection.discard()
 
@@ -232,16 +252,16 @@ async def test_migrations_are_applied_once_each_and_whole(postgres_url: str) -> 
 async def test_another_process_may_be_faster(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where = parse(postgres_url)
     connection = await TrioConnection.connect(where.conninfo, autocommit=True, options="-c search_path=nurselog")
-    lock = schema._LOCK
+    lock = migrations.lock("nurselog")
 
-    async def call(self: TrioConnection, statement: bytes, parameters: object = ()) -> object:
-        if statement == lock:
+    async def run_script(self: TrioConnection, script: str) -> None:
+        if script == lock:
             with behind(postgres_url) as other:
                 if other.execute("SELECT to_regclass('about')").fetchone() == (None,):
-                    other.execute(f"CREATE SCHEMA nurselog; {FIRST} INSERT INTO about VALUES (1, 1)")
-        return await original(self, statement, parameters)  # type: ignore[arg-type]  # passed on as they are
+                    other.execute(f"CREATE SCHEMA nurselog; {FIRST} INSERT INTO about VALUES (1, 1, 1, FALSE)")
+        await original(self, script)
 
-    original = TrioConnection.call
-    monkeypatch.setattr(TrioConnection, "call", call)
-    assert await schema.prepare(connection, where, [FIRST]) == 1
+    original = TrioConnection.run_script
+    monkeypatch.setattr(TrioConnection, "run_script", run_script)
+    assert await schema.prepare(connection, where, [FIRST]) == (1, 1, (1, False))
     connection.discard()

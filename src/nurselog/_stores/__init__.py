@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .._errors import UsageError
 from ..abc import Clock, Store
@@ -15,11 +16,22 @@ def _open_sqlite(url: str, clock: Clock) -> Store:
 
 
 def _open_postgres(url: str, clock: Clock) -> Store:
-    try:
+    with needing_psycopg():
         from .postgres import open_postgres  # noqa: PLC0415 - psycopg is an extra: most have no need of it
+    return open_postgres(url, clock=clock)
+
+
+@contextmanager
+def needing_psycopg() -> Iterator[None]:
+    """Say what to install where the block's imports fail.
+
+    Raises:
+        UsageError: then.
+    """
+    try:
+        yield
     except ImportError as error:
         raise UsageError(f"PostgreSQL needs psycopg: pip install 'nurselog[postgres]' ({error})") from error
-    return open_postgres(url, clock=clock)
 
 
 _OPENERS: dict[str, Callable[[str, Clock], Store]] = {
@@ -34,10 +46,10 @@ def open_store(url: str, *, clock: Clock) -> Store:
 
     Args:
         url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` for one in memory, or
-            `postgresql://user@host/database` with libpq's options after a question mark, and beside them `schema=` and
-            `shards=`. A file's may end with `?synchronous=normal`, and a PostgreSQL database's options have it, too:
-            commits do not wait for the disk then, and are faster; a power cut may undo the last ones, so that steps
-            run again whose outcome had been recorded.
+            `postgresql://user@host/database` with libpq's options after a question mark, and beside them `schema=`, and
+            `shards=` if it must have so many. A file's may end with `?synchronous=normal`, and a PostgreSQL database's
+            options have it, too: commits do not wait for the disk then, and are faster; a power cut may undo the last
+            ones, so that steps run again whose outcome had been recorded.
         clock: tells the time for leases and due times.
 
     Raises:

@@ -40,6 +40,7 @@ from ._postgres import claims, commits, queries, schema, workers
 from ._postgres.address import Address, parse
 from ._postgres.driver import DatabaseError, TrioConnection
 from ._postgres.faults import translate
+from ._postgres.migrations import load_migrations
 from ._postgres.pool import Pool
 from ._postgres.session import READERS, WRITERS, Session, conninfo_for, shard_of_key
 from ._postgres.voice import Voice
@@ -79,19 +80,23 @@ class PostgresStore:
         """
         if self._session:
             raise UsageError("this store is open already: open_store gives each engine one of its own")
-        told = partial(conninfo_for, self._address, lease.worker)
-        writers = Pool(told("writer"), min(WRITERS, self._address.shards))
-        voice = Voice(told("listener"), self._address.schema, lease.worker)
-        session = Session(self._address, lease, self._lease_clock, writers, Pool(told("reader"), READERS), voice)
+        opener = Pool(conninfo_for(self._address, lease.worker, "opener"), 1)
         try:
-            await self._call(session.readers, self._enter, session)
+            about = await self._call(opener, schema.prepare, self._address, load_migrations())
+        finally:
+            opener.close()
+        shards, told = about.layout.shards, partial(conninfo_for, self._address, lease.worker, layout=about.layout)
+        writers, readers = Pool(told("writer"), min(WRITERS, shards)), Pool(told("reader"), READERS)
+        voice = Voice(told("listener"), self._address.schema, lease.worker)
+        session = Session(self._address, lease, self._lease_clock, shards, writers, readers, voice)
+        try:
+            await self._call(readers, self._enter, session)
         except BaseException:
             session.close()
             raise
         self._session = session
 
     async def _enter(self, connection: TrioConnection, session: Session) -> None:
-        session.shards = await schema.prepare(connection, self._address, schema.load_migrations())
         await session.voice.connect()
         await workers.enter(connection, session)
 

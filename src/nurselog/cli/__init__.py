@@ -15,9 +15,10 @@ from .. import NurselogError
 from .command import INTERRUPTED
 from .demo import DEMO
 from .look import LIST, LOG
+from .migrate import MIGRATE
 from .worker import WORKER
 
-COMMANDS = (DEMO, LIST, LOG, WORKER)
+COMMANDS = (DEMO, LIST, LOG, MIGRATE, WORKER)
 """All subcommands."""
 
 

@@ -26,7 +26,8 @@ class Address(NamedTuple):
     conninfo: str
     """What `libpq` is told: the address without what is for us."""
     schema: str
-    shards: int
+    shards: int | None = None
+    """How many it must have; None: as many as it has, and one if it is made anew."""
     durable: bool = True
     """Whether a commit waits for the disk: `synchronous=full`, or `normal`."""
 
@@ -40,9 +41,10 @@ def parse(url: str) -> Address:
     found = _ADDRESS.fullmatch(url)
     pairs = [pair.partition("=") for pair in (found["options"] or "").split("&") if pair] if found else []
     ours = {name: unquote(value) for name, _, value in pairs if name in OURS}
-    schema, shards = ours.get("schema", "nurselog"), ours.get("shards", "1")
+    schema, given = ours.get("schema", "nurselog"), ours.get("shards")
+    shards = None if given is None else int(given) if given.isdecimal() else 0
     synchronous = ours.get("synchronous", "full")
-    fits = _SCHEMA.fullmatch(schema) and shards.isdecimal() and 1 <= int(shards) <= MOST_SHARDS
+    fits = _SCHEMA.fullmatch(schema) and (shards is None or 1 <= shards <= MOST_SHARDS)
     if not found or not fits or synchronous not in {"full", "normal"}:
         raise UsageError(
             f"{hide(url)!r} is no address of a PostgreSQL store. Write postgresql://user@host/database, with any "
@@ -51,7 +53,7 @@ def parse(url: str) -> Address:
         )
     rest = "&".join("".join(pair) for pair in pairs if pair[0] not in OURS)
     conninfo = f"postgresql://{found['place']}{'?' if rest else ''}{rest}"
-    return Address(hide(url), conninfo, schema, int(shards), synchronous == "full")
+    return Address(hide(url), conninfo, schema, shards, synchronous == "full")
 
 
 def hide(url: str) -> str:

@@ -58,7 +58,7 @@ _APPEND = f"SELECT append_rows($1, {', '.join(f'${place}' for place in range(2, 
 
 _APPEND_ONE = b"""
     INSERT INTO log (shard, workflow, seq, at, after, writer, format, event, value)
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM log AS before
+    SELECT before.shard, before.workflow, $3, $4, $5, $6, $7, $8, $9 FROM log AS before
     WHERE before.shard = $1 AND before.workflow = $2 AND before.seq = $3 - 1 AND before.writer = $6"""
 """The same for a single row, in one statement; who writes none asks `append_rows` why."""
 
@@ -67,7 +67,7 @@ _COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range
 _NONE = Standing(status=Status.RUNNING, due_at=None)
 """Stands where no change of standing is; the status says so."""
 
-_POST = b"SELECT owner FROM post_message($1, $2, $3, $4) WHERE owner IS NOT NULL"
+_POST = b"SELECT post_message($1, $2, $3, $4)"
 
 
 class _Part(NamedTuple):
@@ -129,7 +129,8 @@ async def _append_one(connection: TrioConnection, shard: int, append: Append) ->
 async def post(connection: TrioConnection, key: WorkflowKey, kind: str, body: bytes) -> str | None:
     """Leave a message for a workflow that has not ended, and make it due; return its owner."""
     parameters = [int4(shard_of_key(key)), int8(key), text(kind), bytea(body)]
-    return next(iter(column(await connection.call(_POST, parameters), 0, string)), None)
+    owner = (await connection.call(_POST, parameters)).get_value(0, 0)
+    return None if owner is None else string(owner)
 
 
 def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:

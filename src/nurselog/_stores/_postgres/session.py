@@ -13,6 +13,7 @@ from .address import MOST_SHARDS, Address
 from .binary import Parameter, int8
 from .driver import DatabaseError, conninfo_of
 from .faults import COLLISION
+from .migrations import Layout
 from .pool import Pool
 from .voice import Voice
 
@@ -44,10 +45,10 @@ class Session:
     lease: Lease
     lease_clock: Clock | None
     """Tells the time for leases; None: the database does."""
+    shards: int
     writers: Pool
     readers: Pool
     voice: Voice
-    shards: int = 1
     lost: bool = False
     """Whether the lease had expired, and nobody has been told yet."""
     unanswered: list[tuple[int, int]] = dataclasses.field(default_factory=list[tuple[int, int]])
@@ -81,7 +82,7 @@ def shard_of_key(key: WorkflowKey) -> int:
     return key % MOST_SHARDS
 
 
-def conninfo_for(address: Address, worker: str, role: str) -> str:
+def conninfo_for(address: Address, worker: str, role: str, layout: Layout = Layout()) -> str:  # noqa: B008 - it is frozen
     """Return what `libpq` is told for one of the store's connections.
 
     Raises:
@@ -89,8 +90,9 @@ def conninfo_for(address: Address, worker: str, role: str) -> str:
     """
     settings = {
         "search_path": address.schema,
-        # Plans that fit every batch: planning each one anew costs more than running it.
-        "plan_cache_mode": "force_generic_plan",
+        # Plans that fit every batch: planning each one anew costs more than running it. Not so with Citus, which must
+        # see the shard to know where to send a statement.
+        "plan_cache_mode": "auto" if layout.distributed else "force_generic_plan",
         # They are made when a table may be empty, and kept when it is not any more: always by an index.
         "enable_seqscan": "off",
         "default_transaction_isolation": r"read\ committed",

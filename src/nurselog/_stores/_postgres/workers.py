@@ -17,9 +17,9 @@ import os
 import socket
 
 from ..._errors import StoreTooNew, StoreUnavailable
-from .binary import column, int4, int8, number, text, texts, truth
+from .binary import int4, int8, number, text, texts, truth
 from .driver import TrioConnection
-from .schema import load_migrations
+from .migrations import load_migrations
 from .session import Session
 
 _REMOVE_DEAD = b"SELECT remove_dead($1, $2)"
@@ -28,11 +28,9 @@ _ENTER = b"SELECT enter_worker($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 _REMOVE = b"SELECT remove_workers($1, $2)"
 
-_RENEW = b"""
-    WITH extended AS (
-        UPDATE worker SET expires_at = lease_clock($3) + $2 WHERE id = $1 AND expires_at > lease_clock($3) RETURNING id
-    )
-    SELECT (SELECT version FROM about), (SELECT count(*) FROM extended)"""
+_RENEW = b"SELECT renew_worker($1, $2, $3, $4)"
+
+_OLDEST = b"SELECT oldest FROM about"
 
 
 async def enter(connection: TrioConnection, session: Session, *, again: bool = False) -> None:
@@ -69,13 +67,13 @@ async def enter(connection: TrioConnection, session: Session, *, again: bool = F
 
 async def renew(connection: TrioConnection, session: Session) -> bool:
     """Extend the lease; where that is too late, enter again with nothing in hand, and return False."""
-    parameters = [text(session.worker), int8(session.lease.duration), session.lease_now]
-    result = await connection.call(_RENEW, parameters)
-    [version], [extended] = column(result, 0, number), column(result, 1, number)
-    if version > len(load_migrations()):
-        raise StoreTooNew(session.address.shown, version, len(load_migrations()))
-    if extended < session.shards:
-        session.lost = True
+    oldest, known = number((await connection.call(_OLDEST)).get_value(0, 0)), len(load_migrations())
+    if oldest > known:
+        raise StoreTooNew(session.address.shown, oldest, known)
+    for shard in range(session.shards):
+        parameters = [int4(shard), text(session.worker), int8(session.lease.duration), session.lease_now]
+        if not truth((await connection.call(_RENEW, parameters)).get_value(0, 0)):
+            session.lost = True
     if not session.lost:
         return True
     await reenter(connection, session)

@@ -1,26 +1,33 @@
 -- The first schema. What each column means is written down in docs/log-format.md. Names are without a schema: whoever
 -- runs this has put the store's schema into `search_path`, and so has whoever calls the functions.
 --
--- `shard` leads every key, and every function works on one shard: the whole store may be partitioned by it, or
--- distributed over several servers.
+-- `shard` leads every key, and a function whose first argument is `in_shard` works on that shard alone. So the store
+-- may be partitioned by it: then PARTITION BY is no comment any more, and each shard has a partition. Or it may be
+-- distributed over several servers by Citus: then these functions run where their shard is.
+--
+-- Citus plans each statement in them, and refuses more than PostgreSQL does: INSERT in a WITH, and functions that are
+-- VOLATILE in an UPDATE or in a WHERE of one. It deals with a statement as a whole on one server only if each table in
+-- it is compared with `in_shard`.
 --
 -- Locks are taken in one order everywhere, so that nobody waits in a circle: workers by id, workflows by key, new ids
 -- in their order, log rows by workflow and seq. Whoever cannot keep to it skips what is locked.
 
--- One row: whose schema this is.
+-- One row: which version this schema has, the oldest version whose engines may still use it, and how it was made.
 CREATE TABLE about (
-    version integer NOT NULL,
-    shards  integer NOT NULL
+    version     integer NOT NULL,
+    oldest      integer NOT NULL,
+    shards      integer NOT NULL,
+    distributed boolean NOT NULL
 );
 
--- A key is a number out of this sequence, times 1,024, plus the shard: so the shard is known from the key, and the
--- newest workflow has the highest one.
+-- What keys are made of; see `key_of`.
 CREATE SEQUENCE workflow_key;
 
--- Ids are compared byte by byte: what lies between two of them must not depend on the server's language.
+-- Ids are compared byte by byte: what lies between two of them must not depend on the server's language. The default of
+-- `key` is never used: it tells Citus that each server needs the sequence.
 CREATE TABLE workflow (
     shard      integer NOT NULL,
-    key        bigint  NOT NULL,
+    key        bigint  NOT NULL DEFAULT nextval('workflow_key'),
     id         text    NOT NULL COLLATE "C",
     name       text    NOT NULL,
     version    text,
@@ -32,7 +39,7 @@ CREATE TABLE workflow (
     created_at bigint  NOT NULL,
     updated_at bigint  NOT NULL,
     UNIQUE (shard, id)
-);
+) /* PARTITION BY LIST (shard) */;
 
 -- What can be claimed: by the time it is due, and first come, first served where that is the same.
 CREATE INDEX workflow_due ON workflow (shard, due_at, key) WHERE owner IS NULL AND due_at IS NOT NULL;
@@ -56,7 +63,7 @@ CREATE TABLE log (
     event    text     NOT NULL,
     value    bytea,
     PRIMARY KEY (shard, workflow, seq)
-);
+) /* PARTITION BY LIST (shard) */;
 
 -- One row for each worker and shard: who claims looks at one shard only.
 CREATE TABLE worker (
@@ -69,21 +76,31 @@ CREATE TABLE worker (
     lit_since  bigint,
     undone     bigint  NOT NULL,
     PRIMARY KEY (shard, id)
-);
+) /* PARTITION BY LIST (shard) */;
 
 CREATE SEQUENCE message_number;
 
 CREATE TABLE message (
     shard    integer NOT NULL,
-    number   bigint  NOT NULL,
+    number   bigint  NOT NULL DEFAULT nextval('message_number'),
     workflow bigint  NOT NULL,
     kind     text    NOT NULL,
     body     bytea   NOT NULL,
     PRIMARY KEY (shard, workflow, number)
-);
+) /* PARTITION BY LIST (shard) */;
 
 
--- The database's clock, in microseconds; `given` is another one, for tests.
+-- The key of a new workflow: a number out of the sequence, times 1,024, plus the shard. So the shard is known from the
+-- key, and the newest workflow has the highest one. Where the sequence is on several servers, Citus puts the server's
+-- number into its upper 16 bits, and times 1,024 the 32nd would be too large. So those move down by 8 bits, which
+-- leaves 40 for counting; the newest workflow has the highest key of its server then.
+CREATE FUNCTION key_of(number bigint, shard integer) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT ((number >> 48 << 40) | (number & 1099511627775)) * 1024 + shard
+$$;
+
+
+-- The database's clock, in microseconds; `given` is another one, for tests. Each shard has its own, where they are on
+-- several servers: all that is said of a worker in a shard is said by that one.
 CREATE FUNCTION lease_clock(given bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 $$;
@@ -134,33 +151,36 @@ $$;
 -- return the others. `firsts` has, for each row, the seq of the first one of its append; rows without a key are for
 -- nobody. Rows that are there already are the writer's own, and are left as they are.
 --
--- What it sees is as old as its snapshot. But whatever it inserts begins right behind the last row of that snapshot,
--- which is where everybody else's next row must be too. So whoever comes second waits, and collides: unique_violation,
--- and nothing is written. Therefore there is no ON CONFLICT here: it would leave out the first row and insert the rest.
+-- What is inserted was decided by a snapshot, and begins right behind the last row of that snapshot, which is where
+-- everybody else's next row must be too. So whoever comes second waits, and collides: unique_violation, and nothing is
+-- written. Therefore there is no ON CONFLICT here: it would leave out the first row and insert the rest.
 CREATE FUNCTION append_rows(
     in_shard integer, keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
     formats bigint[], events text[], contents bytea[]
 ) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
+    lasts bigint[];
     refused bigint[];
 BEGIN
-    WITH line AS MATERIALIZED (
-        SELECT given.*, last.seq AS last,
-            CASE WHEN last.seq IS NULL THEN given.first = 1
+    -- For each row the last seq that its log has; NULL where it must not be written.
+    SELECT array_agg(CASE WHEN line.passes THEN line.last END ORDER BY line.place),
+        array_agg(DISTINCT line.workflow) FILTER (WHERE line.workflow IS NOT NULL AND NOT line.passes)
+    INTO lasts, refused
+    FROM (
+        SELECT given.workflow, given.place, coalesce(last.seq, 0) AS last, given.workflow IS NOT NULL
+            AND CASE WHEN last.seq IS NULL THEN given.first = 1
                 ELSE last.writer = given.writer AND last.seq >= given.first - 1 END AS passes
-        FROM unnest(keys, firsts, seqs, ats, afters, writers, formats, events, contents)
-            AS given (workflow, first, seq, at, after, writer, format, event, value)
+        FROM unnest(keys, firsts, writers) WITH ORDINALITY AS given (workflow, first, writer, place)
         LEFT JOIN LATERAL (
             SELECT log.seq, log.writer FROM log
             WHERE log.shard = in_shard AND log.workflow = given.workflow ORDER BY log.seq DESC LIMIT 1
         ) AS last ON TRUE
-        WHERE given.workflow IS NOT NULL
-    ), written AS (
-        INSERT INTO log (shard, workflow, seq, at, after, writer, format, event, value)
-        SELECT in_shard, workflow, seq, at, after, writer, format, event, value
-        FROM line WHERE passes AND seq > coalesce(last, 0) ORDER BY workflow, seq
-    )
-    SELECT array_agg(DISTINCT workflow) INTO refused FROM line WHERE NOT passes;
+    ) AS line;
+    INSERT INTO log (shard, workflow, seq, at, after, writer, format, event, value)
+    SELECT in_shard, line.workflow, line.seq, line.at, line.after, line.writer, line.format, line.event, line.value
+    FROM unnest(keys, seqs, ats, afters, writers, formats, events, contents, lasts)
+        AS line (workflow, seq, at, after, writer, format, event, value, last)
+    WHERE line.seq > line.last ORDER BY line.workflow, line.seq;
     RETURN coalesce(refused, '{}');
 END
 $$;
@@ -168,7 +188,8 @@ $$;
 
 -- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n. Each entry of `stand_*` is
 -- an append that has more than rows, or none (no `last`): then it is not the log that decides, but whether the worker
--- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each workflow that was refused, and one for each creation, in no order.
+-- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each
+-- workflow that was refused, and one for each creation, in no order.
 CREATE FUNCTION commit_batch(
     in_shard integer, in_worker text, in_now bigint,
     new_ids text[], new_names text[], new_versions text[], new_digests text[], new_statuses text[], new_owners text[],
@@ -186,7 +207,7 @@ CREATE FUNCTION commit_batch(
 DECLARE
     living text[];
     new_keys bigint[];
-    made bigint[] := '{}';
+    made bigint[];
     lost bigint[];
     one record;
 BEGIN
@@ -204,21 +225,18 @@ BEGIN
     END IF;
     IF cardinality(new_ids) > 0 THEN
         new_keys := ARRAY(
-            SELECT nextval('workflow_key') * 1024 + in_shard FROM generate_series(1, cardinality(new_ids))
+            SELECT key_of(nextval('workflow_key'), in_shard) FROM generate_series(1, cardinality(new_ids))
         );
-        WITH inserted AS (
-            INSERT INTO workflow (
-                shard, key, id, name, version, digest, status, owner, due_at, created_at, updated_at
-            )
-            SELECT in_shard, new.key, new.id, new.name, new.version, new.digest, new.status,
-                CASE WHEN new.owner = ANY (living) THEN new.owner END, 0, new.at, new.at
-            FROM unnest(new_keys, new_ids, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats)
-                AS new (key, id, name, version, digest, status, owner, at)
-            ORDER BY new.id COLLATE "C"
-            ON CONFLICT (shard, id) DO NOTHING
-            RETURNING workflow.key
-        )
-        SELECT coalesce(array_agg(inserted.key), '{}') INTO made FROM inserted;
+        INSERT INTO workflow (shard, key, id, name, version, digest, status, owner, due_at, created_at, updated_at)
+        SELECT in_shard, new.key, new.id, new.name, new.version, new.digest, new.status,
+            CASE WHEN new.owner = ANY (living) THEN new.owner END, 0, new.at, new.at
+        FROM unnest(new_keys, new_ids, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats)
+            AS new (key, id, name, version, digest, status, owner, at)
+        ORDER BY new.id COLLATE "C"
+        ON CONFLICT (shard, id) DO NOTHING;
+        made := ARRAY(
+            SELECT workflow.key FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (new_keys)
+        );
         keys := ARRAY(
             SELECT CASE
                 WHEN line.key > 0 THEN line.key
@@ -231,8 +249,9 @@ BEGIN
     -- A loop, and not one statement: a join with an array is planned by what the tables held when it was planned, which
     -- may have been nothing, and then compares everything with everything. By their keys rows are found in any case.
     FOR one IN
-        SELECT * FROM unnest(stand_keys, stand_lasts, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues)
-            AS given (key, last, takes, status, problem, release, due_at)
+        SELECT * FROM unnest(
+            stand_keys, stand_lasts, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues
+        ) AS given (key, last, takes, status, problem, release, due_at)
     LOOP
         IF one.last IS NULL THEN
             PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner = in_worker;
@@ -295,9 +314,10 @@ $$;
 -- Remove the dead, except those that somebody else is just removing, or that are just making a workflow.
 CREATE FUNCTION remove_dead(in_shard integer, in_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    clock bigint := lease_clock(in_now);
     dead text[] := ARRAY(
         SELECT id FROM worker
-        WHERE shard = in_shard AND (expires_at <= lease_clock(in_now) OR is_out(beacon, lit_since))
+        WHERE shard = in_shard AND (expires_at <= clock OR is_out(beacon, lit_since))
         ORDER BY id FOR UPDATE SKIP LOCKED
     );
 BEGIN
@@ -326,6 +346,18 @@ END
 $$;
 
 
+-- Extend a worker's lease, unless it has expired; return whether that was done.
+CREATE FUNCTION renew_worker(in_shard integer, in_id text, in_duration bigint, in_now bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    clock bigint := lease_clock(in_now);
+BEGIN
+    UPDATE worker SET expires_at = clock + in_duration WHERE shard = in_shard AND id = in_id AND expires_at > clock;
+    RETURN FOUND;
+END
+$$;
+
+
 -- Take workflows over for a worker that lives: those in `in_keys`, or, where that is NULL, what is due of what the
 -- worker has the functions for. Append `claimed` to each, and return them with their new writers.
 --
@@ -336,10 +368,11 @@ CREATE FUNCTION claim_workflows(
 ) RETURNS TABLE (key bigint, writer bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    clock bigint := lease_clock(in_lease_now);
     picked bigint[];
 BEGIN
     PERFORM FROM worker
-    WHERE shard = in_shard AND id = in_worker AND expires_at > lease_clock(in_lease_now) AND undone < in_claim
+    WHERE shard = in_shard AND id = in_worker AND expires_at > clock AND undone < in_claim
     FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN;
@@ -404,15 +437,17 @@ $$;
 
 -- Leave a message for a workflow that has not ended, and make it due; return its owner. The workflow's row comes
 -- first: an end that is being written at the same time is waited for, and no message is left behind it.
-CREATE FUNCTION post_message(in_shard integer, in_key bigint, in_kind text, in_body bytea)
-RETURNS TABLE (owner text) LANGUAGE sql AS $$
-    WITH woken AS (
-        UPDATE workflow SET due_at = 0
-        WHERE workflow.shard = in_shard AND workflow.key = in_key AND NOT is_final(workflow.status)
-        RETURNING workflow.owner
-    ), left_there AS (
-        INSERT INTO message (shard, number, workflow, kind, body)
-        SELECT in_shard, nextval('message_number'), in_key, in_kind, in_body FROM woken
-    )
-    SELECT owner FROM woken
+CREATE FUNCTION post_message(in_shard integer, in_key bigint, in_kind text, in_body bytea) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    told text;
+BEGIN
+    UPDATE workflow SET due_at = 0
+    WHERE workflow.shard = in_shard AND workflow.key = in_key AND NOT is_final(workflow.status)
+    RETURNING workflow.owner INTO told;
+    IF FOUND THEN
+        INSERT INTO message (shard, workflow, kind, body) VALUES (in_shard, in_key, in_kind, in_body);
+    END IF;
+    RETURN told;
+END
 $$;

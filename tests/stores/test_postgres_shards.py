@@ -1,0 +1,258 @@
+"""One shard at a time: what each statement touches where shards are partitions, and what Citus would refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+
+from nurselog._stores._postgres import claims, commits, queries, workers
+from nurselog._stores._postgres.binary import column, number, string
+from nurselog._stores._postgres.driver import TrioConnection
+from nurselog._stores._postgres.migrations import Layout, load_migrations
+from nurselog._stores._postgres.session import Session, conninfo_for
+from nurselog.abc import Append, Batch, Filter, Wanted, WorkflowKey
+from tests.stores.kit import FakeClock, create, creation, opened, rows, sleeping
+
+SHARDS = 8
+
+_COUNTERS = b"""
+    SELECT relname::text, (coalesce(idx_scan, 0) + seq_scan + n_tup_ins + n_tup_upd + n_tup_del)::bigint, seq_scan
+    FROM pg_stat_xact_user_tables WHERE schemaname = 'nurselog'"""
+
+
+class Watched(TrioConnection):
+    """Notes what each statement touches; to be used in one transaction, for the server counts by transactions."""
+
+    touched: list[tuple[str, set[str]]]
+    """Each statement with the partitions in which it has looked for rows, or written any."""
+    walked: set[str]
+    """What was read from end to end."""
+
+    async def call(self, statement: bytes, parameters: Sequence[tuple[int, bytes | None]] = ()) -> object:  # type: ignore[override]  # what it returns is psycopg's
+        before = await self._count()
+        result = await super().call(statement, parameters)
+        after = await self._count()
+        found = {table for table, count in after.items() if count > before.get(table, 0)}
+        self.touched.append((" ".join(statement.decode().split()), found))
+        return result
+
+    async def _count(self) -> dict[str, int]:
+        found = await super().call(_COUNTERS)
+        tables, walks = column(found, 0, string), column(found, 2, number)
+        self.walked = {table for table, count in zip(tables, walks, strict=True) if count}
+        return dict(zip(tables, column(found, 1, number), strict=True))
+
+    def shards(self) -> set[int]:
+        """Return the shards that statements have touched, each only one of them, and begin anew."""
+        found = set[int]()
+        for statement, tables in self.touched:
+            shards = {int(place) for _, _, place in (table.rpartition("_") for table in tables) if place.isdigit()}
+            assert len(shards) == 1 or tables == {"about"}, (statement, tables)
+            found |= shards
+        self.touched = []
+        return found
+
+
+class Stage(NamedTuple):
+    """A store with workflows in all shards, and a connection that is watched."""
+
+    connection: Watched
+    session: Session
+    mates: list[WorkflowKey]
+    """Some workflows of one shard, which the worker owns; as many in each shard have no owner."""
+    shard: int
+
+
+@asynccontextmanager
+async def staged(url: str, clock: FakeClock) -> AsyncIterator[Stage]:
+    async with opened(f"{url}&shards={SHARDS}", clock) as store:
+        keys = await create(store, *(creation(f"w{number}", 7, owner="a") for number in range(60)))
+        await create(store, *(creation(f"v{number}", 7) for number in range(60)))
+        session: Session = store._session  # type: ignore[assignment]  # it is open, and PostgreSQL's
+        shard = keys[0] % 1024
+        conninfo = conninfo_for(session.address, "watched", "reader", Layout(session.shards))
+        connection = await Watched.connect(conninfo, autocommit=True, prepare_threshold=None)
+        assert isinstance(connection, Watched)
+        connection.touched, connection.walked = [], set()
+        try:
+            async with connection.transaction():
+                yield Stage(connection, session, [key for key in keys if key % 1024 == shard], shard)
+        finally:
+            connection.discard()
+
+
+async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: FakeClock) -> None:
+    async with staged(postgres_url, clock) as (connection, session, mates, shard):
+        one, two, three, *_ = mates
+
+        async def commit(batch: Batch) -> None:
+            receipt = await commits.commit(connection, session, shard, batch, 9)
+            assert not receipt.refused
+            assert connection.shards() == {shard}
+
+        await commit(Batch(appends=[Append(key=one, rows=rows(2, 2, 7))]))
+        await commit(Batch(appends=[Append(key=key, rows=rows(2, 5, 7)) for key in (two, three)]))
+        await commits.post(connection, one, "note", b"")
+        assert connection.shards() == {shard}
+        [letter] = await queries.messages(connection, session)
+        assert connection.shards() == {*range(SHARDS)}
+        ended = Append(key=one, rows=rows(3, 3, 7), standing=sleeping(), taken=[letter.number])
+        fresh = creation(next(f"n{n}" for n in range(99) if session.shard_of(f"n{n}") == shard), 8, owner="a")
+        await commit(Batch(creations=[fresh], appends=[ended]))
+        assert await queries.find(connection, session, [fresh.id])
+        assert len(await queries.read(connection, one, -1)) == 1
+        assert connection.shards() == {shard}
+        assert connection.walked == set()
+
+
+async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str, clock: FakeClock) -> None:
+    wanted = Wanted(worker="a", names=frozenset({"work"}), versions=frozenset({("work", "2")}), limit=100)
+    async with staged(postgres_url, clock) as (connection, session, [one, *_], shard):
+        assert await queries.next_due(connection, session, wanted) is not None
+        assert connection.shards() == {*range(SHARDS)}
+        assert len(await claims.claim(connection, session, wanted, 9)) == 60
+        assert connection.shards() == {*range(SHARDS)}
+        session.unanswered.append((shard, session.claims))
+        await commits.commit(connection, session, shard, Batch(appends=[Append(key=one, standing=sleeping())]), 9)
+        again = Wanted(worker="a", names=frozenset(), limit=1, keys=frozenset({one}))
+        assert len(await claims.claim(connection, session, again, 9)) == 1
+        assert connection.shards() == {shard}
+        assert await workers.renew(connection, session)
+        assert connection.shards() == {*range(SHARDS)}
+        await workers.reenter(connection, session)
+        assert connection.shards() == {*range(SHARDS)}
+        await workers.leave(connection, session)
+        assert connection.shards() == {*range(SHARDS)}
+        assert connection.walked <= {"about"}
+
+
+async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, clock: FakeClock) -> None:
+    async with staged(postgres_url, clock) as (connection, *_):
+        assert len(await queries.list_workflows(connection, Filter(limit=500))) == 120
+        with pytest.raises(AssertionError, match="ORDER BY key DESC"):
+            connection.shards()
+
+
+# -- what Citus refuses
+
+_TABLE = r"(?:workflow|log|worker|message)\b"
+_COMMENT = re.compile(r"--[^\n]*")
+_FUNCTION = re.compile(r"CREATE FUNCTION (\w+)\((.*?)\$\$(.*?)\$\$;", re.DOTALL)
+
+REFUSED = {
+    "a foreign key": r"\bREFERENCES\b|\bFOREIGN KEY\b",
+    "a trigger": r"\bCREATE TRIGGER\b|\bCREATE RULE\b",
+    "a unique constraint that does not lead with the shard": r"(?:\bUNIQUE|PRIMARY KEY) \((?!shard\b)",
+    "a unique index that does not lead with the shard": r"CREATE UNIQUE INDEX \w+ ON \w+ \((?!shard\b)",
+    "a column that counts by itself": r"\bSERIAL\b|\bBIGSERIAL\b|\bGENERATED\b",
+    "INSERT in a WITH": r"\bAS (?:MATERIALIZED )?\(\s*INSERT\b",
+    "a temporary table": r"\bCREATE TEMP",
+}
+
+
+def script() -> str:
+    return _COMMENT.sub("", "\n".join(load_migrations()))
+
+
+def refused(text: str) -> list[str]:
+    return [what for what, pattern in REFUSED.items() if re.search(pattern, text)]
+
+
+def volatile_functions() -> str:
+    ours = re.findall(r"CREATE FUNCTION (\w+)\([^$]*?(?:VOLATILE|LANGUAGE plpgsql) AS", script())
+    return rf"\b(?:{'|'.join([*ours, 'nextval', 'random', 'clock_timestamp', 'pg_notify'])})\("
+
+
+def statements(body: str) -> list[str]:
+    return [" ".join(part.split()) for part in body.split(";") if part.strip()]
+
+
+def at_large(body: str) -> list[str]:
+    """Return the statements of a function in which a table is not compared with the function's shard."""
+    found = []
+    for statement in statements(body):
+        tables = re.findall(rf"\b(?:FROM|JOIN|UPDATE|USING) {_TABLE}", statement)
+        compared = re.findall(r"\bshard = in_shard\b", statement)
+        written = re.findall(rf"INSERT INTO {_TABLE} \(\s*shard,[^)]*\)\s*(?:SELECT|VALUES \() ?in_shard,", statement)
+        inserts = re.findall(rf"INSERT INTO {_TABLE}", statement)
+        if len(tables) > len(compared) or len(written) < len(inserts):
+            found.append(statement)
+    return found
+
+
+def restless(body: str) -> list[str]:
+    """Return the UPDATEs and DELETEs of a function in which the same arguments may give something else each time."""
+    return [
+        statement
+        for statement in statements(body)
+        if re.search(r"\b(?:UPDATE|DELETE FROM) " + _TABLE, statement) and re.search(volatile_functions(), statement)
+    ]
+
+
+def functions_of_a_shard() -> dict[str, str]:
+    return {name: body for name, head, body in _FUNCTION.findall(script()) if head.strip().startswith("in_shard")}
+
+
+def test_nothing_is_used_that_citus_refuses() -> None:
+    assert refused(script()) == []
+    hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, commits._POST, claims._CLAIM, claims._UNDO]
+    assert refused("\n".join(statement.decode() for statement in hot)) == []
+
+
+def test_functions_of_a_shard_stay_in_it() -> None:
+    functions = functions_of_a_shard()
+    assert len(functions) > 5
+    assert {name: found for name, body in functions.items() if (found := at_large(body))} == {}
+    assert {name: found for name, body in functions.items() if (found := restless(body))} == {}
+    assert "lease_clock" in volatile_functions()
+
+
+def test_calls_are_such_that_citus_delegates_them() -> None:
+    """It looks for one call and nothing else: no WHERE, no other table, and arguments that are nothing but values."""
+    calls = [
+        *(commits._APPEND, commits._COMMIT, commits._POST, claims._CLAIM, claims._UNDO),
+        *(workers._REMOVE_DEAD, workers._ENTER, workers._REMOVE, workers._RENEW),
+    ]
+    form = re.compile(r"SELECT (?:\* FROM )?(\w+)\(\$1(?:, \$\d+)*\)(?: ORDER BY key)?")
+    called = [form.fullmatch(call.decode()) for call in calls]
+    assert {found and found[1] for found in called} == set(functions_of_a_shard())
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a bigint REFERENCES workflow (key)", "a foreign key"),
+        ("CREATE TRIGGER t BEFORE INSERT ON log", "a trigger"),
+        ("PRIMARY KEY (workflow, seq)", "a unique constraint that does not lead with the shard"),
+        ("CREATE UNIQUE INDEX i ON log (seq)", "a unique index that does not lead with the shard"),
+        ("a SERIAL", "a column that counts by itself"),
+        ("WITH written AS (\n INSERT INTO log VALUES (1))", "INSERT in a WITH"),
+        ("CREATE TEMP TABLE t", "a temporary table"),
+    ],
+)
+def test_what_citus_refuses_is_found(text: str, what: str) -> None:
+    assert refused(text) == [what]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "PERFORM FROM log WHERE log.workflow = 1",
+        "SELECT 1 FROM log JOIN workflow ON TRUE WHERE log.shard = in_shard",
+        "UPDATE worker SET beacon = 1",
+        "INSERT INTO log (shard, seq) SELECT shard, 1 FROM log WHERE shard = in_shard",
+        "INSERT INTO log (seq, shard) VALUES (1, in_shard)",
+    ],
+)
+def test_a_statement_that_leaves_its_shard_is_found(body: str) -> None:
+    assert at_large(f"PERFORM FROM log WHERE shard = in_shard; {body};") == [body]
+
+
+@pytest.mark.parametrize("call", ["lease_clock(1)", "nextval('a')", "is_out(1, 2)"])
+def test_an_update_that_citus_refuses_is_found(call: str) -> None:
+    body = f"UPDATE worker SET expires_at = {call} WHERE shard = in_shard"
+    assert restless(f"PERFORM {call}; {body};") == [body]
