@@ -75,6 +75,12 @@ def shared_url(request: pytest.FixtureRequest) -> str:
     return address(request)
 
 
+@pytest.fixture(params=["file", "postgres", "shards"])
+def lit_url(request: pytest.FixtureRequest) -> str:
+    """Those that have beacons, by which the death of a process is seen at once."""
+    return address(request)
+
+
 def address(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return "sqlite://"

@@ -151,6 +151,7 @@ REFUSED = {
     "a column that counts by itself": r"\bSERIAL\b|\bBIGSERIAL\b|\bGENERATED\b",
     "INSERT in a WITH": r"\bAS (?:MATERIALIZED )?\(\s*INSERT\b",
     "a temporary table": r"\bCREATE TEMP",
+    "CASE with a value to compare": r"\bCASE\s+(?!WHEN\b)",
 }
 
 
@@ -232,6 +233,7 @@ def test_calls_are_such_that_citus_delegates_them() -> None:
         ("a SERIAL", "a column that counts by itself"),
         ("WITH written AS (\n INSERT INTO log VALUES (1))", "INSERT in a WITH"),
         ("CREATE TEMP TABLE t", "a temporary table"),
+        ("CASE status WHEN 'a' THEN 1 END", "CASE with a value to compare"),
     ],
 )
 def test_what_citus_refuses_is_found(text: str, what: str) -> None:

@@ -93,13 +93,11 @@ def worker(url: str, id: str, lease: int = LONG) -> Iterator[Child]:
         yield process
 
 
-async def test_what_a_killed_worker_owned_is_taken_over_at_once(
-    shared_url: str, clock: FakeClock, tmp_path: Path
-) -> None:
-    with worker(shared_url, "victim") as victim:
+async def test_what_a_killed_worker_owned_is_taken_over_at_once(lit_url: str, clock: FakeClock, tmp_path: Path) -> None:
+    with worker(lit_url, "victim") as victim:
         assert victim.answer() == "open"
         keys = victim.ask("create one two")
-        async with opened(shared_url, clock) as store:
+        async with opened(lit_url, clock) as store:
             assert await claim_due(store, "a") == []
             victim.kill()
             claims: list[Claim] = []

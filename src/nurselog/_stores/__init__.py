@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from .._errors import UsageError
@@ -22,7 +22,7 @@ def _open_postgres(url: str, clock: Clock) -> Store:
 
 
 @contextmanager
-def needing_psycopg() -> Iterator[None]:
+def needing_psycopg() -> Generator[None]:
     """Say what to install where the block's imports fail.
 
     Raises:

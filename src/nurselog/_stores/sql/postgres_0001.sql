@@ -406,7 +406,7 @@ BEGIN
     ORDER BY one.key;
     -- A cancelled workflow goes on being cancelled; everything else that is not final runs, also what was stuck.
     UPDATE workflow SET owner = in_worker, due_at = 0, problem = NULL, updated_at = in_now,
-        status = CASE status WHEN 'cancelling' THEN status ELSE 'running' END
+        status = CASE WHEN status = 'cancelling' THEN status ELSE 'running' END
     WHERE shard = in_shard AND workflow.key = ANY (picked);
     RETURN QUERY SELECT one.key, writer_of(in_claim, one.key) FROM unnest(picked) AS one (key);
 END
