@@ -240,6 +240,17 @@ def test_all_in_one_transaction(postgres_url: str, run: Run) -> None:
         assert "SET LOCAL citus.multi_shard_modify_mode = 'sequential';" in script.splitlines()
 
 
+def test_what_a_later_migration_tells_citus() -> None:
+    more = "CREATE TABLE note (shard integer NOT NULL) /* PARTITION BY LIST (shard) */;\n"
+    more += "CREATE OR REPLACE FUNCTION look(\n    in_shard integer) RETURNS void LANGUAGE sql AS '';"
+    lines = transaction("forest", Layout(4, distributed=True), 2, more).splitlines()
+    assert [line for line in lines if "create_" in line] == [
+        "SELECT create_distributed_table('note', 'shard', colocate_with => 'workflow');",
+        "SELECT create_distributed_function('look'::regproc::regprocedure, 'in_shard', colocate_with => 'workflow');",
+    ]
+    assert "UPDATE about SET version = 2;" in lines
+
+
 async def test_connections_let_citus_see_the_shard(postgres_url: str, clock: FakeClock) -> None:
     """A plan for all parameters would keep it from sending a call to where the shard is."""
     modes = []

@@ -151,7 +151,7 @@ REFUSED = {
     "a column that counts by itself": r"\bSERIAL\b|\bBIGSERIAL\b|\bGENERATED\b",
     "INSERT in a WITH": r"\bAS (?:MATERIALIZED )?\(\s*INSERT\b",
     "a temporary table": r"\bCREATE TEMP",
-    "CASE with a value to compare": r"\bCASE\s+(?!WHEN\b)",
+    "CASE with a value to compare": r"\bCASE\s+(?!WHEN\b|\s)",
 }
 
 
