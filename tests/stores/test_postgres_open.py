@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
+import trio
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreTooNew, UsageError
 from nurselog._stores import open_store
 from nurselog._stores._postgres import migrations, schema
 from nurselog._stores._postgres.address import Address, hide, parse
 from nurselog._stores._postgres.driver import TrioConnection
-from nurselog.abc import Lease
-from tests.stores.kit import LEASE, LONG, FakeClock, behind, claim_due, create, creation, opened, store_at
+from nurselog._stores._postgres.migrate import migrate
+from nurselog.abc import Append, Lease
+from tests.stores.kit import (
+    LEASE,
+    LONG,
+    FakeClock,
+    append,
+    behind,
+    claim_due,
+    create,
+    creation,
+    opened,
+    row,
+    sleeping,
+    store_at,
+)
 
 ME = Lease(worker="a", duration=LONG)
 
@@ -194,31 +212,64 @@ async def test_leases_by_the_database_s_clock(postgres_url: str) -> None:
 # -- roles
 
 
-async def test_a_role_with_the_least_rights(postgres_url: str, clock: FakeClock) -> None:
-    """One role makes the schema; another one works, and may not change it."""
+PAGE = (Path(__file__).parents[2] / "docs" / "postgresql.md").read_text("utf-8")
+GRANTS = re.findall(r"^GRANT (.*) ON (.*) TO nurselog_worker;$", PAGE, re.MULTILINE)
+RIGHTS = [(right, place) for rights, place in GRANTS for right in rights.split(", ")]
+
+
+@pytest.fixture(params=[1, 4])
+def owned_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    """The address of a schema for a role that may do what the documentation says, and nothing else."""
+    trio.run(partial(migrate, postgres_url, request.param))
     with behind(postgres_url) as admin:
         admin.execute("CREATE ROLE nurselog_worker LOGIN")
         try:
-            url = postgres_url.replace("postgres@", "nurselog_worker@")
-            with pytest.raises(StoreReadOnly, match="may not do that"):
-                await store_at(url, clock).open(ME)
-            async with opened(postgres_url, clock, "maker"):
-                pass
-            admin.execute("GRANT USAGE ON SCHEMA nurselog TO nurselog_worker")
-            admin.execute("GRANT SELECT ON about TO nurselog_worker")
-            admin.execute("GRANT SELECT, INSERT ON log TO nurselog_worker")
-            admin.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON workflow, worker, message TO nurselog_worker")
-            admin.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA nurselog TO nurselog_worker")
-            async with opened(url, clock) as store:
-                [key] = await create(store, creation("one"))
-                await store.post(key, "note", b"")
-                assert len(await claim_due(store, "a")) == 1
-                assert await store.renew()
-                with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(url) as connection:
-                    connection.execute("DELETE FROM nurselog.log")
+            for rights, place in GRANTS:
+                admin.execute(f"GRANT {rights} ON {place} TO nurselog_worker")
+            yield postgres_url.replace("postgres@", "nurselog_worker@")
         finally:
             admin.execute("DROP OWNED BY nurselog_worker")
             admin.execute("DROP ROLE nurselog_worker")
+
+
+async def do_everything(url: str, clock: FakeClock) -> None:
+    async with opened(url, clock) as store:
+        [key] = await create(store, creation("one"))
+        await store.post(key, "note", b"")
+        [claim] = await claim_due(store, "a")
+        [message] = await store.messages()
+        last = row(len(claim.rows) + 1, claim.writer)
+        taking = Append(key=key, rows=[last], standing=sleeping(), taken=[message.number])
+        assert await append(store, taking) == frozenset()
+        assert await store.renew()
+
+
+async def test_a_role_with_the_least_rights(owned_url: str, clock: FakeClock) -> None:
+    """One role makes the schema; another one works, and may not change it."""
+    await do_everything(owned_url, clock)
+    for statement in ("DELETE FROM nurselog.log", "UPDATE nurselog.log SET seq = 0", "DROP TABLE nurselog.log"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(owned_url) as connection:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize(("right", "place"), RIGHTS)
+async def test_each_right_is_needed(
+    owned_url: str, postgres_url: str, clock: FakeClock, right: str, place: str
+) -> None:
+    with behind(postgres_url) as admin:
+        admin.execute(f"REVOKE {right} ON {place} FROM nurselog_worker")
+    with pytest.raises(StoreError):
+        await do_everything(owned_url, clock)
+
+
+async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: FakeClock) -> None:
+    with behind(postgres_url) as admin:
+        admin.execute("CREATE ROLE nurselog_guest LOGIN")
+        try:
+            with pytest.raises(StoreReadOnly, match="may not do that"):
+                await store_at(postgres_url.replace("postgres@", "nurselog_guest@"), clock).open(ME)
+        finally:
+            admin.execute("DROP ROLE nurselog_guest")
 
 
 # -- migrations
