@@ -125,6 +125,6 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure nurselog beside raw SQLite and DBOS; arguments after `--` go to the program."""
+    """Measure nurselog beside raw SQLite, raw psycopg and DBOS; arguments after `--` go to the program."""
     session.install(".[test]", "dbos==3.4.0")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)

@@ -1,4 +1,4 @@
-"""Measures nurselog beside raw SQLite and DBOS: `python -m tests.benchmarks [--quick] [--only CASE] …`.
+"""Measures nurselog beside raw SQLite, raw psycopg and DBOS: `python -m tests.benchmarks [--quick] [--only CASE] …`.
 
 All figures are medians of several repetitions; in each repetition the peers take turns, so that a slow minute of the
 machine hurts all of them. What a figure means is in plan.py.
@@ -16,27 +16,35 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
+
 from tests.benchmarks.plan import (
-    BESIDE_PSYCOPG,
+    BOTH,
     COMPARED,
+    COMPARED_ON_POSTGRES,
     GROWTH,
     HOST,
     HOST_CHECKPOINTS,
+    IDLE,
     NAMES,
     ON_POSTGRES,
+    OURS,
+    SCALING,
+    SCALING_WORKFLOWS,
     SERVER,
+    SLEEPERS,
     Case,
     Measured,
     Peer,
     Sample,
     Series,
 )
-from tests.benchmarks.tables import compared, growth, host, server
+from tests.benchmarks.tables import compared, growth, host, idle, scaling, server, sleepers
 from tests.postgres_server import Databases, given_server, running_server
 
 QUICK = 10
@@ -138,37 +146,51 @@ def repeated(peers: Sequence[Peer], name: str, size: int, options: Options, *, c
     return {peer: median(samples) for peer, samples in taken.items()}
 
 
-def alone(name: str, size: int, options: Options) -> list[Sample]:
+def alone(name: str, size: int, options: Options, peer: Peer = Peer.NURSELOG) -> list[Sample]:
     """Measure what only nurselog does; empty if that is not wanted, or fails."""
-    return list(repeated([Peer.NURSELOG], name, size, options).values())
+    return list(repeated([peer], name, size, options).values())
+
+
+def wanted(cases: Sequence[Case], options: Options) -> Sequence[Case]:
+    """Choose the cases that were asked for."""
+    return [case for case in cases if case.name in options.only and options.peers & {*case.peers}]
 
 
 def compare(cases: Sequence[Case], options: Options) -> str:
     """Measure nurselog beside its peers."""
-    rows = []
+    rows: list[tuple[Case, int, Measured]] = []
     for case in cases:
-        if case.name in options.only:
-            size = options.size(case.size)
-            rows.append((case, size, repeated(case.peers, case.name, size, options, crash=case.crash)))
+        size = options.size(case.size)
+        rows.append((case, size, repeated(case.peers, case.name, size, options, crash=case.crash)))
     return compared(rows, judged=not options.quick)
+
+
+def sizes_of(series: Series, options: Options) -> Sequence[int]:
+    """Choose the sizes of a series."""
+    return series.sizes[:-1] if options.quick else series.sizes
 
 
 def grow(series: Series, options: Options) -> str:
     """Measure how nurselog grows in one respect."""
-    sizes = series.sizes[:-1] if options.quick else series.sizes
+    sizes = sizes_of(series, options)
     return growth(series, [sample for size in sizes for sample in alone(series.name, size, options)])
 
 
 @contextmanager
-def with_postgres(options: Options) -> Iterator[Options]:
-    """Run a server as it comes from its makers: commits wait for the disk."""
+def with_postgres(options: Options, *, counting: bool = False) -> Iterator[Options]:
+    """Run a server as it comes from its makers: commits wait for the disk. Counting statements is extra."""
     if url := given_server():
         databases = Databases(url)
         yield replace(options, databases=databases)
         databases.drop_all()
     else:
         settings = {"autovacuum": "on", "shared_buffers": "128MB", "max_wal_size": "1GB"}
+        if counting:
+            settings["shared_preload_libraries"] = "pg_stat_statements"
         with running_server(fsync=True, **settings) as server:
+            if counting:
+                with psycopg.connect(server.url) as connection:
+                    connection.execute("CREATE EXTENSION pg_stat_statements")
             yield replace(options, databases=Databases(server.url))
 
 
@@ -181,11 +203,66 @@ def visit(options: Options) -> str:
 def count_on_server(options: Options) -> str:
     """Count what the server does."""
     rows = [
-        (title, sample)
+        (f"{peer.value}, {title}", sample)
         for name, title, size in SERVER
-        for sample in repeated([Peer.NURSELOG_POSTGRES], name, options.size(size), options).values()
+        for peer, sample in repeated(BOTH, name, options.size(size), options).items()
     ]
     return server(rows)
+
+
+def watch_idle(options: Options) -> str:
+    """Count what the server is asked while nothing happens."""
+    rows = [
+        (f"{peer.value}, {title.format(size)}", sample)
+        for title, size, peers in IDLE
+        for peer, sample in repeated(peers, "idle", size, options).items()
+    ]
+    return idle(rows)
+
+
+def wake(options: Options) -> str:
+    """Measure what an engine has to do with many that sleep; once, for it takes long."""
+    once = replace(options, repetitions=1)
+    sizes = sizes_of(SLEEPERS, options)
+    return sleepers(SLEEPERS.title, [sample for size in sizes for sample in alone("sleepers", size, once, OURS)])
+
+
+def share(options: Options) -> str:
+    """Measure how the work of several processes adds up."""
+    size = options.size(SCALING_WORKFLOWS)
+    rows = [(engines, sample) for name, engines in SCALING for sample in alone(name, size, options, OURS)]
+    return scaling(rows, len(os.sched_getaffinity(0)))
+
+
+COUNTED = {"server": count_on_server, "idle": watch_idle, "sleepers": wake}
+"""What a server must count statements for."""
+
+
+def on_sqlite(options: Options) -> Iterator[str]:
+    """Measure what needs no server."""
+    if cases := wanted(COMPARED, options):
+        yield compare(cases, options)
+    for series in GROWTH:
+        if series.name in options.only:
+            yield grow(series, options)
+    if "host" in options.only:
+        yield visit(options)
+
+
+def on_postgres(options: Options) -> Iterator[str]:
+    """Measure what needs a server, with one that only works, and with one that counts."""
+    cases = wanted(COMPARED_ON_POSTGRES, options)
+    if cases or "scaling" in options.only:
+        with with_postgres(options) as equipped:
+            if cases:
+                yield compare(cases, equipped)
+            if "scaling" in options.only:
+                yield share(equipped)
+    if options.only & COUNTED.keys():
+        with with_postgres(options, counting=True) as equipped:
+            for name, section in COUNTED.items():
+                if name in options.only:
+                    yield section(equipped)
 
 
 def main() -> None:
@@ -195,19 +272,11 @@ def main() -> None:
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, trio {version('trio')}, "
         f"medians of {options.repetitions}\n"
     )
-    for cases in (COMPARED, BESIDE_PSYCOPG):
-        wanted = [case for case in cases if options.only & {case.name} and options.peers & {*case.peers}]
-        if wanted:
-            with with_postgres(options) if cases is BESIDE_PSYCOPG else nullcontext(options) as equipped:
-                print(compare(wanted, equipped))
-    for series in GROWTH:
-        if series.name in options.only:
-            print(grow(series, options))
-    if "host" in options.only:
-        print(visit(options))
-    if "server" in options.only:
-        with with_postgres(options) as equipped:
-            print(count_on_server(equipped))
+    for text in on_sqlite(options):
+        print(text, flush=True)
+    if options.peers & {*ON_POSTGRES}:
+        for text in on_postgres(options):
+            print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ MODULES = {
     Peer.DBOS_WAL: "on_dbos",
     Peer.NURSELOG: "on_nurselog",
     Peer.PSYCOPG: "on_postgres",
-    Peer.NURSELOG_POSTGRES: "on_nurselog",
+    Peer.DBOS_POSTGRES: "on_dbos",
+    Peer.NURSELOG_POSTGRES: "on_nurselog_postgres",
 }
 
 

@@ -1,21 +1,29 @@
-"""The same programs on DBOS, in its own idiom: asynchronous workflows and steps, and `asyncio.gather`."""
+"""The same programs on DBOS, in its own idiom: asynchronous workflows and steps, and `asyncio.gather`.
+
+On SQLite, or, where a PostgreSQL server is measured, there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sqlite3
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from dbos import DBOS  # type: ignore[import-not-found]  # only the session `benchmarks` installs it
+from dbos import DBOS, DBOSClient  # type: ignore[import-not-found]  # only the session `benchmarks` installs it
 
-from tests.benchmarks.plan import Sample
+from tests.benchmarks.plan import SETTLE, WINDOW, Sample
 
 STEPS = 5
+ASKED_IN_A_SECOND = 10
 
 
 class Crash:
@@ -58,12 +66,16 @@ async def fan(size: int) -> int:
     return sum(await asyncio.gather(*[increment(number) for number in range(size)]))
 
 
-def open_dbos(folder: Path, *, wal: bool) -> None:
-    path = folder / "dbos.sqlite"
+def address_in(folder: Path) -> str:
+    """Return the address of the store that is measured."""
+    return os.environ.get("NURSELOG_BENCHMARK_STORE") or f"sqlite:///{folder / 'dbos.sqlite'}"
+
+
+def open_dbos(folder: Path, *, wal: bool = False) -> None:
     if wal:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(folder / "dbos.sqlite")) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-    DBOS(config={"name": "benchmark", "system_database_url": f"sqlite:///{path}", "log_level": "ERROR"})
+    DBOS(config={"name": "benchmark", "system_database_url": address_in(folder), "log_level": "ERROR"})
     DBOS.launch()
 
 
@@ -97,9 +109,98 @@ def workflows(size: int, folder: Path, *, wal: bool = False) -> Sample:
     return measured(body, size, folder, wal=wal)
 
 
+def single(size: int, folder: Path) -> Sample:
+    """Time each workflow from its start to its result, and take the one in the middle."""
+    times: list[float] = []
+
+    async def one_after_another() -> None:
+        for _ in range(size):
+            begin = time.perf_counter()
+            await chain(1)
+            times.append(time.perf_counter() - begin)
+
+    measured(one_after_another, size, folder, wal=False)
+    return Sample(statistics.median(times), size)
+
+
+def cancel(size: int, folder: Path) -> Sample:
+    """Time how long a running step goes on when another process cancels its workflow.
+
+    A step of DBOS that is to be cancelled while it runs says so (`preemptible`), and its process asks the database
+    every second. So they are cancelled at moments that have nothing to do with those seconds.
+    """
+    command = [sys.executable, "-m", "tests.benchmarks.dbos_sleeper", str(size), str(folder)]
+
+    async def main() -> list[float]:
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        assert process.stdout
+        await process.stdout.readline()
+        client = DBOSClient(system_database_url=address_in(folder))
+        asked: dict[str, int] = {}
+
+        async def ask(id: str) -> None:
+            await asyncio.sleep(random.uniform(0, size / ASKED_IN_A_SECOND))
+            asked[id] = time.monotonic_ns()
+            await client.cancel_workflow_async(id)
+
+        await asyncio.gather(*[ask(f"sleeper-{number}") for number in range(size)])
+        stopped = [(await process.stdout.readline()).decode().split() for _ in range(size)]
+        client.destroy()
+        await process.wait()
+        return [(int(at) - asked[id]) / 1e9 for _, id, at in stopped]
+
+    times = asyncio.run(main())
+    return Sample(statistics.median(times), size, p99=statistics.quantiles(times, n=100)[98])
+
+
+def counted(body: Callable[[], Awaitable[object]], count: int, folder: Path) -> Sample:
+    """Count what the server does for DBOS, from its opening to its closing."""
+    from tests.benchmarks.on_postgres import settled  # noqa: PLC0415 - psycopg may not be there
+
+    async def main() -> None:
+        open_dbos(folder)
+        await body()
+        DBOS.destroy()
+
+    measured(lambda: asyncio.sleep(0), 1, folder, wal=False)  # makes the schema
+    before = settled()
+    asyncio.run(main())
+    return settled().since(before, count)
+
+
+def server_sequential(size: int, folder: Path) -> Sample:
+    return counted(lambda: chain(size), size, folder)
+
+
+def server_concurrent(size: int, folder: Path) -> Sample:
+    return counted(lambda: fan(size), size, folder)
+
+
+def server_workflows(size: int, folder: Path) -> Sample:
+    return counted(lambda: asyncio.gather(*[chain(STEPS) for _ in range(size)]), size, folder)
+
+
+def idle(_: int, folder: Path) -> Sample:
+    """Count what the server is asked while there is nothing to do."""
+    from tests.benchmarks.on_postgres import tally  # noqa: PLC0415 - psycopg may not be there
+
+    async def main() -> Sample:
+        open_dbos(folder)
+        await asyncio.sleep(SETTLE)
+        before = tally()
+        await asyncio.sleep(WINDOW)
+        after = tally()
+        DBOS.destroy()
+        return after.since(before, 0)
+
+    return asyncio.run(main())
+
+
 def interrupted(workflows: int, steps: int, folder: Path, *, wal: bool) -> Sample:
     """In the first process run and die; in the second, time what it takes from opening to the last workflow's end."""
-    first = not (folder / "dbos.sqlite").exists()
+    marker = folder / "begun"
+    first = not marker.exists()
+    marker.touch()
 
     async def main() -> float:
         Crash.wanted = workflows if first else 0

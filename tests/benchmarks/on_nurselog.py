@@ -1,4 +1,7 @@
-"""The same programs on nurselog, and what only nurselog is asked: growth, sleep, and what it costs its host."""
+"""The same programs on nurselog, and what only nurselog is asked: growth, sleep, and what it costs its host.
+
+In SQLite, or, where a PostgreSQL server is measured, there; what is asked there only is in `on_nurselog_postgres`.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ async def run_many(engine: Engine, count: int, steps: int) -> None:
             nursery.start_soon(lambda number=number: engine.run(chain, steps, id=f"w{number}"))
 
 
-async def submit_many(engine: Engine, what: Callable[[], Awaitable[None]], count: int) -> None:
+async def submit_many(engine: Engine, what: Callable[[], Awaitable[object]], count: int) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(count):
             nursery.start_soon(lambda number=number: engine.submit(what, id=f"s{number}"))
@@ -201,36 +204,6 @@ def cancel(size: int, folder: Path) -> Sample:
 def cancel_all(size: int, folder: Path) -> Sample:
     """The same, all at the same time."""
     return cancelling(size, folder, size)
-
-
-def counted(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path) -> Sample:
-    """Count what the server does for an engine, from its opening to its closing."""
-    from tests.benchmarks.on_postgres import figures  # noqa: PLC0415 - psycopg may not be there
-
-    async def main() -> None:
-        async with engine_in(folder, room=count) as engine:
-            await body(engine)
-
-    async def nothing(_: Engine) -> None:
-        await trio.lowlevel.checkpoint()
-
-    measured(nothing, 1, folder)  # makes the schema
-    before, begin = figures(), time.perf_counter()
-    trio.run(main)
-    seconds, after = time.perf_counter() - begin, figures()
-    return Sample(seconds, count, commits=after.commits - before.commits, wal=after.wal - before.wal)
-
-
-def server_sequential(size: int, folder: Path) -> Sample:
-    return counted(lambda engine: engine.run(chain, size, id="it"), size, folder)
-
-
-def server_concurrent(size: int, folder: Path) -> Sample:
-    return counted(lambda engine: engine.run(fan, size, id="it"), size, folder)
-
-
-def server_workflows(size: int, folder: Path) -> Sample:
-    return counted(lambda engine: run_many(engine, size, STEPS), size, folder)
 
 
 def interrupted(workflows: int, steps: int, folder: Path) -> Sample:

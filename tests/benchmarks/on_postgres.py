@@ -1,20 +1,31 @@
-"""The floor on PostgreSQL: what psycopg does in one thread, one durable commit for each step."""
+"""PostgreSQL itself: the floor, which is what psycopg does in one thread, and what a server counts of its work.
+
+What it counts is asked for in another database of the same server, so that asking is not counted.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.benchmarks.plan import Sample
 
 
+def address() -> str:
+    """Return the address of the database that is measured."""
+    return os.environ["NURSELOG_BENCHMARK_STORE"]
+
+
 def sequential(size: int, _: Path) -> Sample:
     """Commit rows one by one."""
-    with psycopg.connect(os.environ["NURSELOG_BENCHMARK_STORE"], autocommit=True) as connection:
+    with psycopg.connect(address(), autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE log (workflow bigint, seq int, at bigint, event text, value bytea, UNIQUE (workflow, seq))"
         )
@@ -27,21 +38,63 @@ def sequential(size: int, _: Path) -> Sample:
         return Sample(time.perf_counter() - begin, size)
 
 
-class Figures(NamedTuple):
-    """What a server has counted."""
+@dataclass(frozen=True)
+class Tally:
+    """What a server has counted for the database, until a moment."""
 
+    at: float
+    """By the process's own clock, seconds."""
     commits: int
+    rows: int
     wal: int
+    statements: Counter[str]
+    """How often it was sent which; empty where it keeps no count of them."""
+
+    def since(self, before: Tally, count: int) -> Sample:
+        """Return what has been added, for so many of whatever was done."""
+        return Sample(
+            self.at - before.at,
+            count,
+            commits=self.commits - before.commits,
+            rows=self.rows - before.rows,
+            wal=self.wal - before.wal,
+            statements=dict(self.statements - before.statements),
+        )
 
 
-def figures() -> Figures:
-    """Read the server's statistics, when all others who used the database are gone: then they have handed theirs in."""
-    with psycopg.connect(os.environ["NURSELOG_BENCHMARK_STORE"], autocommit=True) as connection:
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        while connection.execute(others).fetchone() != (0,):
+def tally() -> Tally:
+    """Ask the server now. Connections hand in what they have counted when they end; before, some seconds later."""
+    with _beside() as connection:
+        return _ask(connection)
+
+
+def settled() -> Tally:
+    """Ask the server when all who used the database are gone."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    with _beside() as connection:
+        while connection.execute(others, [_database()]).fetchone() != (0,):
             time.sleep(0.01)
+        return _ask(connection)
+
+
+def _database() -> str:
+    return str(conninfo_to_dict(address())["dbname"])
+
+
+def _beside() -> psycopg.Connection[Any]:
+    return psycopg.connect(address(), dbname="postgres", autocommit=True)
+
+
+def _ask(connection: psycopg.Connection[Any]) -> Tally:
+    query = """
+        SELECT xact_commit, tup_inserted + tup_updated + tup_deleted, (SELECT wal_bytes FROM pg_stat_wal)::bigint
+        FROM pg_stat_database WHERE datname = %s"""
+    [(commits, rows, wal)] = connection.execute(query, [_database()]).fetchall()
+    statements: Counter[str] = Counter()
+    if connection.execute("SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'").fetchone() is not None:
         query = """
-            SELECT xact_commit, (SELECT wal_bytes FROM pg_stat_wal)::bigint FROM pg_stat_database
-            WHERE datname = current_database()"""
-        [(commits, wal)] = connection.execute(query).fetchall()
-        return Figures(commits, wal)
+            SELECT query, calls FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+            WHERE datname = %s"""
+        for text, calls in connection.execute(query, [_database()]):
+            statements[" ".join(text.split())] += calls
+    return Tally(time.perf_counter(), commits, rows, wal, statements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Peer(enum.Enum):
@@ -19,6 +19,7 @@ class Peer(enum.Enum):
     NURSELOG = "nurselog"
     PSYCOPG = "raw psycopg"
     """The same floor on PostgreSQL, on a Unix socket."""
+    DBOS_POSTGRES = "dbos, postgres"
     NURSELOG_POSTGRES = "nurselog, postgres"
 
 
@@ -36,15 +37,27 @@ class Sample:
     seconds: float
     count: int
     memory: int = 0
-    """Bytes that the process grew by."""
+    """Bytes that the process grew by; of one that keeps sleepers, all that it has."""
     late: float = 0
-    """How many seconds too late all but one of a hundred of the host's ticks came."""
+    """How many seconds too late all but one of a hundred of the host's ticks came, or one sleeper woke."""
+    last: float = 0
+    """How many seconds too late the last of many sleepers had ended that were due at the same moment."""
     p99: float = 0
     """Seconds that all but one of a hundred took, where `seconds` is what the one in the middle took."""
     commits: int = 0
-    """Transactions of the server; outside of migrations each is one round trip."""
+    """Transactions of the server."""
+    rows: int = 0
+    """Rows that they have inserted, changed or removed."""
     wal: int = 0
     """Bytes of write-ahead log of the server."""
+    statements: dict[str, int] = field(default_factory=dict[str, int])
+    """How often the server was sent which; each is a round trip."""
+    engines: float = 0
+    """Processors that the engines' processes kept busy."""
+    server: float = 0
+    """Processors that the server's processes kept busy."""
+    machine: float = 0
+    """Processors that were busy, whoever it was."""
 
     @property
     def rate(self) -> float:
@@ -80,7 +93,8 @@ class Case:
 
 
 ALL = (Peer.SQLITE, Peer.DBOS, Peer.DBOS_WAL, Peer.NURSELOG)
-ON_POSTGRES = (Peer.PSYCOPG, Peer.NURSELOG_POSTGRES)
+ON_POSTGRES = (Peer.PSYCOPG, Peer.DBOS_POSTGRES, Peer.NURSELOG_POSTGRES)
+BOTH = (Peer.DBOS_POSTGRES, Peer.NURSELOG_POSTGRES)
 OURS = Peer.NURSELOG_POSTGRES
 COMPARED = (
     Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.4, Peer.SQLITE), Bar(5, Peer.DBOS)), ALL),
@@ -89,14 +103,14 @@ COMPARED = (
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), crash=True),
 )
-BESIDE_PSYCOPG = (
+COMPARED_ON_POSTGRES = (
     Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.8, Peer.PSYCOPG),), ON_POSTGRES, OURS),
-    Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000),), (OURS,), OURS),
-    Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000),), (OURS,), OURS),
-    Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), (OURS,), OURS, crash=True),
-    Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), (OURS,), OURS, crash=True),
-    Case("single", "a workflow of one step, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.002),), (OURS,), OURS),
-    Case("cancel", "a step of another process cancelled, p50 of {:,}", 200, Unit.SECONDS, (Bar(0.004),), (OURS,), OURS),
+    Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000),), BOTH, OURS),
+    Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000),), BOTH, OURS),
+    Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), BOTH, OURS, crash=True),
+    Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), BOTH, OURS, crash=True),
+    Case("single", "a workflow of one step, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.002),), BOTH, OURS),
+    Case("cancel", "a step of another process cancelled, p50 of {:,}", 200, Unit.SECONDS, (Bar(0.004),), BOTH, OURS),
     Case("cancel_all", "{:,} of them at once, p50", 1_000, Unit.SECONDS, (), (OURS,), OURS),
 )
 """The same on PostgreSQL."""
@@ -107,6 +121,19 @@ SERVER = (
     ("server_workflows", "workflows of 5 steps", 1_000),
 )
 """What they cost the server."""
+
+IDLE = (
+    ("an engine with nothing to do", 0, BOTH),
+    ("an engine with {:,} workflows that wait", 1_000, (OURS,)),
+)
+"""What costs the server something although nothing happens."""
+
+SETTLE, WINDOW = 12, 30
+"""Seconds: how long connections take to hand in all that they have counted, and how long is then counted."""
+
+SCALING = (("one_engine", 1), ("two_engines", 2), ("four_engines", 4))
+"""How many processes work off the same store."""
+SCALING_WORKFLOWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -124,6 +151,9 @@ GROWTH = (
     Series("asleep", "workflows asleep, out of memory", (1_000, 10_000, 100_000)),
 )
 
+SLEEPERS = Series("sleepers", "workflows asleep in PostgreSQL", (10_000, 100_000, 1_000_000))
+"""So many rows, and hardly anything in memory."""
+
 HOST = (
     ("host_alone", "no engine"),
     ("host_idle", "an open engine"),
@@ -131,4 +161,5 @@ HOST = (
     ("host_busy", "an engine with workflows that never rest"),
 )
 HOST_CHECKPOINTS = 200_000
-NAMES = (*dict.fromkeys(one.name for one in (*COMPARED, *BESIDE_PSYCOPG, *GROWTH)), "host", "server")
+COMPARISONS = (*COMPARED, *COMPARED_ON_POSTGRES)
+NAMES = (*dict.fromkeys(one.name for one in (*COMPARISONS, *GROWTH)), "host", "server", "idle", "sleepers", "scaling")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.benchmarks.plan import Bar, Case, Measured, Peer, Sample, Series, Unit
+from tests.benchmarks.plan import WINDOW, Bar, Case, Measured, Peer, Sample, Series, Unit
+
+OFTEN = 8
+"""How many statements are shown, the most frequent ones."""
+LINE = 70
+"""How many characters of each."""
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -106,15 +111,66 @@ def host(rows: Sequence[tuple[str, Sample]]) -> str:
 
 def server(rows: Sequence[tuple[str, Sample]]) -> str:
     """Show what the server had to do, by its own statistics."""
-    title = ["what it costs the server", "how many", "commits", "commits each", "WAL bytes each"]
+    title = ["what it costs the server", "how many", "commits each", "statements each", "rows each", "WAL bytes each"]
     lines = [
         [
             title,
             f"{sample.count:,}",
-            f"{sample.commits:,}",
             f"{sample.commits / sample.count:,.2f}",
+            f"{calls(sample) / sample.count:,.2f}" if sample.statements else "?",
+            f"{sample.rows / sample.count:,.2f}",
             f"{sample.wal / sample.count:,.0f}",
         ]
         for title, sample in rows
+    ]
+    return table([title, *lines])
+
+
+def calls(sample: Sample) -> int:
+    return sum(sample.statements.values())
+
+
+def idle(rows: Sequence[tuple[str, Sample]]) -> str:
+    """Show what the server is asked while nothing happens, and in which words most often."""
+    title = ["asked while nothing happens, by", "commits/s", "statements/s"]
+    lines: list[list[str]] = []
+    for name, sample in rows:
+        often = sorted(sample.statements.items(), key=lambda item: -item[1])[:OFTEN]
+        lines.append([name, f"{sample.commits / sample.seconds:,.2f}", f"{calls(sample) / sample.seconds:,.2f}"])
+        lines += [[f"  {text[:LINE]}", "", f"{count / sample.seconds:,.2f}"] for text, count in often]
+    return table([title, *lines])
+
+
+def sleepers(title: str, samples: Sequence[Sample]) -> str:
+    """Show that sleepers cost an engine nothing but rows."""
+    titles = [title, "s to open", "MB of the process", "one wakes late, ms", "100 have ended late, ms", "statements/s"]
+    lines = [
+        [
+            f"{sample.count:,}",
+            f"{sample.seconds:,.3f}",
+            f"{sample.memory / 1e6:,.1f}",
+            f"{sample.late * 1e3:,.1f}",
+            f"{sample.last * 1e3:,.1f}",
+            f"{calls(sample) / WINDOW:,.2f}",
+        ]
+        for sample in samples
+    ]
+    return table([titles, *lines])
+
+
+def scaling(rows: Sequence[tuple[int, Sample]], processors: int) -> str:
+    """Show how the work of several engines adds up, and what is busy meanwhile."""
+    title = ["engines on one store", "workflows/s", "vs one", "engines' CPUs", "server's CPUs", f"of {processors} busy"]
+    alone = next((sample for engines, sample in rows if engines == 1), None)
+    lines = [
+        [
+            f"{engines}",
+            f"{sample.rate:,.0f}",
+            times(sample.rate / alone.rate if alone else None),
+            f"{sample.engines:,.2f}",
+            f"{sample.server:,.2f}",
+            f"{sample.machine:,.2f}",
+        ]
+        for engines, sample in rows
     ]
     return table([title, *lines])
