@@ -214,8 +214,8 @@ def watch_idle(options: Options) -> str:
     """Count what the server is asked while nothing happens."""
     rows = [
         (f"{peer.value}, {title.format(size)}", sample)
-        for title, size, peers in IDLE
-        for peer, sample in repeated(peers, "idle", size, options).items()
+        for name, title, size, peers in IDLE
+        for peer, sample in repeated(peers, name, size, options).items()
     ]
     return idle(rows)
 

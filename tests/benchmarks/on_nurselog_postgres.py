@@ -45,6 +45,7 @@ from tests.benchmarks.plan import SETTLE, WINDOW, Sample
 from tests.kills.lines import Lines
 
 __all__ = [
+    "beside_a_busy_one",
     "cancel",
     "cancel_all",
     "concurrent",
@@ -97,7 +98,7 @@ def server_workflows(size: int, folder: Path) -> Sample:
 
 
 async def watched(count: int) -> Sample:
-    """Count what the server is asked while nothing happens."""
+    """Count what the server is asked."""
     await trio.sleep(SETTLE)
     before = tally()
     await trio.sleep(WINDOW)
@@ -111,6 +112,29 @@ def idle(size: int, folder: Path) -> Sample:
         async with engine_in(folder, room=size) as engine:
             await submit_many(engine, dream, size)
             return await watched(size)
+
+    return trio.run(main)
+
+
+def beside_a_busy_one(idlers: int, folder: Path) -> Sample:
+    """Watch an engine that runs one workflow after the other, and so many engines that have nothing to do."""
+
+    async def work(engine: Engine) -> None:
+        while True:
+            await engine.run(chain, 1)
+
+    async def stand_by() -> None:
+        async with engine_in(folder):
+            await trio.sleep_forever()
+
+    async def main() -> Sample:
+        async with engine_in(folder) as engine, trio.open_nursery() as nursery:
+            for _ in range(idlers):
+                nursery.start_soon(stand_by)
+            nursery.start_soon(work, engine)
+            sample = await watched(idlers)
+            nursery.cancel_scope.cancel()
+        return sample
 
     return trio.run(main)
 

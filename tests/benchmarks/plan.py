@@ -123,10 +123,12 @@ SERVER = (
 """What they cost the server."""
 
 IDLE = (
-    ("an engine with nothing to do", 0, BOTH),
-    ("an engine with {:,} workflows that wait", 1_000, (OURS,)),
+    ("idle", "an engine with nothing to do", 0, BOTH),
+    ("idle", "an engine with {:,} workflows that wait", 1_000, (OURS,)),
+    ("beside_a_busy_one", "a busy engine", 0, (OURS,)),
+    ("beside_a_busy_one", "the same, with {} beside it that have nothing to do", 2, (OURS,)),
 )
-"""What costs the server something although nothing happens."""
+"""What costs the server something although nothing happens, and what a busy engine makes idle ones ask."""
 
 SETTLE, WINDOW = 12, 30
 """Seconds: how long connections take to hand in all that they have counted, and how long is then counted."""

@@ -131,8 +131,8 @@ def calls(sample: Sample) -> int:
 
 
 def idle(rows: Sequence[tuple[str, Sample]]) -> str:
-    """Show what the server is asked while nothing happens, and in which words most often."""
-    title = ["asked while nothing happens, by", "commits/s", "statements/s"]
+    """Show what the server is asked, and in which words most often; its own house-keeping commits, too."""
+    title = ["what the server is asked by", "commits/s", "statements/s"]
     lines: list[list[str]] = []
     for name, sample in rows:
         often = sorted(sample.statements.items(), key=lambda item: -item[1])[:OFTEN]
