@@ -159,8 +159,9 @@ def sleepers(title: str, samples: Sequence[Sample]) -> str:
 
 
 def scaling(rows: Sequence[tuple[int, Sample]], processors: int) -> str:
-    """Show how the work of several engines adds up, and what is busy meanwhile."""
-    title = ["engines on one store", "workflows/s", "vs one", "engines' CPUs", "server's CPUs", f"of {processors} busy"]
+    """Show how the work of several engines adds up, what is busy meanwhile, and what a workflow costs both sides."""
+    busy = ["engines' CPUs", "server's CPUs", f"of {processors} busy"]
+    title = ["engines on one store", "workflows/s", "vs one", *busy, "engine ms each", "server ms each"]
     alone = next((sample for engines, sample in rows if engines == 1), None)
     lines = [
         [
@@ -170,6 +171,8 @@ def scaling(rows: Sequence[tuple[int, Sample]], processors: int) -> str:
             f"{sample.engines:,.2f}",
             f"{sample.server:,.2f}",
             f"{sample.machine:,.2f}",
+            f"{sample.engines / sample.rate * 1e3:,.2f}",
+            f"{sample.server / sample.rate * 1e3:,.2f}",
         ]
         for engines, sample in rows
     ]

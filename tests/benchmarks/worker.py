@@ -9,6 +9,7 @@ import sys
 
 import trio
 
+import nurselog._stores.postgres  # noqa: F401 - psycopg takes 60 ms to import, which is not what is measured
 from nurselog import open_engine
 from tests.benchmarks.on_nurselog import chain
 
