@@ -93,8 +93,10 @@ def conninfo_for(address: Address, worker: str, role: str, layout: Layout = Layo
         # Plans that fit every batch: planning each one anew costs more than running it. Not so with Citus, which must
         # see the shard to know where to send a statement.
         "plan_cache_mode": "auto" if layout.distributed else "force_generic_plan",
-        # They are made when a table may be empty, and kept when it is not any more: always by an index.
+        # They are made when a table may be empty, and kept when it is not any more: always by an index, row by row.
         "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
         "default_transaction_isolation": r"read\ committed",
     }
     if not address.durable:

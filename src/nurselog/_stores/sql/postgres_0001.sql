@@ -1,7 +1,7 @@
 -- The first schema. What each column means is written down in docs/log-format.md. Names are without a schema: whoever
 -- runs this has put the store's schema into `search_path`, and so has whoever calls the functions.
 --
--- `shard` leads every key, and a function whose first argument is `in_shard` works on that shard alone. So the store
+-- `shard` is in every key, and a function whose first argument is `in_shard` works on that shard alone. So the store
 -- may be partitioned by it: then PARTITION BY is no comment any more, and each shard has a partition. Or it may be
 -- distributed over several servers by Citus: then these functions run where their shard is.
 --
@@ -25,6 +25,9 @@ CREATE SEQUENCE workflow_key;
 
 -- Ids are compared byte by byte: what lies between two of them must not depend on the server's language. The default of
 -- `key` is never used: it tells Citus that each server needs the sequence.
+--
+-- `shard` stands behind in its keys: of a young table the planner knows nothing, takes all indexes for equally good whose
+-- first column is compared, and was seen to look for keys by going through all ids.
 CREATE TABLE workflow (
     shard      integer NOT NULL,
     key        bigint  NOT NULL DEFAULT nextval('workflow_key'),
@@ -38,18 +41,15 @@ CREATE TABLE workflow (
     problem    text,
     created_at bigint  NOT NULL,
     updated_at bigint  NOT NULL,
-    UNIQUE (shard, id)
+    PRIMARY KEY (key, shard),
+    UNIQUE (id, shard)
 ) /* PARTITION BY LIST (shard) */;
 
 -- What can be claimed: by the time it is due, and first come, first served where that is the same.
 CREATE INDEX workflow_due ON workflow (shard, due_at, key) WHERE owner IS NULL AND due_at IS NOT NULL;
 
 -- What a worker owns: read for its messages, and when it is gone.
-CREATE INDEX workflow_owner ON workflow (shard, owner) WHERE owner IS NOT NULL;
-
--- Last, because the newest index wins where the planner knows nothing: of an empty table it takes all for equally good
--- whose first column is compared, and was seen to look for keys by going through all ids.
-ALTER TABLE workflow ADD PRIMARY KEY (shard, key);
+CREATE INDEX workflow_owner ON workflow (owner, shard) WHERE owner IS NOT NULL;
 
 -- The logs, append only. The primary key is the fence.
 CREATE TABLE log (
@@ -233,7 +233,7 @@ BEGIN
         FROM unnest(new_keys, new_ids, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats)
             AS new (key, id, name, version, digest, status, owner, at)
         ORDER BY new.id COLLATE "C"
-        ON CONFLICT (shard, id) DO NOTHING;
+        ON CONFLICT (id, shard) DO NOTHING;
         made := ARRAY(
             SELECT workflow.key FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (new_keys)
         );
@@ -254,7 +254,8 @@ BEGIN
         ) AS given (key, last, takes, status, problem, release, due_at)
     LOOP
         IF one.last IS NULL THEN
-            PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner = in_worker;
+            -- Not `=`: a planner that knows nothing of the table yet would look through all that the worker owns.
+            PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner IS NOT DISTINCT FROM in_worker;
             IF NOT FOUND THEN
                 lost := lost || one.key;
             END IF;
@@ -295,6 +296,7 @@ BEGIN
         FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
         JOIN LATERAL (
             SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
+            LIMIT 1 -- there is no other; without it, a planner that knows nothing would go through all for each
         ) AS found ON TRUE;
 END
 $$;
