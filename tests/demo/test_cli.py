@@ -126,7 +126,9 @@ def test_reading_changes_no_log(store: str, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.endswith(before)
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["demo", "--files", "0"], ["demo", "--kills", "-1"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["demo", "--files", "0"], ["demo", "--kills", "-1"], ["demo", "--workers", "0"]]
+)
 def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(arguments)
@@ -135,14 +137,32 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
 
 
 def test_the_demo_gets_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    url = "postgresql://user:secret@host/database"
     asked: list[Settings] = []
     monkeypatch.setattr(demo, "run", lambda settings: asked.append(settings) or 7)
     assert main(["demo", "--files", "3", "--kills", "0", "--seed", "5", "--keep", str(tmp_path)]) == 7
     assert main(["demo"]) == 7
+    assert main(["demo", "--store", url]) == 7
+    assert main(["demo", "--store", url, "--workers", "3", "--restart", "again"]) == 7
     assert asked == [
         Settings(files=3, kills=0, seed=5, keep=tmp_path),
         Settings(files=None, kills=5, seed=1, keep=None),
+        Settings(files=None, kills=5, seed=1, keep=None, workers=2, store=url),
+        Settings(files=None, kills=5, seed=1, keep=None, workers=3, store=url, restart="again"),
     ]
+    assert "secret" not in repr(asked)
+
+
+def test_a_file_has_no_server_to_restart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--restart", "again"]) == 2
+    assert capsys.readouterr().err == "--restart is for a database server: give --store, too.\n"
+
+
+@pytest.mark.parametrize("store", ["quotes.db", "sqlite:///quotes.db", "postgresql://host/database?schema=No"])
+def test_the_demo_wants_the_address_of_a_postgresql_database(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("psycopg")
+    assert main(["demo", "--store", store]) == 1
+    assert "is no address of a" in capsys.readouterr().err
 
 
 def test_without_its_packages_the_demo_says_what_to_install(

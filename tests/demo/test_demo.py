@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from nurselog.demo import run as demo
 from nurselog.demo.job import Layout, read_trace
 from nurselog.demo.run import Settings
-from nurselog.demo.supervisor import Kill, Plan, WorkerFailed, supervise
+from nurselog.demo.supervisor import Course, Kill, Order, Restart, WorkerFailed, supervise
 
 TEMPORARY = "nurselog-demo-*"
 
@@ -42,6 +42,15 @@ def test_the_demo_survives_its_kills_and_says_what_happened(tmp_path: Path) -> N
     assert list(tmp_path.glob(TEMPORARY)) == []
 
 
+def test_two_workers_share_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert demo.run(Settings(files=40, kills=2, seed=1, keep=tmp_path / "kept", workers=2)) == 0
+    said = facts(capsys.readouterr().out)
+    assert said["processes of worker 1 killed"] == said["processes of worker 2 killed"] == 1
+    assert said["step bodies run by worker 1"] > 0
+    assert said["step bodies run by worker 2"] > 0
+    assert said["step bodies run by worker 1"] + said["step bodies run by worker 2"] == said["step bodies run"]
+
+
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1", "--keep", str(folder)]
@@ -60,10 +69,10 @@ Ruin = Callable[[Layout], object]
 
 
 def tampering(ruin: Ruin) -> Callable[..., object]:
-    async def supervise_and_ruin(layout: Layout, plans: Sequence[Plan], tell: Callable[[Kill], None]) -> Sequence[Kill]:
-        kills = await supervise(layout, plans, tell)
-        ruin(layout)
-        return kills
+    async def supervise_and_ruin(order: Order, tell: Callable[[Kill | Restart], None]) -> Course:
+        course = await supervise(order, tell)
+        ruin(order.layout)
+        return course
 
     return supervise_and_ruin
 
@@ -96,7 +105,7 @@ def test_a_damaged_run_is_a_failure(
 def test_a_worker_that_fails_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async def fail(*_: object) -> Sequence[Kill]:
+    async def fail(*_: object) -> Course:
         raise WorkerFailed(3, "no luck")
 
     monkeypatch.setattr(demo, "supervise", fail)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nurselog.demo import manifest as module
 from nurselog.demo.job import File, Layout
 from nurselog.demo.manifest import jobs, manifest, standard_library
 
@@ -46,8 +47,20 @@ def test_the_standard_library_is_the_one_that_runs() -> None:
 def test_each_package_is_a_job_and_the_modules_are_one(library: Path) -> None:
     files = manifest(library, None, seed=1)
     made = jobs(files, MIRRORS, Layout(library))
-    assert [(job.package, [file.path for file in job.files]) for job in made] == [
+    assert [(job.name, [file.path for file in job.files]) for job in made] == [
         ("json", ["json/__init__.py", "json/decoder.py"]),
         ("modules", ["os.py"]),
     ]
     assert all(job.mirrors == MIRRORS and job.folder == str(library) for job in made)
+
+
+def test_a_large_package_is_several_jobs_of_about_the_same_size(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_FILES", 2)
+    (library / "json" / "encoder.py").touch()
+    files = manifest(library, None, seed=1)
+    made = jobs(files, MIRRORS, Layout(library))
+    assert [(job.name, [file.path for file in job.files]) for job in made] == [
+        ("json-1", ["json/__init__.py", "json/encoder.py"]),
+        ("json-2", ["json/decoder.py"]),
+        ("modules", ["os.py"]),
+    ]

@@ -11,7 +11,7 @@ import trio
 from nurselog import open_engine, workflow
 from nurselog.demo import mirror_stdlib
 from nurselog.demo.catalogue import create_catalogue, read_catalogue
-from nurselog.demo.job import File, Job, Layout, read_jobs, read_trace, write_jobs
+from nurselog.demo.job import File, Job, Layout, read_jobs, read_trace, read_waits, write_jobs
 from nurselog.demo.manifest import jobs, manifest
 from nurselog.demo.mirror_stdlib import NobodyDelivered, discard, enter, keep, mirror_package
 from nurselog.demo.mirrors import Mirror
@@ -112,3 +112,12 @@ def test_jobs_come_back_as_they_were_written(source: Path, layout: Layout) -> No
 
 def test_a_run_without_steps_has_an_empty_trace(layout: Layout) -> None:
     assert read_trace(layout) == []
+    assert read_waits(layout) == []
+
+
+def test_a_line_that_is_just_being_written_is_not_read(layout: Layout) -> None:
+    body = b'{"workflow":"json","step":"keep","key":"k","attempt":1,"pid":1,"at":1}'
+    layout.trace.write_bytes(body[:9])
+    assert read_trace(layout) == []
+    layout.trace.write_bytes(body + b"\n" + body[:9])
+    assert [one.workflow for one in read_trace(layout)] == ["json"]

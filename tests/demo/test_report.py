@@ -29,6 +29,10 @@ def wait(path: str) -> TimerSet:
     return TimerSet(path=path, name="sleep", due=START + 1000)
 
 
+def body(workflow: str = "json", attempt: int = 1, pid: int = 1) -> Body:
+    return Body(workflow=workflow, step="download", key="k", attempt=attempt, pid=pid, at=START)
+
+
 def download(path: str, result: Result, scope: str | None = None) -> StepEnded:
     return StepEnded(path=path, name="download", result=result, scope=scope)
 
@@ -62,9 +66,14 @@ def test_each_takeover_replays_the_steps_recorded_before_it() -> None:
 
 
 def test_an_attempt_that_began_twice_was_run_again_and_a_second_attempt_was_not() -> None:
-    trace = [Body(step="download", key="k", attempt=attempt, pid=1, at=START) for attempt in (1, 1, 2)]
-    facts = count_trace(trace)
+    facts = count_trace([body(attempt=attempt) for attempt in (1, 1, 2)], {1: 0})
     assert (facts[Fact.BODIES], facts[Fact.REPEATED]) == (3, 1)
+
+
+def test_a_workflow_has_moved_if_another_worker_goes_on_with_it_and_not_if_its_successor_does() -> None:
+    workers = {1: 0, 2: 0, 3: 1}
+    assert count_trace([body(pid=1), body(pid=2), body("other", pid=3)], workers)[Fact.MOVED] == 0
+    assert count_trace([body(pid=1), body(pid=3), body(pid=3), body(pid=2)], workers)[Fact.MOVED] == 2
 
 
 def test_the_log_that_is_drawn_fits_on_a_page_and_has_most_to_see() -> None:

@@ -100,7 +100,7 @@ KEY = step_key("json", parse_path("1.1"))
 
 
 def body(at: int, key: str = KEY) -> Body:
-    return Body(step="enter", key=key, attempt=1, pid=1, at=at)
+    return Body(workflow="json", step="enter", key=key, attempt=1, pid=1, at=at)
 
 
 LOG = {"json": log_of(StepEnded(path="1.1", name="enter", result=Result.VALUE))}

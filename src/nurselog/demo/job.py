@@ -7,10 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from .. import attempt, step_key
+from .. import attempt, step_key, workflow_id
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+STORE = "NURSELOG_DEMO_STORE"
+"""The variable that tells a worker the store's address. In an argument, everybody could read its password."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -25,7 +31,8 @@ class File(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What one workflow has to mirror."""
 
-    package: str
+    name: str
+    """The package's, or that of a part of it: the workflow's id."""
     files: tuple[File, ...]
     mirrors: dict[str, str]
     """Their URLs by name."""
@@ -36,6 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A step's body began: a line of the trace."""
 
+    workflow: str
     step: str
     key: str
     """The step's `step_key()`."""
@@ -43,6 +51,13 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     at: int
     """UTC microseconds."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """A row waited for its commit, longer than any before in the same process: a line of the waits."""
+
+    pid: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -72,19 +87,29 @@ class Layout:
         return self.folder / "trace.jsonl"
 
     @property
+    def waits(self) -> Path:
+        """The file with how long workers waited for their store."""
+        return self.folder / "waits.jsonl"
+
+    @property
     def jobs(self) -> Path:
         """The file with what there is to do."""
         return self.folder / "jobs.json"
 
     @property
     def store(self) -> str:
-        """The URL of the workflows' store."""
+        """The URL of the workflows' store, unless that is in PostgreSQL."""
         return f"sqlite:///{self.folder / 'workflows.db'}"
 
     @property
     def output(self) -> Path:
         """The file with what the workers wrote to their standard error."""
         return self.folder / "worker.log"
+
+    @property
+    def restart_output(self) -> Path:
+        """The file with what the command wrote that restarts the database."""
+        return self.folder / "restart.log"
 
 
 def witness(folder: str, step: str) -> None:
@@ -93,20 +118,46 @@ def witness(folder: str, step: str) -> None:
     The trace is the world's own view, which knows nothing of the log: the demo compares the two. A single write to a
     file opened for appending survives SIGKILL whole, or did not happen.
     """
-    body = Body(step=step, key=step_key(), attempt=attempt(), pid=os.getpid(), at=time.time_ns() // 1000)
-    line = msgspec.json.encode(body) + b"\n"
-    fd = os.open(Layout(Path(folder)).trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    body = Body(
+        workflow=workflow_id(),
+        step=step,
+        key=step_key(),
+        attempt=attempt(),
+        pid=os.getpid(),
+        at=time.time_ns() // 1000,
+    )
+    _append(Layout(Path(folder)).trace, body)
+
+
+def read_trace(layout: Layout) -> Sequence[Body]:
+    """Return the bodies that have begun, in the order in which they did."""
+    return _read(layout.trace, Body)
+
+
+def note_wait(layout: Layout, seconds: float) -> None:
+    """Note how long a row has waited for its commit in this process."""
+    _append(layout.waits, Wait(pid=os.getpid(), seconds=seconds))
+
+
+def read_waits(layout: Layout) -> Sequence[Wait]:
+    """Return the longest waits of all workers."""
+    return _read(layout.waits, Wait)
+
+
+def _append(path: Path, record: Body | Wait) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(fd, line)
+        os.write(fd, msgspec.json.encode(record) + b"\n")
     finally:
         os.close(fd)
 
 
-def read_trace(layout: Layout) -> Sequence[Body]:
-    """Return the bodies that began, in the order in which they did."""
-    if not layout.trace.exists():
+def _read(path: Path, kind: type[R]) -> Sequence[R]:
+    """Return the records of a file; one that is just being written may be there in part, and is left out."""
+    if not path.exists():
         return []
-    return msgspec.json.Decoder(Body).decode_lines(layout.trace.read_bytes())
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return msgspec.json.Decoder(kind).decode_lines(whole)
 
 
 def write_jobs(layout: Layout, jobs: Sequence[Job]) -> None:

@@ -1,15 +1,19 @@
-"""What the demo mirrors: the `.py` files of the running Python's own standard library, one job for each package."""
+"""What the demo mirrors: the `.py` files of the running Python's own standard library, shared out among jobs."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import sysconfig
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .job import File, Job, Layout
+
+MOST_FILES = 200
+"""Files of one job. Without a limit nearly half of all would be one job (`test`), in one worker, and others idle."""
 
 _OTHERS = {"site-packages", "dist-packages", "__pycache__"}
 
@@ -40,12 +44,26 @@ def _file(root: Path, path: str) -> File:
 
 
 def jobs(files: Sequence[File], mirrors: Mapping[str, str], layout: Layout) -> Sequence[Job]:
-    """Return a job for each top-level package, the largest first, and one for all top-level modules."""
+    """Return a job for each top-level package, the largest first, and one for all top-level modules.
+
+    What has more than `MOST_FILES` is several jobs of about the same size.
+    """
     packages: dict[str, list[File]] = defaultdict(list)
     for file in files:
         package, slash, _ = file.path.partition("/")
         packages[package if slash else "modules"].append(file)
     return [
-        Job(package=package, files=tuple(members), mirrors=dict(mirrors), folder=str(layout.folder))
+        Job(name=name, files=tuple(part), mirrors=dict(mirrors), folder=str(layout.folder))
         for package, members in sorted(packages.items(), key=lambda item: (-len(item[1]), item[0]))
+        for name, part in _parts(package, members)
     ]
+
+
+def _parts(package: str, files: Sequence[File]) -> Iterator[tuple[str, Sequence[File]]]:
+    """Yield the name and the files of each job that a package makes."""
+    count = math.ceil(len(files) / MOST_FILES)
+    if count == 1:
+        yield package, files
+        return
+    for number in range(count):
+        yield f"{package}-{number + 1}", files[number::count]

@@ -1,6 +1,6 @@
 """Mirror a package of Python's standard library from mirrors that cannot be trusted.
 
-Run it with `nurselog demo`, which starts the mirrors, and kills the process that this runs in again and again. The
+Run it with `nurselog demo`, which starts the mirrors, and kills the processes that this runs in again and again. The
 mirrors stall, answer 503, cut bodies short and send wrong bytes; the pipeline races them for each file:
 
 - The first mirror starts at once, and each further one a moment later, if nobody has delivered by then.
@@ -103,7 +103,7 @@ def enter(folder: str, file: File, mirror: str) -> str:
 
 @workflow
 async def mirror_package(job: Job) -> int:
-    """Mirror all files of a package; return how many there are."""
+    """Mirror all files of a package, or of a part of one; return how many there are."""
     keys = await map_concurrently(partial(mirror_file, job), job.files, limit=FILES_AT_ONCE)
     return len(keys)
 

@@ -39,9 +39,10 @@ class Fact(enum.Enum):
     CLEANUPS = "shielded cleanups"
     RETRIES = "attempts that failed"
     TAKEOVERS = "workflows taken over"
+    MOVED = "workflows that moved to another worker"
     REPLAYED = "steps replayed"
     BODIES = "step bodies run"
-    REPEATED = "step bodies run again after a kill"
+    REPEATED = "step bodies run again"
 
 
 def count_log(log: Sequence[LogEntry]) -> Counter[Fact]:
@@ -77,10 +78,22 @@ def _timers(log: Sequence[LogEntry], name: str) -> Iterator[TimerSet]:
             yield record.event
 
 
-def count_trace(trace: Iterable[Body]) -> Counter[Fact]:
-    """Return what the world saw: an attempt that began twice was cut short the first time."""
-    began = Counter((body.key, body.attempt) for body in trace)
-    return Counter({Fact.BODIES: began.total(), Fact.REPEATED: began.total() - len(began)})
+def count_trace(trace: Iterable[Body], workers: Mapping[int, int]) -> Counter[Fact]:
+    """Return what the world saw: an attempt that began twice was cut short the first time.
+
+    Args:
+        trace: the bodies that began.
+        workers: which worker each process was, by pid; a worker is one process after the other.
+    """
+    began: Counter[tuple[str, int]] = Counter()
+    last: dict[str, int] = {}
+    moved = 0
+    for body in trace:
+        began[body.key, body.attempt] += 1
+        worker = workers[body.pid]
+        moved += last.get(body.workflow, worker) != worker
+        last[body.workflow] = worker
+    return Counter({Fact.BODIES: began.total(), Fact.REPEATED: began.total() - len(began), Fact.MOVED: moved})
 
 
 def choose_log(logs: Mapping[str, Sequence[LogEntry]]) -> str:

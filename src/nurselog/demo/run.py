@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import outcome
 import trio
@@ -17,15 +19,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from .. import open_engine
+from .._engine.clock import SystemClock
+from .._stores import open_store
 from ..lowlevel import LogEntry
 from .catalogue import count_entries, create_catalogue
-from .job import File, Layout, read_jobs, read_trace, write_jobs
+from .job import Body, File, Layout, read_jobs, read_trace, read_waits, write_jobs
 from .manifest import jobs, manifest, standard_library
 from .mirrors import start_mirrors
 from .report import Fact, choose_log, count_log, count_trace
-from .supervisor import Kill, WorkerFailed, plan_kills, supervise
+from .supervisor import Course, Kill, Order, Restart, RunFailed, plan_run, supervise
 from .tree import draw_log
 from .verify import check_bodies, verify
+
+if TYPE_CHECKING:
+    from .database import Database
 
 _TIME_LIMIT = 900.0
 """Seconds for all workers together."""
@@ -44,56 +51,100 @@ class Settings:
     kills: int
     seed: int
     keep: Path | None
-    """A new folder for the run's files, which stays; None for a temporary one."""
+    """A new folder for the run's files, which stays, as a schema in a database does; None for a temporary one."""
+    workers: int = 1
+    store: str | None = field(default=None, repr=False)
+    """The address of a PostgreSQL database, perhaps with a password; None: the store is one of the run's files."""
+    restart: str | None = None
+    """A shell command that restarts the database's server; None: connections are ended instead."""
 
 
 def run(settings: Settings) -> int:
     """Do it, print what happened, and return the exit code: 0 if everything is right."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if settings.keep is None:
-        with tempfile.TemporaryDirectory(prefix="nurselog-demo-") as folder:
-            return trio.run(_run, settings, Layout(Path(folder)), console)
-    try:
-        settings.keep.mkdir(parents=True)
-    except FileExistsError:
+    if settings.keep is not None and settings.keep.exists():
         console.print(f"{settings.keep} exists. Give --keep the name of a new folder.")
         return 2
-    return trio.run(_run, settings, Layout(settings.keep.resolve()), console)
+    return trio.run(_run, settings, console)
 
 
-async def _run(settings: Settings, layout: Layout, console: Console) -> int:
+async def _run(settings: Settings, console: Console) -> int:
+    # The folder comes last: where there is no database, none is made.
+    async with _open_database(settings) as database:
+        with _open_folder(settings.keep) as layout:
+            return await _perform(settings, layout, database, console)
+
+
+@asynccontextmanager
+async def _open_database(settings: Settings) -> AsyncGenerator[Database | None]:
+    """Make a schema of the run's own, where the store is to be in a database."""
+    if settings.store is None:
+        yield None
+        return
+    open_store(settings.store, clock=SystemClock())  # raises if that is no address, or psycopg is not there
+    from .database import own_schema  # noqa: PLC0415 - it needs psycopg, which is an extra
+
+    async with own_schema(settings.store, keep=settings.keep is not None) as database:
+        yield database
+
+
+@contextmanager
+def _open_folder(keep: Path | None) -> Generator[Layout]:
+    """Make a folder for the run's files, and remove it at the end unless it is to be kept."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="nurselog-demo-") as folder:
+            yield Layout(Path(folder))
+    else:
+        keep.mkdir(parents=True)
+        yield Layout(keep.resolve())
+
+
+async def _perform(settings: Settings, layout: Layout, database: Database | None, console: Console) -> int:
     source = standard_library()
     files = manifest(source, settings.files, settings.seed)
-    console.print(f"Mirroring {len(files):,} files of {source}, seed {settings.seed}")
+    console.print(f"Mirroring {len(files):,} files of {source}, seed {settings.seed}, workers: {settings.workers}")
+    order = _order(settings, layout, database, len(files))
     began = time.monotonic()
     try:
-        kills = await _mirror(settings, layout, source, files, console)
-    except WorkerFailed as exc:
+        course = await _mirror(order, source, files, settings.seed, console)
+    except RunFailed as exc:
         console.print(str(exc))
         return 1
     except trio.TooSlowError:
         console.print(f"The workers were not ready after {_TIME_LIMIT:.0f} s.")
         return 1
     seconds = time.monotonic() - began
-    logs = await _read_logs(layout)
+    logs = await _read_logs(order)
     trace = read_trace(layout)
     _print_tree(logs, console)
-    _print_facts(sum(map(count_log, logs.values()), count_trace(trace)), kills, seconds, console)
+    _print_facts(sum(map(count_log, logs.values()), count_trace(trace, course.workers)), console)
+    _print_course(course, trace, settings.workers, console)
+    _print_times(layout, seconds, console)
+    if database is not None and settings.keep is not None:
+        console.print(f"The workflows stay in schema {database.schema!r}.")
     return _print_verdict([*verify(layout, source, files), *check_bodies(trace, logs)], len(files), console)
 
 
-async def _mirror(
-    settings: Settings, layout: Layout, source: Path, files: Sequence[File], console: Console
-) -> Sequence[Kill]:
-    """Run mirrors and workers until all is mirrored; return the kills."""
-    plans = plan_kills(len(files), settings.kills, settings.seed)
+def _order(settings: Settings, layout: Layout, database: Database | None, files: int) -> Order:
+    plans = plan_run(files, settings.kills, settings.workers, settings.seed, restart=database is not None)
+    if database is None:
+        return Order(layout=layout, store=layout.store, workers=settings.workers, plans=plans)
+    restart: Callable[[], Awaitable[Restart]] = database.end_connections
+    if settings.restart is not None:
+        restart = partial(database.restart, settings.restart, layout.restart_output)
+    return Order(layout=layout, store=database.url, workers=settings.workers, plans=plans, restart=restart)
+
+
+async def _mirror(order: Order, source: Path, files: Sequence[File], seed: int, console: Console) -> Course:
+    """Run mirrors and workers until all is mirrored; return what was done to the workers."""
+    layout = order.layout
     create_catalogue(layout)
     with _progress(console) as progress, trio.fail_after(_TIME_LIMIT):
         async with trio.open_nursery() as nursery:
-            mirrors = await start_mirrors(nursery, source, settings.seed)
+            mirrors = await start_mirrors(nursery, source, seed)
             write_jobs(layout, jobs(files, mirrors, layout))
             nursery.start_soon(_show, layout, len(files), progress)
-            result = await outcome.acapture(supervise, layout, plans, partial(_tell, progress))
+            result = await outcome.acapture(supervise, order, partial(_tell, progress, layout))
             nursery.cancel_scope.cancel()
     return result.unwrap()  # out here, where no nursery wraps an error into a group
 
@@ -112,14 +163,23 @@ async def _show(layout: Layout, total: int, progress: Progress) -> None:
         progress.update(bar, completed=count_entries(layout))
 
 
-def _tell(progress: Progress, kill: Kill) -> None:
-    progress.console.print(f"SIGKILL for worker {kill.pid} after {kill.entries:,} files; it is started again")
+def _tell(progress: Progress, layout: Layout, done: Kill | Restart) -> None:
+    files = count_entries(layout)
+    if isinstance(done, Kill):
+        said = f"SIGKILL for worker {done.worker + 1}, process {done.pid}, after {files:,} files; it is started again"
+    elif done.ended is None:
+        said = f"The database server was restarted; {files:,} files are there by now"
+    else:
+        said = (
+            f"All {done.ended:,} connections to the database were ended after {files:,} files: no --restart was given"
+        )
+    progress.console.print(said)
 
 
-async def _read_logs(layout: Layout) -> Mapping[str, Sequence[LogEntry]]:
+async def _read_logs(order: Order) -> Mapping[str, Sequence[LogEntry]]:
     """Return the log of each workflow by id."""
-    async with open_engine(layout.store, workflows=()) as engine:
-        handles = [await engine.get(job.package) for job in read_jobs(layout)]
+    async with open_engine(order.store, workflows=()) as engine:
+        handles = [await engine.get(job.name) for job in read_jobs(order.layout)]
         return {handle.id: await handle.log() for handle in handles}
 
 
@@ -130,12 +190,36 @@ def _print_tree(logs: Mapping[str, Sequence[LogEntry]], console: Console) -> Non
         console.print(Text.from_ansi(line.mark.paint(line.text)))
 
 
-def _print_facts(facts: Counter[Fact], kills: Sequence[Kill], seconds: float, console: Console) -> None:
+def _print_facts(facts: Counter[Fact], console: Console) -> None:
     console.print()
     for fact in Fact:
-        console.print(f"{fact.value:<40}{facts[fact]:>10,}")
-    console.print(f"{'worker processes killed':<40}{len(kills):>10,}")
-    console.print(f"{'seconds':<40}{seconds:>10.1f}\n")
+        _print_fact(fact.value, f"{facts[fact]:,}", console)
+
+
+def _print_course(course: Course, trace: Sequence[Body], workers: int, console: Console) -> None:
+    """Print what was done to the workers and their database, and what each of them did."""
+    kills = Counter(kill.worker for kill in course.kills)
+    bodies = Counter(course.workers[body.pid] for body in trace)
+    _print_fact("worker processes killed", f"{kills.total():,}", console)
+    for worker in range(workers if workers > 1 else 0):
+        _print_fact(f"processes of worker {worker + 1} killed", f"{kills[worker]:,}", console)
+        _print_fact(f"step bodies run by worker {worker + 1}", f"{bodies[worker]:,}", console)
+    for restart in course.restarts:
+        if restart.ended is None:
+            _print_fact("restarts of the database server", "1", console)
+        else:
+            _print_fact("connections to the database ended", f"{restart.ended:,}", console)
+
+
+def _print_times(layout: Layout, seconds: float, console: Console) -> None:
+    longest = max((wait.seconds for wait in read_waits(layout)), default=0.0)
+    _print_fact("longest wait for a commit, seconds", f"{longest:.2f}", console)
+    _print_fact("seconds", f"{seconds:.1f}", console)
+    console.print()
+
+
+def _print_fact(name: str, value: str, console: Console) -> None:
+    console.print(f"{name:<40}{value:>10}")
 
 
 def _print_verdict(problems: Sequence[str], files: int, console: Console) -> int:
