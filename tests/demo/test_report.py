@@ -65,6 +65,13 @@ def test_each_takeover_replays_the_steps_recorded_before_it() -> None:
     assert (facts[Fact.TAKEOVERS], facts[Fact.REPLAYED]) == (2, 1 + 3)
 
 
+def test_a_claim_that_its_worker_has_made_once_more_is_one_takeover() -> None:
+    mine, other, one = Claimed(worker="w"), Claimed(worker="v"), download("1", Result.VALUE)
+    assert count_log(log_of(STARTED, mine, mine, one, ENDED))[Fact.TAKEOVERS] == 0
+    facts = count_log(log_of(STARTED, mine, one, other, other, mine, ENDED))
+    assert (facts[Fact.TAKEOVERS], facts[Fact.REPLAYED]) == (2, 1 + 1)
+
+
 def test_an_attempt_that_began_twice_was_run_again_and_a_second_attempt_was_not() -> None:
     facts = count_trace([body(attempt=attempt) for attempt in (1, 1, 2)], {1: 0})
     assert (facts[Fact.BODIES], facts[Fact.REPEATED]) == (3, 1)

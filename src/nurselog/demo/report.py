@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from ..lowlevel import (
     Cause,
@@ -53,7 +54,7 @@ def count_log(log: Sequence[LogEntry]) -> Counter[Fact]:
     facts[Fact.RACES] = len(limits)
     facts[Fact.UNSTARTED] = sum(event.path not in fired for event in _timers(log, "sleep"))
     ended = 0
-    for record in log:
+    for before, record in pairwise(log):
         match record.event:
             case ScopeCancelled(by=Cause.DEADLINE):
                 facts[Fact.LATE] += 1
@@ -63,7 +64,8 @@ def count_log(log: Sequence[LogEntry]) -> Counter[Fact]:
                 facts[Fact.CLEANUPS] += name == "discard" and result is Result.VALUE
             case StepRetried():
                 facts[Fact.RETRIES] += 1
-            case Claimed() if record.seq > _FIRST_CLAIM:
+            # A worker whose claim's answer was lost, as when the database is restarted, has made it once more.
+            case Claimed() if record.seq > _FIRST_CLAIM and record.event != before.event:
                 facts[Fact.TAKEOVERS] += 1
                 facts[Fact.REPLAYED] += ended
             case _:
