@@ -12,8 +12,9 @@ from pathlib import Path
 
 from .job import File, Job, Layout
 
-MOST_FILES = 200
-"""Files of one job. Without a limit nearly half of all would be one job (`test`), in one worker, and others idle."""
+MOST_FILES = 50
+"""Files of one job. Without a limit nearly half of all would be one job (`test`), in one worker, and others idle; with
+a large one workers would hardly ever have room for what another has left when it was killed."""
 
 _OTHERS = {"site-packages", "dist-packages", "__pycache__"}
 

@@ -29,7 +29,7 @@ import trio
 from nurselog import CancelScope, Retry, map_concurrently, move_on_after, race, rng, sleep, step, step_key, workflow
 from nurselog.demo.job import File, Job, Layout, witness
 
-FILES_AT_ONCE = 16
+FILES_AT_ONCE = 8
 """Files of one package that are mirrored side by side."""
 HEAD_START = 0.2
 """Seconds between the starts of two mirrors."""

@@ -22,6 +22,8 @@ from .job import STORE, Layout, read_jobs, read_trace
 
 _LOOK = 0.02
 """Seconds between two looks at the catalogue."""
+_ABSENCE = 2.0
+"""Seconds before a killed worker is started again where there are others: time to take over what it has left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,7 @@ async def supervise(order: Order, tell: Callable[[Kill | Restart], None]) -> Cou
             elif kill := await crew.kill(plan.worker):
                 kills.append(kill)
                 tell(kill)
+                await trio.sleep(_ABSENCE if order.workers > 1 else 0)
                 await crew.start(plan.worker)
         await crew.finish()
     finally:

@@ -17,7 +17,7 @@ from .. import Engine, open_engine
 from .job import STORE, Layout, note_wait, read_jobs
 from .mirror_stdlib import mirror_package
 
-_PACKAGES_AT_ONCE = 2
+_PACKAGES_AT_ONCE = 4
 _LOOK = 0.02
 """Seconds between two looks at how long commits take."""
 
