@@ -51,7 +51,7 @@ def test_the_demo_survives_its_kills_and_a_restart_of_the_server(server: Postgre
     """The server is the test's child, and so the command asks the test to restart it."""
     asked, done = tmp_path / "asked", tmp_path / "done"
     restart = f"touch {asked}; while ! test -e {done}; do sleep 0.02; done"
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "40", "--kills", "2"]
+    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "120", "--kills", "2"]
     command += ["--store", with_password(server.url), "--restart", restart]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with (tmp_path / "said").open("wb") as said:
@@ -59,6 +59,7 @@ def test_the_demo_survives_its_kills_and_a_restart_of_the_server(server: Postgre
     try:
         while run.poll() is None and not asked.exists():
             time.sleep(0.02)
+        assert asked.exists(), (tmp_path / "said").read_text("utf-8")
         lines = workers(tmp_path)
         server.restart()
         done.touch()
@@ -69,7 +70,7 @@ def test_the_demo_survives_its_kills_and_a_restart_of_the_server(server: Postgre
     output = (tmp_path / "said").read_text("utf-8")
     assert len(lines) == 2
     assert SECRET not in "".join([output, *lines])
-    assert "All 40 copies are equal to their originals" in output
+    assert "All 120 copies are equal to their originals" in output
     assert "CANCELLED" in output
     counted = facts(output)
     assert counted["restarts of the database server"] == 1

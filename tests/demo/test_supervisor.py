@@ -38,6 +38,7 @@ def test_workers_are_killed_in_turn_and_the_database_is_restarted_in_the_middle(
     assert [plan.worker for plan in plans if plan.worker is not None] == [0, 1, 0, 1, 0]
     [restart] = [plan for plan in plans if plan.worker is None]
     assert restart.entries == 500
+    assert all(plan.absence == 20 for plan in plans if plan.worker is not None)
     assert plans == sorted(plans, key=lambda plan: plan.entries)
 
 
@@ -84,6 +85,33 @@ async def test_a_worker_that_ends_just_before_its_kill_is_no_kill(
     monkeypatch.setattr(_Crew, "reach", reach_the_end)
     write_jobs(layout, [])
     assert (await supervise(order(layout, Plan(worker=0, entries=0)), not_told)).kills == []
+
+
+async def test_a_killed_worker_is_missed_until_others_have_made_entries(layout: Layout) -> None:
+    crew, entered = _Crew(order(layout, workers=2)), trio.Event()
+
+    async def enter_one() -> None:
+        enter(layout, 0)
+        entered.set()
+
+    async with trio.open_nursery() as nursery:
+        write_jobs(layout, await unanswered(nursery, layout))
+        await crew.start(0)
+        await crew.start(1)
+        assert await crew.kill(0) == Kill(0, next(iter(crew.workers)))
+        nursery.start_soon(enter_one)  # it runs when the wait has begun
+        await crew.miss(1)
+        assert entered.is_set()
+        await crew.end()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_killed_worker_is_missed_no_longer_when_the_others_have_done_all(layout: Layout) -> None:
+    write_jobs(layout, [])
+    crew = _Crew(order(layout, workers=2))
+    await crew.start(1)
+    await crew.miss(1)
+    assert crew._processes[1].poll() == 0
 
 
 async def test_a_restart_waits_until_all_engines_are_open(layout: Layout) -> None:

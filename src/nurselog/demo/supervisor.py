@@ -22,8 +22,6 @@ from .job import STORE, Layout, read_jobs, read_trace
 
 _LOOK = 0.02
 """Seconds between two looks at the catalogue."""
-_ABSENCE = 2.0
-"""Seconds before a killed worker is started again where there are others: time to take over what it has left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +36,8 @@ class Plan:
     """Seconds after that, and after the engines are open that it concerns."""
     latest: int = 0
     """A worker that has nothing to lose by then is killed when the catalogue has so many entries."""
+    absence: int = 0
+    """Entries that others make before the worker is started again: they take over what it has left."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,13 @@ def plan_run(files: int, kills: int, workers: int, seed: int, *, restart: bool) 
     chance = random.Random(f"{seed} kills")
     points = sorted(int(files * chance.uniform(0.1, 0.7)) for _ in range(kills))
     plans = [
-        Plan(worker=number % workers, entries=entries, pause=chance.uniform(0, 0.3), latest=entries + files // 5)
+        Plan(
+            worker=number % workers,
+            entries=entries,
+            pause=chance.uniform(0, 0.3),
+            latest=entries + files // 5,
+            absence=files // 50 if workers > 1 else 0,
+        )
         for number, entries in enumerate(points)
     ]
     if restart:
@@ -139,7 +145,7 @@ async def supervise(order: Order, tell: Callable[[Kill | Restart], None]) -> Cou
             elif kill := await crew.kill(plan.worker):
                 kills.append(kill)
                 tell(kill)
-                await trio.sleep(_ABSENCE if order.workers > 1 else 0)
+                await crew.miss(plan.absence)
                 await crew.start(plan.worker)
         await crew.finish()
     finally:
@@ -189,7 +195,15 @@ class _Crew:
         """Kill a worker; None if it has done all that there is to do just before."""
         process = self._processes[worker]
         process.kill()
-        return Kill(worker, process.pid) if await process.wait() else None
+        if await process.wait() == 0:
+            return None
+        del self._processes[worker]
+        return Kill(worker, process.pid)
+
+    async def miss(self, entries: int) -> None:
+        """Wait until others have made so many entries, or have done all that there is to do."""
+        enough = self._entries + entries
+        await self._until(lambda: self._entries >= enough)
 
     async def finish(self) -> None:
         """Wait until all have ended by themselves."""
