@@ -87,9 +87,9 @@ def test_without_a_command_connections_are_ended_instead(
     postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept, url = tmp_path / "kept", with_password(postgres_url)
-    assert demo.run(Settings(files=40, kills=1, seed=2, keep=kept, workers=2, store=url)) == 0
+    assert demo.run(Settings(files=120, kills=0, seed=2, keep=kept, workers=2, store=url)) == 0
     output = capsys.readouterr().out
-    assert "All 40 copies are equal to their originals" in output
+    assert "All 120 copies are equal to their originals" in output
     assert "no --restart was given" in output
     assert "The workflows stay in schema 'nurselog_demo'." in output
     counted = facts(output)
@@ -99,7 +99,7 @@ def test_without_a_command_connections_are_ended_instead(
     files = [path for path in kept.rglob("*") if path.is_file()]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
     assert main(["list", f"{url}&schema=nurselog_demo"]) == 0
-    assert "mirror_package  test" in capsys.readouterr().out
+    assert "mirror_package  test-1" in capsys.readouterr().out
     assert demo.run(Settings(files=1, kills=0, seed=1, keep=kept, store=url)) == 2
 
 
@@ -124,7 +124,7 @@ def test_a_schema_that_is_there_is_refused(postgres_url: str, capsys: pytest.Cap
 def test_a_restart_that_fails_ends_the_run(
     postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(files=6, kills=0, seed=1, keep=None, workers=2, store=postgres_url, restart="exit 5")
+    settings = Settings(files=120, kills=0, seed=1, keep=None, workers=2, store=postgres_url, restart="exit 5")
     assert demo.run(settings) == 1
     assert "--restart ended with code 5" in capsys.readouterr().out
     assert schemas(postgres_url) == set()
