@@ -95,6 +95,7 @@ def test_without_a_command_connections_are_ended_instead(
     counted = facts(output)
     assert counted["connections to the database ended"] >= 2
     assert "restarts of the database server" not in counted
+    assert "traces of workers taken to be dead" in counted
     assert schemas(postgres_url) == {"nurselog_demo"}
     files = [path for path in kept.rglob("*") if path.is_file()]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]

@@ -16,7 +16,7 @@ from nurselog.demo.manifest import jobs, manifest
 from nurselog.demo.mirror_stdlib import NobodyDelivered, discard, enter, keep, mirror_package
 from nurselog.demo.mirrors import Mirror
 from nurselog.demo.temper import Fault, Temper
-from nurselog.demo.verify import check_bodies, verify
+from nurselog.demo.verify import check_bodies, check_outcomes, check_partial, verify
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ async def test_a_package_is_mirrored_whatever_one_mirror_does(
         nursery.cancel_scope.cancel()
     assert verify(layout, source, files) == []
     assert list(check_bodies(read_trace(layout), {"json": log})) == []
+    assert list(check_outcomes(read_trace(layout), {"json": log})) == []
 
 
 async def test_a_file_that_nobody_delivers_in_time_fails_and_leaves_nothing(
@@ -98,10 +99,12 @@ async def test_steps_that_run_again_do_no_harm(layout: Layout, monkeypatch: pyte
     partial_file, target = layout.partial / "module.py", layout.copies / "module.py"
     partial_file.parent.mkdir()
     partial_file.write_bytes(b"pass")
+    partial_file.with_name("module.py.17").write_bytes(b"pa")
     async with open_engine(layout.store) as engine:
         discarded = await engine.run(do_all_twice, str(layout.folder), str(partial_file), str(target))
     assert discarded == (True, False)
     assert len(read_catalogue(layout)) == 1
+    assert list(check_partial(layout)) == []
 
 
 def test_jobs_come_back_as_they_were_written(source: Path, layout: Layout) -> None:

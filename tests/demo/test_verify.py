@@ -13,7 +13,7 @@ from nurselog._log.identity import step_key
 from nurselog.demo.catalogue import count_entries, create_catalogue
 from nurselog.demo.job import Body, File, Layout
 from nurselog.demo.manifest import manifest
-from nurselog.demo.verify import check_bodies, verify
+from nurselog.demo.verify import check_bodies, check_outcomes, check_partial, verify
 from nurselog.lowlevel import Result, StepEnded, parse_path
 from tests.demo.records import START, log_of
 
@@ -57,11 +57,6 @@ def test_a_run_that_went_well_has_no_problems(run: Layout, source: Path, files: 
     assert count_entries(run) == len(files) == 2
 
 
-def leave_partial(run: Layout) -> None:
-    (run.partial / "alder" / "json").mkdir(parents=True)
-    (run.partial / "alder" / "json" / "decoder.py").write_bytes(b"impo")
-
-
 DAMAGE: Sequence[tuple[Callable[[Layout], object], str]] = [
     (lambda run: (run.copies / "empty.py").unlink(), "empty.py: there is no copy"),
     (
@@ -69,7 +64,6 @@ DAMAGE: Sequence[tuple[Callable[[Layout], object], str]] = [
         "json/decoder.py: the copy differs from the original",
     ),
     (lambda run: (run.copies / "extra.py").write_bytes(b""), "extra.py: a copy of nothing"),
-    (leave_partial, "alder/json/decoder.py: a partial file was left"),
     (
         lambda run: execute(run, "INSERT INTO entry SELECT * FROM entry WHERE path = 'empty.py'"),
         "empty.py: entered 2 times in the catalogue",
@@ -122,5 +116,12 @@ def test_a_body_without_a_record_is_a_problem() -> None:
 
 def test_a_record_without_a_body_is_a_problem_unless_it_was_cancelled() -> None:
     cancelled = {"json": log_of(StepEnded(path="1.1", name="enter", result=Result.CANCELLED, begun=False))}
-    assert list(check_bodies([], LOG)) == [f"step enter {KEY}: its outcome is recorded, and its body never began"]
-    assert list(check_bodies([], cancelled)) == []
+    assert list(check_outcomes([], LOG)) == [f"step enter {KEY}: its outcome is recorded, and its body never began"]
+    assert list(check_outcomes([], cancelled)) == []
+
+
+def test_a_partial_file_is_seen(run: Layout) -> None:
+    assert list(check_partial(run)) == []
+    (run.partial / "alder" / "json").mkdir(parents=True)
+    (run.partial / "alder" / "json" / "decoder.py.17").write_bytes(b"impo")
+    assert list(check_partial(run)) == ["alder/json/decoder.py.17: a partial file was left"]

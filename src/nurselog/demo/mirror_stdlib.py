@@ -11,14 +11,18 @@ mirrors stall, answer 503, cut bodies short and send wrong bytes; the pipeline r
 
 All of this is in the log: the head starts, the time limit, who won, who was cancelled and why, how far the cleanup
 was. So a process that starts after a SIGKILL goes on in the middle of each race. What happens in the world happens in
-steps; a step that was running at the kill runs again, and each is written so that this does no harm.
+steps; a step that was running at the kill runs again, and each is written so that this does no harm, even where the
+first process was only taken to be dead, and runs it still.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -56,17 +60,22 @@ async def download(folder: str, url: str, file: File, partial_file: str) -> None
     # block instead are small and local.
     async with http.stream("GET", url) as response:
         response.raise_for_status()
-        with _create(partial_file) as out:
+        with _create(Path(partial_file)) as out:
             async for chunk in response.aiter_bytes():
                 digest.update(chunk)
                 out.write(chunk)
-    if digest.hexdigest() != file.sha256:
-        raise WrongBytes(file.path)
+            if digest.hexdigest() != file.sha256:
+                raise WrongBytes(file.path)
 
 
-def _create(path: str) -> BinaryIO:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Path(path).open("wb")
+@contextmanager
+def _create(path: Path) -> Generator[BinaryIO]:
+    """Write a file under a name of this process, and rename it when it is whole: no two processes write the same."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    with own.open("wb") as out:
+        yield out
+    own.replace(path)
 
 
 @step
@@ -76,15 +85,22 @@ def keep(folder: str, partial_file: str, target: str) -> None:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     if Path(partial_file).exists() or not Path(target).exists():
         Path(partial_file).replace(target)
+    _remove(Path(partial_file))  # what a process has left that was killed
 
 
 @step
 def discard(folder: str, partial_file: str) -> bool:
     """Remove what a download left; return whether there was anything."""
     witness(folder, "discard")
-    there = Path(partial_file).exists()
-    Path(partial_file).unlink(missing_ok=True)
-    return there
+    return _remove(Path(partial_file))
+
+
+def _remove(path: Path) -> bool:
+    """Remove a partial file, whole or not, of this process or of one before; return whether there was any."""
+    there = [one for one in (path, *path.parent.glob(f"{glob.escape(path.name)}.*")) if one.exists()]
+    for one in there:
+        one.unlink(missing_ok=True)
+    return bool(there)
 
 
 @step

@@ -29,7 +29,7 @@ from .mirrors import start_mirrors
 from .report import Fact, choose_log, count_log, count_trace
 from .supervisor import Course, Kill, Order, Restart, RunFailed, plan_run, supervise
 from .tree import draw_log
-from .verify import check_bodies, verify
+from .verify import check_bodies, check_outcomes, check_partial, verify
 
 if TYPE_CHECKING:
     from .database import Database
@@ -118,11 +118,17 @@ async def _perform(settings: Settings, layout: Layout, database: Database | None
     trace = read_trace(layout)
     _print_tree(logs, console)
     _print_facts(sum(map(count_log, logs.values()), count_trace(trace, course.workers)), console)
-    _print_course(course, trace, settings.workers, console)
+    _print_course(course, trace, settings, console)
     _print_times(layout, seconds, console)
     if database is not None and settings.keep is not None:
         console.print(f"The workflows stay in schema {database.schema!r}.")
-    return _print_verdict([*verify(layout, source, files), *check_bodies(trace, logs)], len(files), console)
+    problems = [*verify(layout, source, files), *check_outcomes(trace, logs)]
+    strays = [*check_bodies(trace, logs), *check_partial(layout)]
+    if course.restarts:  # without a connection a worker looks dead, and others may be faster than its new one
+        _print_fact("traces of workers taken to be dead", f"{len(strays):,}", console)
+    else:
+        problems += strays
+    return _print_verdict(problems, len(files), console)
 
 
 def _order(settings: Settings, layout: Layout, database: Database | None, files: int) -> Order:
@@ -196,19 +202,19 @@ def _print_facts(facts: Counter[Fact], console: Console) -> None:
         _print_fact(fact.value, f"{facts[fact]:,}", console)
 
 
-def _print_course(course: Course, trace: Sequence[Body], workers: int, console: Console) -> None:
+def _print_course(course: Course, trace: Sequence[Body], settings: Settings, console: Console) -> None:
     """Print what was done to the workers and their database, and what each of them did."""
     kills = Counter(kill.worker for kill in course.kills)
     bodies = Counter(course.workers[body.pid] for body in trace)
     _print_fact("worker processes killed", f"{kills.total():,}", console)
-    for worker in range(workers if workers > 1 else 0):
+    for worker in range(settings.workers if settings.workers > 1 else 0):
         _print_fact(f"processes of worker {worker + 1} killed", f"{kills[worker]:,}", console)
         _print_fact(f"step bodies run by worker {worker + 1}", f"{bodies[worker]:,}", console)
-    for restart in course.restarts:
-        if restart.ended is None:
-            _print_fact("restarts of the database server", "1", console)
-        else:
-            _print_fact("connections to the database ended", f"{restart.ended:,}", console)
+    if settings.restart is not None:
+        _print_fact("restarts of the database server", f"{len(course.restarts):,}", console)
+    elif settings.store is not None:
+        ended = sum(restart.ended or 0 for restart in course.restarts)
+        _print_fact("connections to the database ended", f"{ended:,}", console)
 
 
 def _print_times(layout: Layout, seconds: float, console: Console) -> None:

@@ -32,6 +32,10 @@ def _check_copies(layout: Layout, source: Path, files: Sequence[File]) -> Iterat
             yield f"{file.path}: the copy differs from the original"
     known = {file.path for file in files}
     yield from (f"{path}: a copy of nothing" for path in _files_below(layout.copies) if path not in known)
+
+
+def check_partial(layout: Layout) -> Iterator[str]:
+    """Yield the partial files that were left; there may be some where a worker was taken to be dead, and lived."""
     yield from (f"{path}: a partial file was left" for path in _files_below(layout.partial))
 
 
@@ -50,22 +54,29 @@ def _check_catalogue(entries: Sequence[Entry], files: Sequence[File]) -> Iterato
 
 
 def check_bodies(trace: Sequence[Body], logs: Mapping[str, Sequence[LogEntry]]) -> Iterator[str]:
-    """Yield what the logs and the world's own trace say differently about step bodies.
+    """Yield the step bodies that began although the logs say nothing of it, or something else.
+
+    Where a worker was taken to be dead, and lived, there may be some: what it did before it noticed is in no log.
 
     Args:
         trace: the bodies that began.
         logs: each workflow's whole log by id.
     """
     outcomes = {key: (at, event) for name, log in logs.items() for key, at, event in _outcomes(name, log)}
-    began = {body.key for body in trace}
     for body in trace:
         if body.key not in outcomes:
             yield f"step {body.step} {body.key}: its body began, and no log has its outcome"
         elif body.at > outcomes[body.key][0]:
             yield f"step {body.step} {body.key}: its body began after its outcome was recorded"
-    for key, (_, event) in outcomes.items():
-        if event.result is not Result.CANCELLED and key not in began:
-            yield f"step {event.name} {key}: its outcome is recorded, and its body never began"
+
+
+def check_outcomes(trace: Sequence[Body], logs: Mapping[str, Sequence[LogEntry]]) -> Iterator[str]:
+    """Yield the outcomes of step bodies that never began; the arguments are those of `check_bodies`."""
+    began = {body.key for body in trace}
+    for name, log in logs.items():
+        for key, _, event in _outcomes(name, log):
+            if event.result is not Result.CANCELLED and key not in began:
+                yield f"step {event.name} {key}: its outcome is recorded, and its body never began"
 
 
 def _outcomes(workflow_id: str, log: Sequence[LogEntry]) -> Iterator[tuple[str, int, StepEnded]]:
