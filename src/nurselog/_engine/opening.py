@@ -38,8 +38,8 @@ async def open_engine(
     """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
 
     Args:
-        store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests), or a
-            store of your own.
+        store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests),
+            `postgresql://user@host/database`, or a store of your own.
         workflows: the workflow functions that it runs; None: all that have been decorated.
         max_running: how many workflows it has in memory at most; others wait in the store.
         max_threads: how many sync steps run at once.
