@@ -37,6 +37,8 @@ from tests.kills.effects import effect, fetch, pay, refund, tell, write
 URL, EFFECTS, LIFE, *MODE = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
 AT_ONCE = 4
 """Workflows under way at a time."""
+HOUR = 3600.0
+"""Seconds: longer than any run."""
 
 
 @step
@@ -57,7 +59,7 @@ async def flaky(n: int) -> int:
 @step
 async def slow() -> None:
     effect("slow")
-    await trio.sleep(60)
+    await trio.sleep(HOUR)
 
 
 async def race_with_refund(n: int) -> list[int]:
@@ -72,7 +74,7 @@ async def race_with_refund(n: int) -> list[int]:
 
     async with open_nursery() as nursery:
         careful_ones = [nursery.go(careful, n + k) for k in range(2)]
-        winner = await select(*careful_ones, nursery.go(fetch, n), after(30))
+        winner = await select(*careful_ones, nursery.go(fetch, n), after(HOUR))
         nursery.cancel_scope.cancel("the quick one has won")
     return [winner.index, *sorted(refunds)]
 
