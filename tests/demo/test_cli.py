@@ -111,6 +111,13 @@ def test_a_workflow_that_is_not_there_is_an_error_in_words(store: str, capsys: p
     assert capsys.readouterr().err == "nurselog: there is no workflow 'greeting-2' in this store\n"
 
 
+def test_a_store_that_is_not_in_a_database_is_not_made(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", postgres_url]) == 1
+    assert "there is no store" in capsys.readouterr().err
+    assert main(["migrate", postgres_url]) == 0
+    assert main(["list", postgres_url]) == 0
+
+
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "missing.db"
     assert main(["list", f"sqlite:///{missing}"]) == 1

@@ -95,6 +95,26 @@ async def test_the_lost_answer_to_a_claim(postgres_url: str, monkeypatch: pytest
         assert [len(claim.rows) for claim in claims] == [3, 3, 3]
 
 
+async def test_a_claim_that_breaks_half_way_loses_nothing(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one shard has given, nobody has heard of when the next one breaks."""
+    async with opened(f"{postgres_url}&shards=4") as store:
+        await create(store, *(creation(f"w{number}") for number in range(20)))
+        call, claims = TrioConnection.call, 0
+
+        async def break_at_the_third(self: TrioConnection, statement: bytes, parameters: Sequence[Any] = ()) -> Any:
+            nonlocal claims
+            claims += b"claim_workflows" in statement
+            if claims == 3:
+                raise psycopg.OperationalError("the server closed the connection unexpectedly")
+            return await call(self, statement, parameters)
+
+        monkeypatch.setattr(TrioConnection, "call", break_at_the_third)
+        with pytest.raises(StoreUnavailable):
+            await claim_due(store, "a")
+        monkeypatch.undo()
+        assert len(await claim_due(store, "a")) == 20
+
+
 async def test_the_lost_answer_to_a_renewal_that_came_too_late(
     postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

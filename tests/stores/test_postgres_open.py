@@ -78,10 +78,18 @@ def test_an_address_that_points_nowhere(url: str, clock: FakeClock) -> None:
         ("postgresql://me@h/db?password=secret&a=b", "postgresql://me@h/db?password=***&a=b"),
         ("postgresql://me@h/db?a=b&sslpassword=secret", "postgresql://me@h/db?a=b&sslpassword=***"),
         ("postgresql://h/db", "postgresql://h/db"),
+        ("postgresql://me:sec/re@t@h/db", "postgresql://me:***@h/db"),
     ],
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert hide(url) == parse(url).shown == shown
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:p%zz@h/db", "postgresql://me@h/db?nonsense=1"])
+def test_an_address_that_libpq_does_not_understand(url: str, clock: FakeClock) -> None:
+    with pytest.raises(UsageError, match="is no address that PostgreSQL's client understands") as caught:
+        open_store(url, clock=clock)
+    assert "%zz" not in str(caught.value)
 
 
 def test_without_psycopg(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import queue
+import signal
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -131,6 +133,25 @@ async def test_no_interrupt_comes_between_an_order_and_the_wait(monkeypatch: pyt
     async with started(executor):
         await executor.run(lambda: None)
         assert protected == [True]
+
+
+def test_control_c_in_the_wait_leaves_the_place_to_others() -> None:
+    """Trio's main task gets it there, protected or not."""
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(0.2)  # so that it comes while the answer is waited for
+
+    async def main() -> None:
+        executor = ThreadExecutor(NAME)
+        async with started(executor):
+            with pytest.raises(KeyboardInterrupt):
+                await executor.run(interrupt)
+            assert not executor._waiting
+            assert await executor.run(lambda: 2) == 2
+
+    released = threading.Event()
+    trio.run(main)
 
 
 async def test_nothing_of_a_job_is_kept_until_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

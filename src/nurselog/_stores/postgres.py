@@ -37,12 +37,12 @@ from ..abc import (
     WorkflowKey,
 )
 from ._postgres import claims, commits, queries, schema, workers
-from ._postgres.address import Address, parse
+from ._postgres.address import Address
 from ._postgres.driver import DatabaseError, TrioConnection
 from ._postgres.faults import translate
 from ._postgres.migrations import load_migrations
 from ._postgres.pool import Pool
-from ._postgres.session import READERS, WRITERS, Session, conninfo_for, shard_of_key
+from ._postgres.session import READERS, WRITERS, Session, address_of, conninfo_for, shard_of_key
 from ._postgres.voice import Voice
 
 P = ParamSpec("P")
@@ -246,12 +246,7 @@ def open_postgres(url: str, *, clock: Clock, lease_clock: Clock | None = None) -
     Raises:
         UsageError: if the address is none.
     """
-    address = parse(url)
-    try:
-        conninfo_for(address, "", "")
-    except DatabaseError as error:
-        raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands: {error}") from error
-    return PostgresStore(address, clock, lease_clock)
+    return PostgresStore(address_of(url), clock, lease_clock)
 
 
 def _by_shard(session: Session, batch: Batch) -> dict[int, Batch]:

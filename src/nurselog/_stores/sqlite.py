@@ -244,5 +244,6 @@ def _close(session: Session, asked: float) -> None:
     try:
         session.wait_for_locks(monotonic() - asked)
         workers.leave(session)
+        session.check_files()  # no look follows that would find out
     finally:
         session.close()

@@ -10,6 +10,8 @@ from typing import TypeVar
 import trio
 
 from .. import Engine, Status, StoreError, open_engine
+from .._stores import needing_psycopg
+from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
 from ..demo.tree import draw_log, printable
 from ..lowlevel import LogEntry
@@ -57,12 +59,22 @@ def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
         raise StoreError(f"there is no file {path}")
     if path and not path.stat().st_size:  # opening it would make it a database
         raise StoreError(f"{path} is empty")
+    if store.startswith("postgres"):
+        _refuse_nothing(store)
 
     async def ask() -> T:
         async with open_engine(store, workflows=()) as engine:
             return await question(engine)
 
     return trio.run(ask)
+
+
+def _refuse_nothing(store: str) -> None:
+    """Refuse a database without a store: opening it would make one."""
+    with needing_psycopg():
+        from .._stores._postgres.migrate import find_version  # noqa: PLC0415 - it is an extra
+    if not trio.run(find_version, store):
+        raise StoreError(f"{hide(store)}: there is no store; `nurselog migrate` or whoever opens it makes one")
 
 
 LIST = Command("list", "List a store's workflows, the newest first.", _declare_list, _list)

@@ -19,8 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from .. import open_engine
-from .._engine.clock import SystemClock
-from .._stores import open_store
+from .._stores import needing_psycopg
 from ..lowlevel import LogEntry
 from .catalogue import count_entries, create_catalogue
 from .job import Body, File, Layout, read_jobs, read_trace, read_waits, write_jobs
@@ -81,8 +80,8 @@ async def _open_database(settings: Settings) -> AsyncGenerator[Database | None]:
     if settings.store is None:
         yield None
         return
-    open_store(settings.store, clock=SystemClock())  # raises if that is no address, or psycopg is not there
-    from .database import own_schema  # noqa: PLC0415 - it needs psycopg, which is an extra
+    with needing_psycopg():
+        from .database import own_schema  # noqa: PLC0415 - it is an extra
 
     async with own_schema(settings.store, keep=settings.keep is not None) as database:
         yield database

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -192,10 +193,10 @@ class _Crew:
         )
 
     async def kill(self, worker: int) -> Kill | None:
-        """Kill a worker; None if it has done all that there is to do just before."""
+        """Kill a worker; None if it has ended by itself just before."""
         process = self._processes[worker]
         process.kill()
-        if await process.wait() == 0:
+        if await process.wait() != -signal.SIGKILL:  # how it ended, `_is_over` sees
             return None
         del self._processes[worker]
         return Kill(worker, process.pid)

@@ -13,7 +13,7 @@ MOST_SHARDS = 1024
 
 _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<place>[^?\0]*)(?:\?(?P<options>[^\0]*))?")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-_SECRETS = re.compile(r"(?<=://)(?P<user>[^:@/]*):[^@/]*@|(?<=[?&])(?P<name>(?:ssl)?password)=[^&]*")
+_SECRETS = re.compile(r"(?<=://)(?P<user>[^:@/?]*):.*@|(?<=[?&])(?P<name>(?:ssl)?password)=[^&]*")
 
 OURS = frozenset({"schema", "shards", "synchronous"})
 

@@ -34,23 +34,29 @@ async def claim(connection: TrioConnection, session: Session, wanted: Wanted, no
     """
     await _undo(connection, session)
     claims: list[Claim] = []
-    for shard in _shards(session, wanted):
-        limit = wanted.limit - len(claims)
-        if limit > 0:
-            await remove_dead(connection, session, shard)
-            claims += await _claim_in(connection, session, shard, wanted, limit, now)
+    attempts: list[tuple[int, int]] = []
+    try:
+        for shard in _shards(session, wanted):
+            limit = wanted.limit - len(claims)
+            if limit > 0:
+                await remove_dead(connection, session, shard)
+                session.claims += 1
+                attempts.append((shard, session.claims))
+                claims += await _claim_in(connection, session, attempts[-1], wanted, limit, now)
+    except BaseException:
+        session.unanswered += attempts  # also those that were answered: what they gave, nobody hears of
+        raise
     return claims
 
 
 async def _claim_in(
-    connection: TrioConnection, session: Session, shard: int, wanted: Wanted, limit: int, now: int
+    connection: TrioConnection, session: Session, attempt: tuple[int, int], wanted: Wanted, limit: int, now: int
 ) -> list[Claim]:
-    session.claims += 1
-    attempt = session.claims
+    shard, claim_number = attempt
     parameters = [
         int4(shard),
         text(session.worker),
-        int8(attempt),
+        int8(claim_number),
         int8(now),
         session.lease_now,
         int8(limit),
@@ -59,13 +65,9 @@ async def _claim_in(
         int8(ROW_FORMAT),
         text(encode_event(Claimed(worker=session.worker)).decode()),
     ]
-    try:
-        result = await persistently(partial(connection.call, _CLAIM, parameters))
-        writers = dict(zip(column(result, 0, number), column(result, 1, number), strict=True))
-        return await _read(connection, shard, {WorkflowKey(key): writer for key, writer in writers.items()})
-    except BaseException:
-        session.unanswered.append((shard, attempt))
-        raise
+    result = await persistently(partial(connection.call, _CLAIM, parameters))
+    writers = dict(zip(column(result, 0, number), column(result, 1, number), strict=True))
+    return await _read(connection, shard, {WorkflowKey(key): writer for key, writer in writers.items()})
 
 
 async def _undo(connection: TrioConnection, session: Session) -> None:

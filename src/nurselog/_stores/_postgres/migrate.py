@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from ..._errors import UsageError
-from .address import MOST_SHARDS, Address, parse
+from .address import MOST_SHARDS, Address
 from .driver import DatabaseError, TrioConnection
 from .faults import translate
 from .migrations import Layout, load_migrations, transaction
 from .pool import connect
 from .schema import look, prepare
-from .session import conninfo_for
+from .session import address_of, conninfo_for
 
 
 async def migrate(url: str, shards: int | None = None, *, distribute: bool = False) -> str:
@@ -51,8 +51,20 @@ async def pending(url: str, shards: int | None = None, *, distribute: bool = Fal
     return "\n".join(steps) or f"-- schema {address.schema} has version {about.version}: there is nothing to do\n"
 
 
+async def find_version(url: str) -> int:
+    """Return the version of the schema at an address; 0 if there is none.
+
+    Raises:
+        UsageError: if the address is none.
+        StoreError: if the database cannot be used, or the schema is another application's.
+    """
+    address = address_of(url)
+    async with _connected(address) as connection:
+        return (await look(connection, address, len(load_migrations()))).version
+
+
 def _address(url: str, shards: int | None) -> Address:
-    address = parse(url)
+    address = address_of(url)
     if shards is None:
         return address
     if shards > MOST_SHARDS:

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..._errors import UsageError
 from ...abc import Clock, Lease, WorkflowKey
-from .address import MOST_SHARDS, Address
+from .address import MOST_SHARDS, Address, parse
 from .binary import Parameter, int8
 from .driver import DatabaseError, conninfo_of
 from .faults import COLLISION
@@ -104,6 +105,21 @@ def conninfo_for(address: Address, worker: str, role: str, layout: Layout = Layo
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     name = f"nurselog {role} {worker}"[:63]
     return conninfo_of(address.conninfo, options=options, application_name=name, **SETTINGS)
+
+
+def address_of(url: str) -> Address:
+    """Return where an address points to.
+
+    Raises:
+        UsageError: if it points nowhere, or `libpq` does not understand it.
+    """
+    address = parse(url)
+    try:
+        conninfo_for(address, "", "")
+    except DatabaseError as error:
+        why = f": {error}" if address.shown == url else "; why cannot be shown, since it quotes the password"
+        raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands{why}") from None
+    return address
 
 
 async def persistently(call: Callable[[], Awaitable[T]]) -> T:

@@ -1,11 +1,12 @@
 """Workers come and go: the rows in `worker`, one for each shard, so that whoever claims looks at one shard only.
 
-A worker is dead when its lease has expired, by the database's clock: there is one of it, and any number of machines.
+A worker is dead when its lease has expired, by the database's clock: machines have one each, and a shard has one.
 It is dead, too, when its *beacon* is out: a lock that its listening connection holds, and that the server lets go of
-when the process dies, however it dies. So a takeover need not wait for the lease. A connection can also break while
-the process lives. It makes a new one at once, with a new beacon; if somebody is faster, a living worker is taken over,
-which costs a replay and nothing else, because what makes a takeover safe is the log. When the server itself was
-restarted all beacons are out, and mean nothing: then leases count, until each worker has lit a new one.
+when the process dies, however it dies. So a takeover need not wait for the lease. A connection can also break while the
+process lives. It makes a new one at once, with a new beacon; if somebody is faster, a living worker is taken over,
+which costs a replay and lets unfinished steps run twice, but no more, because what makes a takeover safe is the log.
+When the server itself was restarted all beacons are out, and mean nothing: then leases count, until each worker has lit
+a new one.
 
 Whoever finds a worker dead removes its row and lets its workflows go, in one transaction; so a row that is there means:
 nobody has taken anything from this worker.

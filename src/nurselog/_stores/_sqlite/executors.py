@@ -107,15 +107,22 @@ class ThreadExecutor:
         order = _Order(job, current_task())
         self._waiting.append(order)
         self._orders.put(order)
-        if order is self._waiting[0]:
-            await self._hear()
-        else:
+        interrupt: KeyboardInterrupt | None = None
+        listening = order is self._waiting[0]
+        if not listening:
             await wait_task_rescheduled(lambda _: Abort.FAILED)
-        while order.answer is None:
-            await self._hear()
+        while listening or order.answer is None:
+            listening = False
+            try:
+                await self._hear()
+            except KeyboardInterrupt as exc:  # Trio's main task gets it in any wait that can be left, protected or not
+                interrupt = exc
         self._waiting.popleft()
         if self._waiting:
             reschedule(self._waiting[0].task)
+        if interrupt is not None:
+            raise interrupt
+        assert order.answer is not None
         result: T = order.answer.unwrap()
         return result
 
