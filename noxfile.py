@@ -82,7 +82,7 @@ def gates(session: nox.Session) -> None:
     gate("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     gate("coverage", "combine", "--quiet")
     gate("coverage", "report")
-    for folder in servers():
+    for folder in [] if session.posargs else servers():
         gate("pytest", "-n", "auto", "-k", "postgres", "tests/stores", NURSELOG_TEST_POSTGRES_BIN=str(folder))
 
 

@@ -181,8 +181,10 @@ def with_postgres(options: Options, *, counting: bool = False) -> Iterator[Optio
     """Run a server as it comes from its makers: commits wait for the disk. Counting statements is extra."""
     if url := given_server():
         databases = Databases(url)
-        yield replace(options, databases=databases)
-        databases.drop_all()
+        try:
+            yield replace(options, databases=databases)
+        finally:
+            databases.drop_all()
     else:
         settings = {"autovacuum": "on", "shared_buffers": "128MB", "max_wal_size": "1GB"}
         if counting:

@@ -23,14 +23,14 @@ class Command:
 
 
 def positive(text: str) -> int:
-    """Read a number."""
+    """Read a number that is at least 1."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
 def natural(text: str) -> int:
-    """Read a number."""
+    """Read a number that is at least 0."""
     if (number := int(text)) < 0:
         raise argparse.ArgumentTypeError("must be at least 0")
     return number

@@ -88,7 +88,8 @@ class Database:
                 async with self._connected() as connection:
                     await connection.run_script(f"DROP SCHEMA {self.schema} CASCADE")
         except (StoreError, trio.TooSlowError) as error:
-            raise StoreError(f"schema {self.schema!r} could not be removed, and stays: {error}") from error
+            why = str(error) or f"the server has not done it within {_PATIENCE:g} seconds"
+            raise StoreError(f"schema {self.schema!r} could not be removed, and stays: {why}") from error
 
     async def end_connections(self) -> Restart:
         """End all connections of the run's engines, which a role may do to its own."""

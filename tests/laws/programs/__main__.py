@@ -6,6 +6,7 @@ Each failure is shrunk and written to a file; programs that fail in the same way
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 import sys
 import time
@@ -104,6 +105,7 @@ def main() -> None:
     while hunt.tried < arguments.count:
         hunt.round(number, min(_ROUND, arguments.count - hunt.tried))
         number += 1
+        gc.collect()  # lives have settings of their own, which let garbage grow old
         print(f"{time.monotonic() - began:.0f} s, {hunt.tried} tried, {dict(tally)}", flush=True)
     print(dict(met))
     for kind, times in hunt.known.most_common():

@@ -49,7 +49,7 @@ class Session:
     looked: float = -math.inf
     """When the files were last looked at, by the monotonic clock."""
     wrote: bool = False
-    """Whether this process has committed since."""
+    """Whether this process has written since."""
 
     timeout: float = dataclasses.field(default_factory=lambda: schema.BUSY_TIMEOUT)
     """Seconds that the connection waits for a lock now."""
