@@ -310,10 +310,18 @@ def test_files_are_looked_at_every_now_and_then(path: Path, file_url: str) -> No
 
 async def test_what_goes_wrong_in_a_lost_file_is_that_it_is_lost(path: Path, file_url: str) -> None:
     async with opened_inline(file_url) as store:
-        await trio.Path(path).unlink()
+        aside = await trio.Path(path).rename(path.with_name("moved.db"))
         connection_of(store).execute("DROP TABLE message")
         with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
             await store.messages()
+        await aside.rename(path)
+
+
+async def test_a_file_that_is_lost_just_before_the_end_is_noticed(path: Path, file_url: str) -> None:
+    with pytest.raises(StoreCorrupt, match="was deleted or replaced"):
+        async with opened(file_url) as store:
+            await store.renew()
+            await trio.Path(path).unlink()
 
 
 async def test_a_file_that_cannot_be_looked_at_is_not_lost(path: Path, file_url: str) -> None:
