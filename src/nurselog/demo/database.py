@@ -17,10 +17,8 @@ import trio
 from .. import StoreError, UsageError
 from .._stores._postgres.address import parse
 from .._stores._postgres.binary import column, number, text
-from .._stores._postgres.driver import DatabaseError, TrioConnection
-from .._stores._postgres.faults import translate
-from .._stores._postgres.pool import connect
-from .._stores._postgres.session import conninfo_for
+from .._stores._postgres.driver import DatabaseError
+from .._stores._postgres.session import connected
 from .supervisor import Restart, RunFailed
 
 _SCHEMA = "nurselog_demo"
@@ -56,8 +54,7 @@ class Database:
         self.schema: str = parse(f"{place}?{options}").schema
         self._name = f"demo-{self.schema}"
         self.url: str = f"{place}?{options}&application_name={self._name}"
-        self._address = parse(self.url)
-        self._shown = parse(url).shown
+        self._address = parse(self.url)._replace(shown=parse(url).shown)
 
     async def make(self) -> None:
         """Make the schema.
@@ -66,14 +63,14 @@ class Database:
             UsageError: if there is one of this name.
             StoreError: if it cannot be made.
         """
-        async with self._connected() as connection:
+        async with connected(self._address, "demo") as connection:
             try:
                 await connection.run_script(f"CREATE SCHEMA {self.schema}")
             except DatabaseError as error:
                 if error.sqlstate != _EXISTS:
                     raise
                 raise UsageError(
-                    f"{self._shown}: schema {self.schema!r} is there already, and the demo removes its schema at the "
+                    f"{self._address.shown}: schema {self.schema!r} is there already, and the demo removes its schema at the "
                     "end. Name one that is not there by schema=, or drop this one if a run has left it."
                 ) from error
 
@@ -85,7 +82,7 @@ class Database:
         """
         try:
             with trio.fail_after(_PATIENCE, shield=True):
-                async with self._connected() as connection:
+                async with connected(self._address, "demo") as connection:
                     await connection.run_script(f"DROP SCHEMA {self.schema} CASCADE")
         except (StoreError, trio.TooSlowError) as error:
             why = str(error) or f"the server has not done it within {_PATIENCE:g} seconds"
@@ -93,7 +90,7 @@ class Database:
 
     async def end_connections(self) -> Restart:
         """End all connections of the run's engines, which a role may do to its own."""
-        async with self._connected() as connection:
+        async with connected(self._address, "demo") as connection:
             [ended] = column(await connection.call(_END, [text(self._name)]), 0, number)
         return Restart(ended)
 
@@ -130,20 +127,9 @@ class Database:
 
     async def _started(self) -> int:
         """Return when the server was started."""
-        async with self._connected() as connection:
+        async with connected(self._address, "demo") as connection:
             [started] = column(await connection.call(_STARTED), 0, number)
             return started
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[TrioConnection]:
-        try:
-            connection = await connect(conninfo_for(self._address, "", ""))
-            try:
-                yield connection
-            finally:
-                connection.discard()
-        except DatabaseError as error:
-            raise translate(error, self._shown) from error
 
 
 def _no_restart(why: str, output: Path) -> RunFailed:

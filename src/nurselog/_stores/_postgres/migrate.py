@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from ..._errors import UsageError
 from .address import MOST_SHARDS, Address
-from .driver import DatabaseError, TrioConnection
-from .faults import translate
 from .migrations import Layout, load_migrations, transaction
-from .pool import connect
 from .schema import look, prepare
-from .session import address_of, conninfo_for
+from .session import address_of, connected
 
 
 async def migrate(url: str, shards: int | None = None, *, distribute: bool = False) -> str:
@@ -28,7 +22,7 @@ async def migrate(url: str, shards: int | None = None, *, distribute: bool = Fal
         StoreError: if the database cannot be used.
     """
     address, migrations = _address(url, shards), load_migrations()
-    async with _connected(address) as connection:
+    async with connected(address, "migrate") as connection:
         before = await look(connection, address, len(migrations), distribute=distribute)
         after = await prepare(connection, address, migrations, distribute=distribute)
     place = f"schema {address.schema}, {_described(after.layout)}"
@@ -42,7 +36,7 @@ async def migrate(url: str, shards: int | None = None, *, distribute: bool = Fal
 async def pending(url: str, shards: int | None = None, *, distribute: bool = False) -> str:
     """Return the SQL that `migrate` would run, and change nothing. The arguments are the same."""
     address, migrations = _address(url, shards), load_migrations()
-    async with _connected(address) as connection:
+    async with connected(address, "migrate") as connection:
         about = await look(connection, address, len(migrations), distribute=distribute)
     steps = [
         transaction(address.schema, about.layout, version, migrations[version - 1])
@@ -59,7 +53,7 @@ async def find_version(url: str) -> int:
         StoreError: if the database cannot be used, or the schema is another application's.
     """
     address = address_of(url)
-    async with _connected(address) as connection:
+    async with connected(address, "migrate") as connection:
         return (await look(connection, address, len(load_migrations()))).version
 
 
@@ -72,18 +66,6 @@ def _address(url: str, shards: int | None) -> Address:
     if address.shards not in {None, shards}:
         raise UsageError(f"{address.shown} says shards={address.shards}, and not {shards}")
     return address._replace(shards=shards)
-
-
-@asynccontextmanager
-async def _connected(address: Address) -> AsyncGenerator[TrioConnection]:
-    try:
-        connection = await connect(conninfo_for(address, "", "migrate"))
-        try:
-            yield connection
-        finally:
-            connection.discard()
-    except DatabaseError as error:
-        raise translate(error, address.shown) from error
 
 
 def _described(layout: Layout) -> str:

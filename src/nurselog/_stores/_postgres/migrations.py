@@ -4,8 +4,7 @@ The scripts in `sql/` make plain tables. With more than one shard there are two 
 for each shard, and tables that Citus distributes. What does not work is a script for each kind: there would be three
 texts to keep alike. The choice: a table that belongs to shards says so in a comment, which is what PostgreSQL wants to
 read there, and here it stops being one. Partitions, and what Citus must be told, follow from the same comment, and from
-the names of functions' first arguments. A partition is made last and gets its indexes in the order in which the table
-has them, so that what the script says of their order holds.
+the names of functions' first arguments.
 
 `nurselog migrate --print` shows the very text that opening a store runs.
 """

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from ..._errors import UsageError
 from ...abc import Clock, Lease, WorkflowKey
 from .address import MOST_SHARDS, Address, parse
 from .binary import Parameter, int8
-from .driver import DatabaseError, conninfo_of
-from .faults import COLLISION
+from .driver import DatabaseError, TrioConnection, conninfo_of
+from .faults import COLLISION, translate
 from .migrations import Layout
-from .pool import Pool
+from .pool import Pool, connect
 from .voice import Voice
 
 T = TypeVar("T")
@@ -120,6 +121,23 @@ def address_of(url: str) -> Address:
         why = f": {error}" if address.shown == url else "; why cannot be shown, since it quotes the password"
         raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands{why}") from None
     return address
+
+
+@asynccontextmanager
+async def connected(address: Address, role: str) -> AsyncGenerator[TrioConnection]:
+    """Connect for something that needs no engine; what the database says comes out as the store's error.
+
+    Raises:
+        StoreError: what the database says.
+    """
+    try:
+        connection = await connect(conninfo_for(address, "", role))
+        try:
+            yield connection
+        finally:
+            connection.discard()
+    except DatabaseError as error:
+        raise translate(error, address.shown) from error
 
 
 async def persistently(call: Callable[[], Awaitable[T]]) -> T:
