@@ -70,8 +70,8 @@ class Database:
                 if error.sqlstate != _EXISTS:
                     raise
                 raise UsageError(
-                    f"{self._address.shown}: schema {self.schema!r} is there already, and the demo removes its schema at the "
-                    "end. Name one that is not there by schema=, or drop this one if a run has left it."
+                    f"{self._address.shown}: schema {self.schema!r} is there already, and the demo removes its schema "
+                    "at the end. Name one that is not there by schema=, or drop this one if a run has left it."
                 ) from error
 
     async def drop(self) -> None:
