@@ -61,8 +61,11 @@ def test_addresses(url: str, conninfo: str, name: str, shards: int | None) -> No
         "postgresql:///db?shards=many",
         "postgresql:///db?schema=Mine",
         "postgresql:///db?schema=",
+        "postgresql:///db?schema=pg_forest",
         "postgresql:///db?synchronous=off",
         "postgresql:///db\0",
+        "postgresql://me:\udcff@h/db",
+        "postgresql:///db?user=\udcff",
         "postgresql:///db?no_such_option=1",
     ],
 )
@@ -109,15 +112,33 @@ async def test_a_schema_by_another_name(postgres_url: str) -> None:
         assert len(await store.find(["one"])) == 1
 
 
-async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, clock: FakeClock) -> None:
+@pytest.mark.parametrize("name", ["order", "user", "table"])
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_a_schema_whose_name_is_a_word_of_sql(postgres_url: str, name: str, shards: int) -> None:
+    for _ in range(2):
+        async with opened(f"{postgres_url}&schema={name}&shards={shards}") as store:
+            assert await store.find(["one"]) == []
+
+
+@pytest.mark.parametrize("table", ["recipe (title text)", "about (version int, licence text)"])
+async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, clock: FakeClock, table: str) -> None:
     with behind(postgres_url) as connection:
-        connection.execute("CREATE SCHEMA nurselog CREATE TABLE recipe (title text)")
+        connection.execute(f"CREATE SCHEMA nurselog CREATE TABLE {table}")
     with pytest.raises(StoreCorrupt, match="another application"):
         await store_at(postgres_url, clock).open(ME)
     with behind(postgres_url) as connection:
         assert connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'nurselog'::regnamespace"
-        ).fetchall() == [("recipe",)]
+        ).fetchall() == [(table.partition(" ")[0],)]
+
+
+async def test_a_schema_that_was_copied_without_its_rows(postgres_url: str, clock: FakeClock) -> None:
+    await migrate(postgres_url)
+    with behind(postgres_url) as connection:
+        connection.execute("DELETE FROM nurselog.about")
+    for use in (migrate(postgres_url), store_at(postgres_url, clock).open(ME)):
+        with pytest.raises(StoreCorrupt, match="its table about is empty"):
+            await use
 
 
 async def test_a_schema_that_only_newer_releases_can_use_is_left_alone(postgres_url: str, clock: FakeClock) -> None:
@@ -278,6 +299,31 @@ async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: Fak
                 await store_at(postgres_url.replace("postgres@", "nurselog_guest@"), clock).open(ME)
         finally:
             admin.execute("DROP ROLE nurselog_guest")
+
+
+@pytest.mark.parametrize("schema", ["made", "empty"])
+async def test_a_role_that_may_not_use_the_schema(postgres_url: str, clock: FakeClock, schema: str) -> None:
+    """PostgreSQL does not say so: it says that there are no tables, or no place for them."""
+    if schema == "made":
+        await migrate(postgres_url)
+    with behind(postgres_url) as admin:
+        admin.execute("CREATE SCHEMA IF NOT EXISTS nurselog")
+        admin.execute("CREATE ROLE nurselog_guest LOGIN")
+        try:
+            with pytest.raises(StoreError, match=r"hidden from this role; .* USAGE on the schema"):
+                await store_at(postgres_url.replace("postgres@", "nurselog_guest@"), clock).open(ME)
+        finally:
+            admin.execute("DROP ROLE nurselog_guest")
+
+
+async def test_a_schema_that_is_dropped_under_a_store(postgres_url: str, clock: FakeClock) -> None:
+    store = store_at(postgres_url, clock)
+    await store.open(ME)
+    with behind(postgres_url) as admin:
+        admin.execute("DROP SCHEMA nurselog CASCADE")
+    for use in (store.find(["one"]), store.renew(), store.close()):
+        with pytest.raises(StoreError, match="not there any more"):
+            await use
 
 
 # -- migrations

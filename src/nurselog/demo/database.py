@@ -65,7 +65,7 @@ class Database:
         """
         async with connected(self._address, "demo") as connection:
             try:
-                await connection.run_script(f"CREATE SCHEMA {self.schema}")
+                await connection.run_script(f'CREATE SCHEMA "{self.schema}"')
             except DatabaseError as error:
                 if error.sqlstate != _EXISTS:
                     raise
@@ -83,7 +83,7 @@ class Database:
         try:
             with trio.fail_after(_PATIENCE, shield=True):
                 async with connected(self._address, "demo") as connection:
-                    await connection.run_script(f"DROP SCHEMA {self.schema} CASCADE")
+                    await connection.run_script(f'DROP SCHEMA "{self.schema}" CASCADE')
         except (StoreError, trio.TooSlowError) as error:
             why = str(error) or f"the server has not done it within {_PATIENCE:g} seconds"
             raise StoreError(f"schema {self.schema!r} could not be removed, and stays: {why}") from error

@@ -11,8 +11,8 @@ from ..._errors import UsageError
 MOST_SHARDS = 1024
 """A key has room for so many."""
 
-_ADDRESS = re.compile(r"postgres(?:ql)?://(?P<place>[^?\0]*)(?:\?(?P<options>[^\0]*))?")
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_ADDRESS = re.compile(r"postgres(?:ql)?://(?P<place>[^?\0\ud800-\udfff]*)(?:\?(?P<options>[^\0\ud800-\udfff]*))?")
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
 _SECRETS = re.compile(r"(?<=://)(?P<user>[^:@/?]*):.*@|(?<=[?&])(?P<name>(?:ssl)?password)=[^&]*")
 
 OURS = frozenset({"schema", "shards", "synchronous"})
@@ -49,7 +49,7 @@ def parse(url: str) -> Address:
         raise UsageError(
             f"{hide(url)!r} is no address of a PostgreSQL store. Write postgresql://user@host/database, with any "
             "options of libpq after a question mark; beside those there are schema= (lower-case letters, digits and "
-            f"_), shards= (1 to {MOST_SHARDS}) and synchronous=normal."
+            f"_, but no pg_ at the beginning), shards= (1 to {MOST_SHARDS}) and synchronous=normal."
         )
     rest = "&".join("".join(pair) for pair in pairs if pair[0] not in OURS)
     conninfo = f"postgresql://{found['place']}{'?' if rest else ''}{rest}"

@@ -21,6 +21,11 @@ _BUSY = Fault(StoreUnavailable, "others were in the way")
 _STANDBY = Fault(StoreUnavailable, "this server takes no writes; is it a standby? see target_session_attrs")
 _TROUBLE = Fault(StoreUnavailable, "the server's system cannot read or write just now; look at its log")
 _FORBIDDEN = Fault(StoreReadOnly, "this role may not do that; give it the rights that the documentation lists")
+_HIDDEN = Fault(
+    StoreError,
+    "the store's schema is not there any more, or hidden from this role; give it the rights that the documentation "
+    "lists, USAGE on the schema first",
+)
 _DAMAGED = Fault(StoreCorrupt, "the database is damaged; restore it from a backup")
 
 _FAULTS = {
@@ -33,6 +38,10 @@ _FAULTS = {
     "25006": _STANDBY,
     "58": _TROUBLE,
     "42501": _FORBIDDEN,
+    # PostgreSQL passes over a schema that a role may not use, as if there were none: tables and functions are missing.
+    "3F000": _HIDDEN,
+    "42P01": _HIDDEN,
+    "42883": _HIDDEN,
     "XX001": _DAMAGED,
     "XX002": _DAMAGED,
 }

@@ -46,15 +46,18 @@ def lock(schema: str) -> str:
 
 
 def step(schema: str, layout: Layout, version: int, script: str) -> str:
-    """Return what brings a schema to a version, to be run under the lock."""
+    """Return what brings a schema to a version, to be run under the lock.
+
+    The schema's name is quoted wherever it stands in SQL: a word of SQL's, such as "order", is a name, too.
+    """
     about = f"UPDATE about SET version = {version};"  # noqa: S608 - a number
     if version == 1:
         about = f"INSERT INTO about VALUES (1, 1, {layout.shards}, {layout.distributed});"  # noqa: S608 - numbers
     # Not IF NOT EXISTS: that asks for the right to make schemas even where there is nothing to make.
     there = f"to_regnamespace('{schema}') IS NULL"
     return "\n".join([
-        f"DO $$ BEGIN IF {there} THEN CREATE SCHEMA {schema}; END IF; END $$;",
-        f"SET LOCAL search_path = {schema};",
+        f'DO $$ BEGIN IF {there} THEN CREATE SCHEMA "{schema}"; END IF; END $$;',
+        f'SET LOCAL search_path = "{schema}";',
         *_laid_out(schema, layout, script),
         about,
     ])
@@ -90,6 +93,6 @@ def _distribution(schema: str, tables: list[str], functions: list[str]) -> Itera
         yield f"SELECT create_distributed_table('{table}', 'shard', colocate_with => '{colocated}');"
     for function in functions:
         # Where it is called by Citus, nobody has put the schema into the search path.
-        yield f"ALTER FUNCTION {function} SET search_path = {schema};"
+        yield f'ALTER FUNCTION {function} SET search_path = "{schema}";'
         named = f"'{function}'::regproc::regprocedure"
         yield f"SELECT create_distributed_function({named}, 'in_shard', colocate_with => 'workflow');"

@@ -24,8 +24,13 @@ OLDEST = 140000
 _LOOK = b"""
     SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
         (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1::text)),
-        (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1::text) AND relname = 'about'),
+        (SELECT count(*) FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+            WHERE relnamespace = to_regnamespace($1::text) AND relname = 'about'
+            AND attname IN ('version', 'oldest', 'shards', 'distributed')),
         (SELECT count(*) FROM pg_proc WHERE proname = 'create_distributed_table')"""
+
+_COLUMNS = 4
+"""Of ours in a table `about`, which others may have, too. The catalogue shows them to a role without any rights."""
 
 _ABOUT = b"SELECT version, oldest, shards, distributed FROM about"
 
@@ -88,7 +93,7 @@ async def look(connection: TrioConnection, address: Address, known: int, *, dist
         raise StoreError(f"{address.shown}: nurselog needs PostgreSQL 14 or newer, and this is {server // 10000}")
     if encoding != "UTF8":
         raise StoreError(f"{address.shown}: nurselog needs a database whose encoding is UTF8, and this is {encoding}")
-    if ours:
+    if ours == _COLUMNS:
         return await _read(connection, address, known, distribute=distribute)
     if things:
         raise StoreCorrupt(
@@ -104,6 +109,11 @@ async def look(connection: TrioConnection, address: Address, known: int, *, dist
 
 async def _read(connection: TrioConnection, address: Address, known: int, *, distribute: bool) -> About:
     row = await connection.call(_ABOUT)
+    if not row.ntuples:
+        raise StoreCorrupt(
+            f"{address.shown}: schema {address.schema!r} is not whole: its table about is empty. Was it copied without "
+            "its rows?"
+        )
     [version], [oldest], [shards], [distributed] = (
         column(row, 0, number),
         column(row, 1, number),

@@ -108,7 +108,7 @@ class Voice:
         """
         connection = await connect(self._conninfo)
         try:
-            await connection.run_script(f"LISTEN {self._channel}")
+            await connection.run_script(f'LISTEN "{self._channel}"')
             self.beacon = secrets.randbits(31)
             lit = await connection.call(_LIGHT, [text(self._worker), int4(self.beacon)])
         except BaseException:
