@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,22 +44,34 @@ def test_the_schema_is_the_one_that_is_asked_for_or_one_of_the_demo_s(address: s
 
 async def test_a_schema_is_made_and_removed_with_all_that_is_in_it(postgres_url: str) -> None:
     before = schemas(postgres_url)
-    async with own_schema(postgres_url, keep=False) as database:
+    async with own_schema(postgres_url, keep=None) as database:
         async with open_engine(database.url, [answer]) as engine:
             assert await engine.run(answer) == 42
         assert schemas(postgres_url) == before | {"nurselog_demo"}
     assert schemas(postgres_url) == before
 
 
-async def test_a_schema_may_be_kept(postgres_url: str) -> None:
-    async with own_schema(f"{postgres_url}&schema=mine", keep=True):
+async def test_a_schema_may_be_kept(postgres_url: str, tmp_path: Path) -> None:
+    async with own_schema(f"{postgres_url}&schema=mine", keep=tmp_path):
         pass
     assert "mine" in schemas(postgres_url)
 
 
+async def test_a_schema_whose_name_is_a_word_of_sql_is_made_and_removed(postgres_url: str) -> None:
+    async with own_schema(f"{postgres_url}&schema=order", keep=None):
+        assert "order" in schemas(postgres_url)
+    assert "order" not in schemas(postgres_url)
+
+
+@pytest.mark.parametrize("address", ["sqlite:///quotes.db", "postgresql:///db?schema=Mine"])
+def test_an_address_that_is_none_is_quoted_as_it_was_typed(address: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(repr(address))} is no address"):
+        Database(address)
+
+
 async def test_a_schema_is_removed_if_the_run_is_cancelled(postgres_url: str) -> None:
     with trio.CancelScope() as scope:
-        async with own_schema(postgres_url, keep=False):
+        async with own_schema(postgres_url, keep=None):
             scope.cancel()
             await trio.lowlevel.checkpoint()
     assert "nurselog_demo" not in schemas(postgres_url)
@@ -68,7 +81,7 @@ async def test_somebody_else_s_schema_is_refused_and_stays(postgres_url: str) ->
     async with open_engine(f"{postgres_url}&schema=theirs", [answer]) as engine:
         await engine.run(answer, id="one")
     with pytest.raises(UsageError, match=r"'theirs' is there already.*schema="):
-        async with own_schema(f"{postgres_url}&schema=theirs", keep=False):
+        async with own_schema(f"{postgres_url}&schema=theirs", keep=None):
             raise AssertionError
     async with open_engine(f"{postgres_url}&schema=theirs", workflows=()) as engine:
         assert await (await engine.get("one")).result() == 42
@@ -82,7 +95,7 @@ async def test_a_role_that_may_not_make_a_schema_is_told(postgres_url: str) -> N
         connection.execute("CREATE ROLE nurselog_demo_nobody LOGIN")
         try:
             with pytest.raises(StoreError, match="this role may not do that"):
-                async with own_schema(url, keep=False):
+                async with own_schema(url, keep=None):
                     raise AssertionError
         finally:
             connection.execute("DROP ROLE nurselog_demo_nobody")
@@ -90,14 +103,14 @@ async def test_a_role_that_may_not_make_a_schema_is_told(postgres_url: str) -> N
 
 async def test_a_server_that_is_not_there_is_an_error_without_the_password(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
-        async with own_schema(f"postgresql://user:secret@/database?host={tmp_path}", keep=False):
+        async with own_schema(f"postgresql://user:secret@/database?host={tmp_path}", keep=None):
             raise AssertionError
     assert "secret" not in str(raised.value)
 
 
 async def test_only_the_run_s_own_connections_are_ended(postgres_url: str) -> None:
     async with (
-        own_schema(f"{postgres_url}&application_name=another", keep=False) as database,
+        own_schema(f"{postgres_url}&application_name=another", keep=None) as database,
         open_engine(database.url, [answer]) as engine,
         open_engine(f"{postgres_url}&schema=theirs", [answer]) as other,
     ):
@@ -137,5 +150,5 @@ async def test_a_command_that_restarts_nothing_is_no_restart(
 
 async def test_a_schema_that_cannot_be_removed_is_named(server: PostgresServer) -> None:
     with pytest.raises(StoreError, match=r"'nurselog_demo' could not be removed, and stays: .*cannot be reached"):
-        async with own_schema(server.url, keep=False):
+        async with own_schema(server.url, keep=None):
             server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,3 +126,16 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path)) == 2
     assert "--keep" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_an_error_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def create_catalogue(layout: Layout) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(demo, "create_catalogue", create_catalogue)
+    kept = tmp_path / "kept"
+    assert demo.run(Settings(files=1, kills=0, seed=1, keep=kept)) == 1
+    said = f"cannot be read or written (database or disk is full). Is there room on the disk of {kept}?"
+    assert said in capsys.readouterr().out

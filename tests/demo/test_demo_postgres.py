@@ -122,6 +122,13 @@ def test_a_schema_that_is_there_is_refused(postgres_url: str, capsys: pytest.Cap
     assert schemas(postgres_url) == {"nurselog_demo"}
 
 
+def test_a_folder_that_cannot_be_made_leaves_no_schema(postgres_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path / "file" / "kept", store=postgres_url))
+    assert schemas(postgres_url) == set()
+
+
 def test_a_restart_that_fails_ends_the_run(
     postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,13 +48,14 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        shown = parse(url).shown  # first of all, so that what is wrong with it is said of the address as it was typed
         place, _, options = url.partition("?")
         # Where an option is there twice the last one counts: a schema that is asked for, and the run's own name.
         options = f"schema={_SCHEMA}&{options}"
         self.schema: str = parse(f"{place}?{options}").schema
         self._name = f"demo-{self.schema}"
         self.url: str = f"{place}?{options}&application_name={self._name}"
-        self._address = parse(self.url)._replace(shown=parse(url).shown)
+        self._address = parse(self.url)._replace(shown=shown)
 
     async def make(self) -> None:
         """Make the schema.
@@ -136,9 +137,18 @@ def _no_restart(why: str, output: Path) -> RunFailed:
     return RunFailed(f"the command given by --restart {why}. It wrote:\n{output.read_text(errors='replace')}")
 
 
+def _stays(folder: Path | None) -> bool:
+    """Return whether there is a folder that is kept: one that could not be made leaves nothing to keep."""
+    return folder is not None and folder.exists()
+
+
 @asynccontextmanager
-async def own_schema(url: str, *, keep: bool) -> AsyncGenerator[Database]:
-    """Make a schema for a run, and remove it at the end, unless it is to be kept.
+async def own_schema(url: str, *, keep: Path | None) -> AsyncGenerator[Database]:
+    """Make a schema for a run, and remove it at the end, unless the run's folder stays.
+
+    Args:
+        url: the database's address.
+        keep: the folder, which may come to be while this is open; None if it is not kept.
 
     Raises:
         UsageError: if the address is none of a PostgreSQL database, or the schema that it names is there already.
@@ -149,5 +159,5 @@ async def own_schema(url: str, *, keep: bool) -> AsyncGenerator[Database]:
     try:
         yield database
     finally:
-        if not keep:
+        if not _stays(keep):
             await database.drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import time
 from collections import Counter
@@ -83,7 +84,7 @@ async def _open_database(settings: Settings) -> AsyncGenerator[Database | None]:
     with needing_psycopg():
         from .database import own_schema  # noqa: PLC0415 - it is an extra
 
-    async with own_schema(settings.store, keep=settings.keep is not None) as database:
+    async with own_schema(settings.store, keep=settings.keep) as database:
         yield database
 
 
@@ -108,6 +109,9 @@ async def _perform(settings: Settings, layout: Layout, database: Database | None
         course = await _mirror(order, source, files, settings.seed, console)
     except RunFailed as exc:
         console.print(str(exc))
+        return 1
+    except sqlite3.Error as exc:
+        console.print(f"The catalogue cannot be read or written ({exc}). Is there room on the disk of {layout.folder}?")
         return 1
     except trio.TooSlowError:
         console.print(f"The workers were not ready after {_TIME_LIMIT:.0f} s.")
