@@ -128,6 +128,14 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mirrors_of_this_machine_are_not_asked_through_a_proxy(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "3", "--kills", "0"]
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **proxies, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_a_disk_that_is_full_is_an_error_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -40,7 +40,8 @@ HEAD_START = 0.2
 TIME_LIMITS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Seconds for the first race for a file, for the second, and so on."""
 
-http: httpx.AsyncClient = httpx.AsyncClient(timeout=30)
+http: httpx.AsyncClient = httpx.AsyncClient(timeout=30, trust_env=False)
+"""Without the environment's proxies: the mirrors are on this machine, where no proxy finds them."""
 
 
 class WrongBytes(Exception):
