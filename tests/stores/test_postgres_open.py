@@ -93,6 +93,7 @@ def test_an_address_that_libpq_does_not_understand(url: str, clock: FakeClock) -
     with pytest.raises(UsageError, match="is no address that PostgreSQL's client understands") as caught:
         open_store(url, clock=clock)
     assert "%zz" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_psycopg(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

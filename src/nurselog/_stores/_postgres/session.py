@@ -118,7 +118,7 @@ def address_of(url: str) -> Address:
     try:
         conninfo_for(address, "", "")
     except DatabaseError as error:
-        why = f": {error}" if address.shown == url else "; why cannot be shown, since it quotes the password"
+        why = f": {error}".rstrip() if address.shown == url else "; why cannot be shown, since it quotes the password"
         raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands{why}") from None
     return address
 
