@@ -66,6 +66,25 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
             os.kill(pid, 0)
 
 
+def test_a_demo_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        next(line for line in run.stdout if "SIGKILL" in line)
+        assert list(tmp_path.glob(TEMPORARY))
+        run.terminate()
+        _, error = run.communicate(timeout=300)
+    assert (run.returncode, error) == (130, "nurselog: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_gives_the_signal_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert demo.run(Settings(files=1, kills=0, seed=1, keep=tmp_path / "kept")) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 Ruin = Callable[[Layout], object]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import tempfile
 import time
@@ -65,7 +66,18 @@ def run(settings: Settings) -> int:
     if settings.keep is not None and settings.keep.exists():
         console.print(f"{settings.keep} exists. Give --keep the name of a new folder.")
         return 2
-    return trio.run(_run, settings, console)
+    with _ended_in_order():
+        return trio.run(_run, settings, console)
+
+
+@contextmanager
+def _ended_in_order() -> Generator[None]:
+    """Let SIGTERM do what Ctrl-C does: a schema in somebody's database would stay, and files in a temporary folder."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _run(settings: Settings, console: Console) -> int:
