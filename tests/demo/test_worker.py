@@ -212,7 +212,7 @@ def test_what_it_runs(shop: Write, capsys: pytest.CaptureFixture[str], code: str
     [
         ("", "ship", "there is no module 'ship', in "),
         ("", "ship.yard", "there is no module 'ship.yard', in "),
-        ("", "shop.py", "there is no module 'shop.py', in "),
+        ("", "shop.py", "there is no module 'shop.py' (write it without .py), in "),
         ("", "shop", "there is no workflow at the top level of module 'shop'"),
         ("", "shop:fast", "there is no 'fast' in module 'shop'"),
         ("fast = []", "shop:fast", "there is no workflow in 'fast' of module 'shop'"),

@@ -205,7 +205,8 @@ def _import(name: str) -> ModuleType:
     except (Exception, SystemExit) as exc:
         # What is missing may also be something that the module itself imports, which is its own trouble.
         if isinstance(exc, ModuleNotFoundError) and f"{name}.".startswith(f"{exc.name}."):
-            raise UsageError(f"there is no module {name!r}, in {here} or where Python looks") from None
+            hint = " (write it without .py)" if name.endswith(".py") else ""
+            raise UsageError(f"there is no module {name!r}{hint}, in {here} or where Python looks") from None
         raise _ModuleRaised(f"module {name!r} cannot be imported: {exc!r}") from exc
 
 
