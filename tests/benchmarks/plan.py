@@ -150,6 +150,7 @@ class Series:
 GROWTH = (
     Series("steps", "steps in one workflow", (100, 1_000, 10_000, 100_000)),
     Series("alive", "workflows alive at once", (100, 1_000, 10_000, 100_000)),
+    Series("alive_tuned", "the same, with gc.set_threshold(50_000, 20, 100)", (1_000, 10_000, 100_000)),
     Series("asleep", "workflows asleep, out of memory", (1_000, 10_000, 100_000)),
 )
 

@@ -74,12 +74,13 @@ class Voice:
 
     def news(self) -> None:
         """Tell everybody that something is due, or has ended."""
-        self._say(_NEWS)
+        self._say(_NEWS, self._told + PAUSE)
 
-    def _say(self, word: str) -> None:
+    def _say(self, word: str, when: float = -math.inf) -> None:
+        """Have it said, not before a time; a deadline that is moved wakes nobody for what cannot be said yet."""
         self._to_say.add(word)
         if self._waiting:
-            self._waiting.cancel()
+            self._waiting.deadline = min(self._waiting.deadline, when)
 
     async def wait(self) -> None:
         """Wait until there may be something to look at, and tell others what there is to tell meanwhile.
