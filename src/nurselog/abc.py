@@ -5,6 +5,7 @@ The engine calls a store with frozen records and gets frozen records; it knows n
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Any, NewType, Protocol, runtime_checkable
 
@@ -153,6 +154,17 @@ class Message(Record, frozen=True, kw_only=True):
     body: bytes
 
 
+class Change(enum.Enum):
+    """What another process may have done."""
+
+    MESSAGE = "message"
+    """It has left a message for a workflow that this worker owns."""
+    DUE = "due"
+    """There is a workflow without a living owner, or one will be due."""
+    END = "end"
+    """A workflow has ended, or is stuck."""
+
+
 class Lease(Record, frozen=True, kw_only=True):
     """A worker that wants to own workflows."""
 
@@ -240,10 +252,10 @@ class Store(Protocol):
         """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
         ...
 
-    async def wait_changed(self) -> None:
+    async def wait_changed(self) -> frozenset[Change]:
         """Wait until another process may have written what concerns this worker; called where `shared` is true.
 
-        It may return without reason, and must return within some seconds of a reason. Cancelling it loses none.
+        It may tell of what has not happened, and must tell within some seconds of what has. Cancelling it loses none.
         """
         ...
 

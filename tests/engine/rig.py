@@ -13,7 +13,7 @@ import trio
 from nurselog import Engine, Workflow, WorkflowHandle, open_engine
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
-from nurselog.abc import Batch, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
+from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
 from nurselog.abc import Workflow as WorkflowRow
 from nurselog.lowlevel import Row
 from tests import inline
@@ -127,8 +127,8 @@ class Hooked:
         await self.before_renew()
         await self._store.reenter()
 
-    async def wait_changed(self) -> None:
-        await self._store.wait_changed()
+    async def wait_changed(self) -> frozenset[Change]:
+        return await self._store.wait_changed()
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
         await self.before_post()

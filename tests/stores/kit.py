@@ -95,6 +95,11 @@ def sleeping(due_at: int | None = None) -> Standing:
     return Standing(status=Status.WAITING, due_at=due_at, release=True)
 
 
+def over() -> Standing:
+    """Stand for a workflow that has ended."""
+    return Standing(status=Status.COMPLETED, due_at=None, release=True)
+
+
 @contextlib.asynccontextmanager
 async def opened(
     url: str, clock: FakeClock | None = None, worker: str = "a", duration: int = LONG

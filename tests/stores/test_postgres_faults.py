@@ -17,7 +17,7 @@ from nurselog._stores import postgres
 from nurselog._stores._postgres import driver, pool, voice
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.faults import translate
-from nurselog.abc import Append, Batch, Filter, Lease, Store, WorkflowKey
+from nurselog.abc import Append, Batch, Change, Filter, Lease, Store, WorkflowKey
 from tests.postgres_server import PostgresServer
 from tests.stores.kit import (
     LEASE,
@@ -30,6 +30,7 @@ from tests.stores.kit import (
     creation,
     look,
     opened,
+    over,
     rows,
     sleeping,
     store_at,
@@ -276,6 +277,19 @@ async def test_who_hears_nothing_looks_all_the_same_after_a_while(
     monkeypatch.setattr(voice, "POLL", 0.01)
     async with opened(postgres_url) as store:
         await store.wait_changed()
+
+
+async def test_who_hears_of_ends_need_not_look_for_work(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a busy engine makes all the idle ones ask the database for something twenty times a second."""
+    monkeypatch.setattr(voice, "POLL", 1e9)
+    async with opened(postgres_url) as a, opened(postgres_url, worker="b") as b:
+        [key] = await create(a, creation("one", 7, owner="a"))
+        await append(a, Append(key=key, standing=over()))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.wait_changed)
+                assert await b.wait_changed() == {Change.END}
+                nursery.cancel_scope.cancel()
 
 
 async def test_mail_does_not_wait_for_the_one_who_listens(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tests.stores.kit import (
     creation,
     look,
     opened,
+    over,
     receivers,
     row,
     rows,
@@ -205,7 +206,7 @@ async def test_the_refused_keep_their_standing_and_their_messages(url: str, cloc
         await store.post(one, "note", b"1")
         await store.post(two, "note", b"2")
         first, second = sorted(await store.messages(), key=lambda message: message.body)
-        end = Standing(status=Status.COMPLETED, due_at=None, release=True)
+        end = over()
         assert await append(
             store,
             Append(key=one, rows=rows(2, 2, 7), standing=end, taken=[first.number]),

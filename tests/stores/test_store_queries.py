@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from nurselog._log.lifecycle import Status
+from nurselog._stores._postgres import voice
 from nurselog._stores._sqlite.bulk import BUCKET
-from nurselog.abc import Append, Filter, Wanted, WorkflowKey
+from nurselog.abc import Append, Change, Filter, Wanted, WorkflowKey
 from tests.stores.kit import (
     FakeClock,
     append,
@@ -19,6 +20,7 @@ from tests.stores.kit import (
     create,
     creation,
     opened,
+    over,
     row,
     rows,
     sleeping,
@@ -125,24 +127,32 @@ async def test_next_due(url: str, clock: FakeClock) -> None:
         assert await store.next_due(wanted("foreign")) == 0
 
 
-async def test_others_hear_of_what_concerns_them(shared_url: str) -> None:
+async def test_others_hear_of_what_concerns_them(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice, "POLL", 1e9)  # of a PostgreSQL store, which is told, and does not just look
     async with opened(shared_url) as a, opened(shared_url, worker="b") as b, chatting(b):
         [mine, free] = await create(a, creation("mine", 7, owner="a"), creation("free", 8))
         await claim_keys(b, "b", free)
 
-        async def expect(deed: Callable[[], Awaitable[object]]) -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(a.wait_changed)
-                await trio.testing.wait_all_tasks_blocked()
-                await deed()
+        async def expect(change: Change, deed: Callable[[], Awaitable[object]]) -> None:
+            async def hear() -> None:
+                while change not in await a.wait_changed():
+                    pass
+
+            with trio.fail_after(60):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(hear)
+                    await trio.testing.wait_all_tasks_blocked()
+                    await deed()
 
         if shared_url.startswith("sqlite"):
             await a.wait_changed()  # b has entered: PostgreSQL does not tell that
-        await expect(lambda: b.post(mine, "note", b""))
+        await expect(Change.MESSAGE, lambda: b.post(mine, "note", b""))
         assert len(await a.messages()) == 1
-        await expect(lambda: create(b, creation("new")))
-        await expect(lambda: append(b, Append(key=free, standing=sleeping(0))))
-        await expect(lambda: b.post(free, "note", b""))
+        await expect(Change.DUE, lambda: create(b, creation("new")))
+        await expect(Change.DUE, lambda: append(b, Append(key=free, standing=sleeping(0))))
+        await expect(Change.DUE, lambda: b.post(free, "note", b""))
+        await claim_keys(b, "b", free)
+        await expect(Change.END, lambda: append(b, Append(key=free, standing=over())))
 
 
 async def test_waiting_for_others_may_be_left(shared_url: str) -> None:

@@ -19,7 +19,7 @@ import trio
 from .._errors import StoreError, StoreUnavailable
 from .._flow.workflow import Workflow
 from .._log.events import Row
-from ..abc import Claim, Lease, Message, Store, WorkflowKey
+from ..abc import Change, Claim, Lease, Message, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
 from .run import Leaving, Run, Unreadable
@@ -195,10 +195,13 @@ class Ownership:
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
         while self._store.shared:
-            await patiently(self._store.wait_changed)
-            await patiently(self.enter_messages)
-            await patiently(partial(self._runner.waiters.look, self._store))
-            self.look()
+            changes = await patiently(self._store.wait_changed)
+            if Change.MESSAGE in changes:
+                await patiently(self.enter_messages)
+            if Change.END in changes:
+                await patiently(partial(self._runner.waiters.look, self._store))
+            if Change.DUE in changes:
+                self.look()
 
     # -- the lease -------------------------------------------------------------------------------
 

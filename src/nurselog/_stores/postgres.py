@@ -21,9 +21,11 @@ import trio
 
 from .._errors import StoreUnavailable, UsageError
 from .._log.events import Row
+from .._log.lifecycle import Status
 from ..abc import (
     Append,
     Batch,
+    Change,
     Claim,
     Clock,
     Created,
@@ -138,8 +140,7 @@ class PostgresStore:
 
     async def _commit(self, session: Session, shard: int, part: Batch, now: int) -> Receipt:
         receipt = await self._call(session.writers, commits.commit, session, shard, part, now)
-        if _is_news(part):
-            session.voice.news()
+        session.voice.news(_news_of(part))
         return receipt
 
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
@@ -168,11 +169,11 @@ class PostgresStore:
         session = self._open_session
         await self._call(session.readers, workers.reenter, session)
 
-    async def wait_changed(self) -> None:
+    async def wait_changed(self) -> frozenset[Change]:
         """Wait until somebody else may have written something that concerns this worker, or for some seconds."""
         session = self._open_session
         try:
-            await session.voice.wait()
+            return await session.voice.wait()
         except DatabaseError as error:
             raise translate(error, self._address.shown) from error
 
@@ -186,7 +187,7 @@ class PostgresStore:
     ) -> None:
         owner = await commits.post(connection, key, kind, body)
         if owner is None:
-            session.voice.news()
+            session.voice.news({Change.DUE})
         else:
             await session.voice.mail(connection, owner)
 
@@ -284,8 +285,8 @@ async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     return [outcomes[place].unwrap() for place in range(len(calls))]
 
 
-def _is_news(batch: Batch) -> bool:
-    """Whether others may wait for this: something has ended, or needs an owner."""
-    return any(creation.owner is None for creation in batch.creations) or any(
-        append.standing is not None and append.standing.release for append in batch.appends
-    )
+def _news_of(batch: Batch) -> set[Change]:
+    """Return what others may wait for: something has ended, or needs an owner, now or later."""
+    left = [append.standing.status for append in batch.appends if append.standing and append.standing.release]
+    news = {Change.END if status.final or status is Status.STUCK else Change.DUE for status in left}
+    return news | {Change.DUE for creation in batch.creations if creation.owner is None}

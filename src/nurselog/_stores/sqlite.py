@@ -28,7 +28,7 @@ import trio
 
 from .._errors import StoreUnavailable, UsageError
 from .._log.events import Row
-from ..abc import Batch, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
+from ..abc import Batch, Change, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
 from ._sqlite import claims, commits, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
@@ -137,12 +137,15 @@ class SqliteStore:
         """Enter the worker anew, with a new lease and nothing in its hands: others may have all that it owned."""
         await self._run(workers.reenter, self._clock.utc())
 
-    async def wait_changed(self) -> None:
-        """Wait until somebody else has written since this returned last, or since the store was opened."""
+    async def wait_changed(self) -> frozenset[Change]:
+        """Wait until somebody else has written since this returned last, or since the store was opened.
+
+        What was written, SQLite does not tell.
+        """
         while True:
             await trio.sleep(POLL)
             if await self._run(queries.changed):
-                return
+                return frozenset(Change)
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
         """Leave a message, and make the workflow due at once; do nothing if it has ended."""

@@ -8,7 +8,8 @@ having been told, every few seconds.
 
 There are two things to say. *Mail* is for the owner of a workflow, and is said and heard at once. *News* is for
 everybody: something is due and has no owner, or has ended. It is said and heard at once, too, but then not again for a
-moment, so that a busy engine does not keep the others busy.
+moment, so that a busy engine does not keep the others busy; and it says which of the two, since who waits for no end
+need not look.
 
 The same connection holds the worker's beacon, by which others see that its process lives (see `workers`).
 """
@@ -22,6 +23,7 @@ from contextlib import suppress
 
 import trio
 
+from ...abc import Change
 from .binary import column, int4, number, text, texts
 from .driver import DatabaseError, TrioConnection
 from .pool import connect
@@ -32,7 +34,7 @@ PAUSE = 0.05
 POLL = 5.0
 """Seconds after which one looks without having been told."""
 
-_NEWS = "news"
+_NEWS = {change.value for change in Change if change is not Change.MESSAGE}
 
 _TELL = b"SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word"
 
@@ -56,8 +58,9 @@ class Voice:
         self.lit_since: int | None = None
         """When the server was started in which it is lit; None: it is not."""
         self._to_say: set[str] = set()
-        self._told = self._heard = -math.inf
-        """When news was said and heard last, by Trio's clock."""
+        self._to_hear: set[Change] = set()
+        self._told = self._heard = self._looked = -math.inf
+        """When news was said and heard last, and when one last looked without having been told, by Trio's clock."""
         self._waiting: trio.CancelScope | None = None
 
     async def mail(self, connection: TrioConnection, worker: str) -> None:
@@ -66,23 +69,24 @@ class Voice:
         Somebody waits for it. So if the one who listens is busy elsewhere, it is told on another connection; if that
         breaks, later.
         """
-        self._say(worker)
+        self._say({worker}, -math.inf)
         if not self._waiting:
             with suppress(DatabaseError):
                 await self._send(connection, [worker])
                 self._to_say.discard(worker)
 
-    def news(self) -> None:
+    def news(self, changes: set[Change]) -> None:
         """Tell everybody that something is due, or has ended."""
-        self._say(_NEWS, self._told + PAUSE)
+        if changes:
+            self._say({change.value for change in changes}, self._told + PAUSE)
 
-    def _say(self, word: str, when: float = -math.inf) -> None:
-        """Have it said, not before a time; a deadline that is moved wakes nobody for what cannot be said yet."""
-        self._to_say.add(word)
+    def _say(self, words: set[str], when: float) -> None:
+        """Have words said, not before a time; a deadline that is moved wakes nobody for what cannot be said yet."""
+        self._to_say |= words
         if self._waiting:
             self._waiting.deadline = min(self._waiting.deadline, when)
 
-    async def wait(self) -> None:
+    async def wait(self) -> frozenset[Change]:
         """Wait until there may be something to look at, and tell others what there is to tell meanwhile.
 
         A checkpoint. Cancelling it loses nothing.
@@ -92,12 +96,11 @@ class Voice:
         """
         if self._connection is not None:
             try:
-                await self._converse(self._connection)
+                return await self._converse(self._connection)
             except DatabaseError:
                 self.close()
-            else:
-                return
-        await self.connect()  # whatever was said meanwhile, nobody has heard it: there may be something
+        await self.connect()
+        return frozenset(Change)  # whatever was said meanwhile, nobody has heard it
 
     async def connect(self) -> None:
         """Connect, listen, and light the beacon.
@@ -116,30 +119,33 @@ class Voice:
             connection.discard()
             raise
         [self.lit_since] = column(lit, 0, number)
-        self._connection = connection
+        self._connection, self._looked = connection, trio.current_time()
 
-    async def _converse(self, connection: TrioConnection) -> None:
+    async def _converse(self, connection: TrioConnection) -> frozenset[Change]:
         pid = connection.info.backend_pid
-        until, news = trio.current_time() + POLL, False
         while True:
             await self._tell(connection)
             now = trio.current_time()
-            if news and now >= self._heard + PAUSE:
+            if now >= self._looked + POLL:
+                self._looked = now
+                self._to_hear.update(Change)
+            if Change.MESSAGE in self._to_hear or (self._to_hear and now >= self._heard + PAUSE):
                 self._heard = now
-                return
-            if now >= until:
-                return
+                heard, self._to_hear = frozenset(self._to_hear), set()
+                return heard
             # Not longer than until what has been held back may be said or heard.
-            soon = min(self._told + PAUSE if self._to_say else math.inf, self._heard + PAUSE if news else math.inf)
-            words: Sequence[str] = ()
+            said = self._told + PAUSE if self._to_say else math.inf
+            heard_again = self._heard + PAUSE if self._to_hear else math.inf
             try:
-                with trio.CancelScope(deadline=min(until, soon)) as self._waiting:
-                    words = [word.payload for word in await connection.wait_notifies() if word.pid != pid]
+                with trio.CancelScope(deadline=min(self._looked + POLL, said, heard_again)) as self._waiting:
+                    self._hear([word.payload for word in await connection.wait_notifies() if word.pid != pid])
             finally:
                 self._waiting = None
-            if self._worker in words:
-                return
-            news = news or _NEWS in words
+
+    def _hear(self, words: Sequence[str]) -> None:
+        self._to_hear.update(Change(word) for word in words if word in _NEWS)
+        if self._worker in words:
+            self._to_hear.add(Change.MESSAGE)
 
     async def _tell(self, connection: TrioConnection) -> None:
         while ready := self._ready():
@@ -149,17 +155,17 @@ class Voice:
     def _ready(self) -> set[str]:
         """Return what may be said now."""
         now = trio.current_time()
-        if _NEWS in self._to_say and now >= self._told + PAUSE:
+        if self._to_say & _NEWS and now >= self._told + PAUSE:
             self._told = now
             return set(self._to_say)
-        return self._to_say - {_NEWS}
+        return self._to_say - _NEWS
 
     async def _send(self, connection: TrioConnection, words: Sequence[str]) -> None:
         await connection.call(_TELL, [text(self._channel), texts(words)])
 
     async def farewell(self, connection: TrioConnection) -> None:
         """Tell everybody that a worker has left, on another connection."""
-        await self._send(connection, [_NEWS])
+        await self._send(connection, [Change.DUE.value])
 
     def close(self) -> None:
         """Close the connection."""
