@@ -149,3 +149,21 @@ async def test_a_race_leaves_no_generator(autojump_clock: Clock) -> None:
 
     async with in_memory() as engine:
         assert await engine.run(racing) == 0
+
+
+async def test_nobody_looks_for_who_has_stopped_waiting(autojump_clock: Clock) -> None:
+    @workflow(name="patient")
+    async def patient() -> None:
+        await sleep(1000)
+
+    async with in_memory(evict_after=1) as engine:
+        handle = await engine.submit(patient)
+        waiting = engine._runner.waiters._waiting
+        with trio.move_on_after(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(handle.result)
+        assert engine.statistics().evicted
+        assert not waiting
+        await handle.result()
+        assert not waiting

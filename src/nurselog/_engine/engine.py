@@ -343,15 +343,13 @@ class Engine:
                 await run.gone.wait()
                 if run.end is not None:
                     return run.end
-            told = self._runner.waiters.event(row.id)
-            found = await patiently(partial(self._find, row.id))
-            if found.status.final or found.status is Status.STUCK:
-                self._runner.waiters.tell(row.id)
-            refuse_stuck(found)
-            if found.status.final:
-                return end_of(found, await patiently(partial(self._last, found)))
-            if row.key not in self._runner.runs:
-                await told.wait()
+            with self._runner.waiters.waiting(row.id) as told:
+                found = await patiently(partial(self._find, row.id))
+                refuse_stuck(found)
+                if found.status.final:
+                    return end_of(found, await patiently(partial(self._last, found)))
+                if row.key not in self._runner.runs:
+                    await told.wait()
 
     def _limited(self, id: str, data: bytes) -> bytes:
         if len(data) > self._runner.max_payload:

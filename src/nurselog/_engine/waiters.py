@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import trio
 
 from .._log.lifecycle import Status
@@ -12,26 +15,35 @@ class Waiters:
     """Those who wait for workflows that are not in this engine's memory, by the workflows' ids."""
 
     def __init__(self) -> None:
-        self._events: dict[str, trio.Event] = {}
+        self._waiting: dict[str, list[trio.Event]] = {}
 
-    def event(self, id: str) -> trio.Event:
-        """Return what is set when something has become of a workflow."""
-        return self._events.setdefault(id, trio.Event())
+    @contextmanager
+    def waiting(self, id: str) -> Generator[trio.Event]:
+        """Give what is set when something has become of a workflow; nobody looks for it any more after the block."""
+        told = trio.Event()
+        self._waiting.setdefault(id, []).append(told)
+        try:
+            yield told
+        finally:
+            others = self._waiting.get(id, [])
+            if told in others:
+                others.remove(told)
+                if not others:
+                    del self._waiting[id]
 
     def tell(self, id: str) -> None:
         """Something has become of a workflow."""
-        event = self._events.pop(id, None)
-        if event is not None:
-            event.set()
+        for told in self._waiting.pop(id, ()):
+            told.set()
 
     def tell_all(self) -> None:
         """Nothing more will be told."""
-        for id in list(self._events):
+        for id in list(self._waiting):
             self.tell(id)
 
     async def look(self, store: Store) -> None:
         """Find out in one query what other processes have brought to an end."""
-        if self._events:
-            for row in await store.find(list(self._events)):
+        if self._waiting:
+            for row in await store.find(list(self._waiting)):
                 if row.status.final or row.status is Status.STUCK:
                     self.tell(row.id)
