@@ -20,6 +20,7 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._engine.patience import patiently
 from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed
 from tests.clocks import VirtualClock
@@ -388,3 +389,23 @@ async def test_many_who_cancel_at_once_share_a_look_for_messages(autojump_clock:
         for handle in handles:
             with pytest.raises(WorkflowCancelled):
                 await handle.result()
+
+
+async def test_an_outage_is_told_once(autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """One that lasts for an hour must not fill a disk with what it says of itself."""
+    caplog.set_level("INFO", "nurselog")
+    begin = trio.current_time()
+
+    async def find() -> str:
+        since = trio.current_time() - begin
+        if since < 3600:
+            raise StoreUnavailable("locked" if since < 1800 else "gone")
+        return "found"
+
+    assert await patiently(find) == "found"
+    assert trio.current_time() - begin < 3610
+    assert caplog.messages == [
+        "the store is unavailable: locked",
+        "the store is unavailable: gone",
+        "the store is available again",
+    ]

@@ -33,7 +33,7 @@ from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
 from .messages import Kind, body_of
-from .ownership import patiently
+from .patience import patiently
 from .service import Service
 from .statistics import EngineStatistics
 from .table import unwrap_workflow

@@ -9,20 +9,16 @@ again. That is safe when an answer was lost, since rows say who wrote them. Any 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import trio
 
-from .._errors import EngineClosed, StoreUnavailable
+from .._errors import EngineClosed
 from .._log.events import Event, Row
 from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, WorkflowKey
-
-logger = logging.getLogger("nurselog")
-
-_BACKOFF = (0.05, 2.0)
-"""Seconds: the first and the longest wait before a batch is tried again."""
+from .patience import patiently
 
 
 class Writer(Protocol):
@@ -223,14 +219,7 @@ class Journal:
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
 
     async def _commit(self, batch: Batch) -> Receipt:
-        pause, longest = _BACKOFF
-        while True:
-            try:
-                return await self._store.commit(batch)
-            except StoreUnavailable as exc:
-                logger.warning("the store is unavailable, workflows wait: %s", exc)
-                await trio.sleep(pause)
-                pause = min(2 * pause, longest)
+        return await patiently(partial(self._store.commit, batch), "the store is unavailable, workflows wait")
 
     async def flushed(self) -> None:
         """Wait until everything that is queued now is durable, or the journal has ended. A checkpoint."""

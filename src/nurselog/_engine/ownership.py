@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from .._log.events import Row
 from ..abc import Change, Claim, Lease, Message, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
+from .patience import Outage, patiently
 from .run import Leaving, Run, Unreadable
 from .runner import Runner
 from .table import Table
@@ -237,27 +238,19 @@ class Ownership:
 
     async def _renew(self) -> _Renewal:
         """Renew in time."""
+        outage = Outage("the lease cannot be renewed yet")
         while self.lease_left > self._beat / 2:
             asked = trio.current_time()
             try:
                 extended = await self._store.renew()
             except StoreUnavailable as exc:
-                logger.warning("the lease cannot be renewed yet: %s", exc)
+                outage.say(exc)
                 await trio.sleep(self._beat / 10)
             else:
+                outage.over()
                 self._renewed(asked)
                 return _Renewal.DONE if extended else _Renewal.REFUSED
         return _Renewal.GIVEN_UP
-
-
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call to the store; while the store is unavailable, try again."""
-    while True:
-        try:
-            return await call()
-        except StoreUnavailable as exc:
-            logger.warning("the store is unavailable: %s", exc)
-            await trio.sleep(0.5)
 
 
 def _kills(messages: Sequence[Message]) -> bool:
