@@ -102,8 +102,10 @@ class Hooked:
         await self._store.open(lease)
 
     async def close(self) -> None:
-        await self.before_close()
-        await self._store.close()
+        try:
+            await self.before_close()
+        finally:  # as each store does: one that could not close is closed all the same
+            await self._store.close()
 
     async def commit(self, batch: Batch) -> Receipt:
         with trio.CancelScope(shield=True):  # a call that has begun ends
