@@ -7,7 +7,9 @@ import gc
 import os
 import queue
 import signal
+import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +20,10 @@ import trio
 import trio.testing
 
 from nurselog._errors import StoreUnavailable
+from nurselog._stores import sqlite
+from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
+from nurselog._stores._sqlite.schema import Location
 from nurselog._stores.sqlite import open_sqlite
 from nurselog.abc import Append, Batch, Filter, Lease, Wanted, WorkflowKey
 from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows, store_at
@@ -282,6 +287,33 @@ async def test_opening_can_be_cancelled(file_url: str, clock: FakeClock) -> None
         assert scope.cancelled_caught
         await store.open(Lease(worker="a", duration=LONG))
         await store.close()
+
+
+def test_control_c_while_a_store_opens_leaves_nothing_open(
+    file_url: str, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller has none to close. A beacon that burns on would keep others from the worker's id."""
+
+    def interrupted(location: Location) -> sqlite3.Connection:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # so that it comes while the answer is waited for
+        connections.append(schema.connect(location))
+        return connections[-1]
+
+    async def main() -> None:
+        store = open_sqlite(file_url, clock=clock)
+        with ended_threads(f"nurselog {file_url}"), pytest.raises(KeyboardInterrupt):
+            await store.open(Lease(worker="a", duration=LONG))
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            connections[0].total_changes  # noqa: B018 - unlike most of a connection, it may be asked in any thread
+        assert files(tmp_path) == ["store.db"]
+        monkeypatch.undo()
+        async with opened(file_url, clock, worker="a"):
+            pass
+
+    connections: list[sqlite3.Connection] = []
+    monkeypatch.setattr(sqlite, "connect", interrupted)
+    trio.run(main)
 
 
 async def test_closing_cannot(file_url: str, clock: FakeClock, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -281,6 +283,27 @@ async def test_a_connection_is_closed_when_opening_fails(path: Path, file_url: s
                 pytest.fail("opened without a table of workers")
         connection_of(store).execute("CREATE TABLE worker (id, expires_at, pid, host, beacon)")
     assert files(path.parent) == [path.name]
+
+
+def test_a_connection_is_closed_when_the_scripts_cannot_be_read(file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has no files left to open comes so far, and must not have one less each time it tries."""
+
+    class Watched(sqlite3.Connection):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            connections.append(self)
+
+    def fail() -> NoReturn:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    connections: list[sqlite3.Connection] = []
+    monkeypatch.setattr(sqlite3, "connect", Watched)
+    monkeypatch.setattr(schema, "load_migrations", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        schema.connect(parse_url(file_url))
+    [connection] = connections
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        connection.execute("SELECT 1")
 
 
 # -- a file that is lost

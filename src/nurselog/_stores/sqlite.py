@@ -13,6 +13,7 @@ happens to a file that is opened.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -26,7 +27,7 @@ from typing import Concatenate, ParamSpec, TypeVar, final
 import msgspec
 import trio
 
-from .._errors import StoreUnavailable, UsageError
+from .._errors import StoreError, StoreUnavailable, UsageError
 from .._log.events import Row
 from ..abc import Batch, Change, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
 from ._sqlite import claims, commits, queries, workers
@@ -80,12 +81,16 @@ class SqliteStore:
         """
         if self._session:
             raise UsageError("this store is open already: open_store gives each engine one of its own")
+        now = self._clock.utc()
+
+        def job() -> None:
+            self._session = _open(self._location, lease, now)
+
         self._executor.start()
-        job = functools.partial(_open, self._location, lease, self._clock.utc())
         try:
-            self._session = await self._execute(job)
+            await self._execute(job)
         except BaseException:
-            self._executor.stop()
+            await self._undo_open()
             raise
 
     @trio.lowlevel.enable_ki_protection
@@ -109,6 +114,14 @@ class SqliteStore:
                 finally:
                     self._executor.stop()
         await trio.lowlevel.checkpoint()
+
+    async def _undo_open(self) -> None:
+        """Leave nothing open: Control-C comes out when the job is done, and who got no store will not close it."""
+        if not self._session:
+            self._executor.stop()
+            return
+        with trio.CancelScope(shield=True), contextlib.suppress(StoreError):  # neither may hide the Control-C
+            await self.close()
 
     async def commit(self, batch: Batch) -> Receipt:
         """Write the batch in one transaction; return when it is durable."""

@@ -72,8 +72,8 @@ def connect(location: Location) -> sqlite3.Connection:
                 f"{location.url}: the folder is read-only; give this user the right to write"
             ) from error
         raise
-    migrations = load_migrations()
     try:
+        migrations = load_migrations()
         recognise(connection, location.url)
         check_version(connection, location.url, len(migrations))
         if location.path:
