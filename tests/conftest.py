@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,12 @@ from tests.postgres_server import Databases, PostgresServer, given_server, runni
 def scale() -> int:
     """How many times as many programs, kills and rounds a generated test tries; `nox -s long` sets 100."""
     return int(os.environ.get("NURSELOG_TEST_SCALE", "1"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _control_c() -> None:
+    """Hear Control-C: what a script runs in the background ignores it, and tests of it would wait for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
