@@ -20,6 +20,7 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._engine.journal import MOST
 from nurselog._engine.patience import patiently
 from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed
@@ -409,3 +410,19 @@ async def test_an_outage_is_told_once(autojump_clock: Clock, caplog: pytest.LogC
         "the store is unavailable: gone",
         "the store is available again",
     ]
+
+
+async def test_a_burst_is_committed_in_lots(autojump_clock: Clock, tmp_path: Path) -> None:
+    """All in a lot go on in one turn of the event loop: were it larger, nothing else would, and the lease would go."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, sizes = Hooked(file_store(path, clock)), list[int]()
+
+    async def count(batch: Batch) -> None:
+        sizes.append(len(batch.creations) + len(batch.appends))
+
+    store.before_commit = count
+    async with open_engine(store, [napping], clock=clock, max_running=10_000) as engine, trio.open_nursery() as nursery:
+        for number in range(2 * MOST + 1):
+            nursery.start_soon(lambda number=number: engine.run(napping, 1.0, id=f"w{number}"))
+    assert max(sizes) == MOST
+    assert sizes[:3] == [MOST, MOST, 1]

@@ -1,7 +1,8 @@
 """The journal: the engine's writer. It commits everything that all workflows have appended meanwhile, in one go.
 
 Nothing lingers: a batch is whatever came while the one before was being made durable. One row is then a batch of its
-own, and under load a batch grows to hundreds of rows, without a knob.
+own, and under load a batch grows to hundreds of rows, without a knob. It does not grow without an end, though: when a
+batch is durable, all in it go on in one turn of the event loop, and nothing else does meanwhile, not even the lease.
 
 A store that is unavailable (locked, full, unreachable) makes everybody wait, and nothing else: the same batch is tried
 again. That is safe when an answer was lost, since rows say who wrote them. Any other store error ends the engine.
@@ -9,6 +10,7 @@ again. That is safe when an answer was lost, since rows say who wrote them. Any 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -19,6 +21,9 @@ from .._errors import EngineClosed
 from .._log.events import Event, Row
 from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, WorkflowKey
 from .patience import patiently
+
+MOST = 1_000
+"""Workflows in one batch; the next ones wait for the next."""
 
 
 class Writer(Protocol):
@@ -93,8 +98,8 @@ class _Lot:
         self.barriers: list[trio.Event] = []
         """Who waits until everything that is queued now is durable."""
 
-    def __bool__(self) -> bool:
-        return bool(self.parts or self.asked)
+    def __len__(self) -> int:
+        return len(self.parts) + len(self.asked)
 
     def batch(self) -> Batch:
         """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
@@ -128,7 +133,8 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._next = _Lot()
+        self._queued = deque([_Lot()])
+        """There is always one that takes more: the last."""
         self._flying = _Lot()
         """What is being committed."""
         self._some = trio.Event()
@@ -137,25 +143,31 @@ class Journal:
     @property
     def lag(self) -> float:
         """How long the oldest row has been waiting to become durable, seconds."""
-        since = self._next.since if self._flying.since is None else self._flying.since
+        since = self._queued[0].since if self._flying.since is None else self._flying.since
         return 0.0 if since is None else trio.current_time() - since
 
     # -- collecting ------------------------------------------------------------------------------
 
     def _part(self, writer: Writer) -> _Part:
-        part = self._next.parts.get(writer.key)
+        parts = self._queued[-1].parts
+        part = parts.get(writer.key)
         if part is not None and part.writer is not writer:
             part.writer.refused()  # lost and taken up again here: what the former run had to say would not be let in
             part = None
+            del parts[writer.key]
         if part is None:
-            part = self._next.parts[writer.key] = _Part(writer)
-            self._wake()
+            part = self._lot().parts[writer.key] = _Part(writer)
         return part
 
-    def _wake(self) -> None:
-        if self._next.since is None:
-            self._next.since = trio.current_time()
+    def _lot(self) -> _Lot:
+        """Return a lot for one thing more."""
+        if len(self._queued[-1]) >= MOST:
+            self._queued.append(_Lot())
+        lot = self._queued[-1]
+        if lot.since is None:
+            lot.since = trio.current_time()
         self._some.set()
+        return lot
 
     def append(self, writer: Writer, row: Row, event: Event) -> None:
         """Queue a row."""
@@ -185,8 +197,7 @@ class Journal:
             made(None)
             raise EngineClosed("the engine is closed: the workflow was not made")
         asked = _Asked(creation, made)
-        self._next.asked.append(asked)
-        self._wake()
+        self._lot().asked.append(asked)
         await asked.done.wait()
         if asked.created is None:
             raise EngineClosed("the engine was closed before the workflow was made")
@@ -203,16 +214,18 @@ class Journal:
         try:
             while True:
                 await self._some.wait()
-                self._some = trio.Event()
                 await self._commit_next()
         finally:
             self._closed = True
-            for lot in (self._flying, self._next):
+            for lot in (self._flying, *self._queued):
                 lot.give_up()
                 lot.pass_barriers()
 
     async def _commit_next(self) -> None:
-        self._flying, self._next = self._next, _Lot()
+        self._flying = self._queued.popleft()
+        if not self._queued:
+            self._queued.append(_Lot())
+            self._some = trio.Event()
         if self._flying:
             self._flying.answer(await self._commit(self._flying.batch()))
         self._flying.pass_barriers()
@@ -226,6 +239,6 @@ class Journal:
         await trio.lowlevel.checkpoint()
         if not self._closed:
             barrier = trio.Event()
-            self._next.barriers.append(barrier)
+            self._queued[-1].barriers.append(barrier)
             self._some.set()
             await barrier.wait()
