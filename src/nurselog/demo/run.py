@@ -73,7 +73,11 @@ def run(settings: Settings) -> int:
 @contextmanager
 def _ended_in_order() -> Generator[None]:
     """Let SIGTERM do what Ctrl-C does: a schema in somebody's database would stay, and files in a temporary folder."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
