@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from nurselog._log.failures import encode_error, record_error
-from nurselog.demo.tree import Mark, draw_log, printable
+from nurselog._tree import Mark, draw_log, printable
 from nurselog.lowlevel import (
     Cause,
     Claimed,

@@ -19,6 +19,7 @@ from tests.house.tree import sources
 LAYERS = (
     ("cli",),
     ("demo", "testing"),
+    ("_tree",),
     ("nurselog", "lowlevel"),
     ("_engine",),
     ("_flow", "_stores"),

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from ..demo.tree import printable
+from .._tree import printable
 
 
 class _ForPeople(logging.Formatter):

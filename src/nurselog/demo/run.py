@@ -22,6 +22,7 @@ from rich.text import Text
 
 from .. import open_engine
 from .._stores import needing_psycopg
+from .._tree import draw_log
 from ..lowlevel import LogEntry
 from .catalogue import count_entries, create_catalogue
 from .job import Body, File, Layout, read_jobs, read_trace, read_waits, write_jobs
@@ -29,7 +30,6 @@ from .manifest import jobs, manifest, standard_library
 from .mirrors import start_mirrors
 from .report import Fact, choose_log, count_log, count_trace
 from .supervisor import Course, Kill, Order, Restart, RunFailed, plan_run, supervise
-from .tree import draw_log
 from .verify import check_bodies, check_outcomes, check_partial, verify
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..lowlevel import (
+from .lowlevel import (
     Cause,
     Claimed,
     Ended,
