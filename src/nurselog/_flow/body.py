@@ -104,7 +104,7 @@ class Body:
         self.cancel()
         if self._thread is not None:
             self._thread.cancel()
-        if not self.ended and not self.call.step.is_async:
+        if not self.ended and self._thread is not None:
             logger.warning(
                 "workflow %r leaves memory while step %r (path %s) runs in a thread: the thread goes on, and its "
                 "outcome will not be recorded", self.call.sequencer.id, self.call.step.name, self.call.path
@@ -246,8 +246,9 @@ class Body:
         raise StepTimedOut(self.call.step.name, seconds)
 
     def _call(self) -> Awaitable[Any]:
-        call = self.call
-        return _unprotected(call.step.fn, call.args, call.kwargs) if call.step.is_async else self._in_thread()
+        call, step = self.call, self.call.step
+        fn = step._stand_in or (step.fn if step.is_async else None)
+        return self._in_thread() if fn is None else _unprotected(fn, call.args, call.kwargs)
 
     async def _in_thread(self) -> Any:
         call = self.call

@@ -30,6 +30,10 @@ T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 
 
+stand_ins: dict[object, Callable[..., Awaitable[Any]]] = {}
+"""What runs in tests instead of a step's `function`; None stands for all others."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What a step was decorated with."""
 
@@ -87,6 +91,11 @@ class Step(Generic[P, T_co]):
         """What identifies the step: the function itself, without what is bound to it."""
         return getattr(_function(self._fn), "__func__", _function(self._fn))
 
+    @property
+    def _stand_in(self) -> Callable[..., Awaitable[Any]] | None:
+        """What runs instead of the function; None: nothing does."""
+        return stand_ins.get(self.function) or stand_ins.get(None) if stand_ins else None
+
     @cached_property
     def returns(self) -> Any:
         """The annotation of what it returns; Any if there is none."""
@@ -142,7 +151,9 @@ class Step(Generic[P, T_co]):
 
     async def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T_co:
         value: T_co
-        if self.is_async:
+        if stand_in := self._stand_in:
+            value = await stand_in(*args, **kwargs)
+        elif self.is_async:
             value = await self._fn(*args, **kwargs)
         else:
             value = await trio.to_thread.run_sync(

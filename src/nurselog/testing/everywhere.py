@@ -1,0 +1,292 @@
+"""`crash_everywhere` and `cancel_everywhere`: everything that can happen to a workflow, tried in virtual time.
+
+The workflow runs once with nothing happening. Then it runs again from every prefix of its log, as if the process had
+died there, and again with a cancellation after every event. Each life must end as its log says.
+
+What of the world outside? Effects outlive a crash, so what the fakes of the steps remember must, too. Running the
+workflow up to each crash anew would do, and costs the square of its length. So the one run keeps, before each commit, a
+copy of the fakes' objects. It goes with the prefix that was durable then: what had been done and was not recorded yet
+is in it, which is the worst moment to die at. A life after the crash gets a copy of that copy, as many as there are.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from .. import UsageError
+from ..lowlevel import Row
+from .fakes import Fakes
+from .life import Closed, Hung, Life, Plan, Stuck, beginning, is_move, live
+from .report import Broken, Finding, Law, Report, essence, is_bookkeeping, misfortune_at, say
+
+Invariant = Callable[[Life], object]
+"""Looks at what a life has left behind; raises an AssertionError if it is not right."""
+
+
+def crash_everywhere(
+    workflow: Callable[..., Any],
+    *args: Any,
+    fakes: Fakes | None = None,
+    invariant: Invariant | None = None,
+    seeds: Sequence[int] = (0,),
+    twice: bool = False,
+    suspend: bool = False,
+    threads: bool = False,
+) -> Report:
+    """See that a workflow survives the death of its process after each of its events.
+
+    It runs once with nothing happening, and then from every prefix of its log. Wherever it dies, it must follow its
+    log, come to an end, and come to the same end when its log is replayed; and the invariant must hold.
+
+    Args:
+        workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
+        args: its arguments.
+        fakes: for each step what runs instead of it. Steps without a fake run as they are.
+        invariant: called at the end of each life with what it has left behind (`Life`); raises an AssertionError if
+            that is not right. A bound method of an object that also has fakes sees that object as the life left it.
+        seeds: of Trio's scheduler; for each of them everything is tried.
+        twice: whether the process dies again, half way through what was left.
+        suspend: whether the engine is closed instead, and its code unwinds.
+        threads: whether steps run in threads (sync ones without a fake): virtual time then waits for them.
+
+    Objects whose bound methods are fakes, and `Script`s, are copied (`copy.deepcopy`) for each life: keep what a fake
+    remembers in such an object, and not in a global variable.
+
+    Returns:
+        What was tried.
+
+    Raises:
+        Broken: if anything went wrong, with the report.
+        UsageError: if Trio runs already, a fake does not fit its step, or what the fakes remember cannot be copied.
+    """
+    search = _Search(workflow, args, _World.of(fakes, invariant), threads=threads)
+    for seed in seeds:
+        if suspend:
+            search.suspend(seed)
+        else:
+            search.crash(seed, twice=twice)
+    return search.conclude()
+
+
+def cancel_everywhere(
+    workflow: Callable[..., Any],
+    *args: Any,
+    fakes: Fakes | None = None,
+    invariant: Invariant | None = None,
+    seeds: Sequence[int] = (0,),
+    crashes: bool = False,
+    threads: bool = False,
+) -> Report:
+    """See that a workflow cleans up whenever it is cancelled from outside, after each of its events.
+
+    Args:
+        workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
+        args: its arguments.
+        fakes: for each step what runs instead of it, as for `crash_everywhere`.
+        invariant: as for `crash_everywhere`: that what was reserved is released, that what was paid is refunded.
+        seeds: of Trio's scheduler; for each of them everything is tried.
+        crashes: whether the process dies after each event of its cleanup, too.
+        threads: whether steps run in threads.
+
+    Returns:
+        What was tried.
+
+    Raises:
+        Broken: if anything went wrong, with the report.
+        UsageError: as `crash_everywhere`.
+    """
+    search = _Search(workflow, args, _World.of(fakes, invariant), threads=threads)
+    for seed in seeds:
+        search.cancel(seed, crashes=crashes)
+    return search.conclude()
+
+
+# -- the world outside ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _World:
+    """The fakes and what they remember, and who judges it."""
+
+    fakes: Fakes
+    invariant: Invariant | None
+
+    @classmethod
+    def of(cls, fakes: Fakes | None, invariant: Invariant | None) -> _World:
+        return cls(fakes or {}, invariant)
+
+    def copy(self) -> _World:
+        """Return one of its own for another life: objects that fakes and invariant share are still shared."""
+        try:
+            values, invariant = copy.deepcopy((list(self.fakes.values()), self.invariant))
+        except Exception as exc:
+            raise UsageError(
+                f"what the fakes remember cannot be copied, and each life needs a copy of its own: {exc!r}. Keep "
+                "plain data in the objects whose methods are fakes."
+            ) from exc
+        return _World(dict(zip(self.fakes, values, strict=True)), invariant)
+
+
+@dataclass(frozen=True)
+class _Lived:
+    """A life, the world at its end, and the worlds that would be left if the process had died on its way."""
+
+    life: Life
+    world: _World
+    left: dict[int, _World]
+    """By the number of rows that were durable."""
+
+
+# -- the search ----------------------------------------------------------------------------------
+
+
+class _Search:
+    """Tries misfortunes on one workflow."""
+
+    def __init__(self, workflow: Callable[..., Any], args: tuple[Any, ...], world: _World, *, threads: bool) -> None:
+        self._workflow, self._first = beginning(workflow, args, 0)
+        self._threads = threads
+        self._pristine = world.copy()
+        self._replayed: set[tuple[object, ...]] = set()
+        """What logs that were replayed said: many lives end in the same way."""
+        self._progress = _Progress(self._workflow.name)
+        self._report: Report | None = None
+
+    def crash(self, seed: int, *, twice: bool) -> None:
+        """Die after each event."""
+        first = self._begin(seed)
+        for cut in sorted(first.left):
+            what = misfortune_at("dies", first.life, cut)
+            second = self._go_on(first, cut, what, seed)
+            if twice and (cuts := sorted(second.left)):
+                again = cuts[len(cuts) // 2]
+                self._go_on(second, again, f"{what}, and {misfortune_at('again', second.life, again)}", seed)
+
+    def suspend(self, seed: int) -> None:
+        """Close the engine after each event, and go on in another one."""
+        for after, moves in self._moves(seed):
+            closed = self._live([self._first], self._pristine, self._plan(seed, close_after=after))
+            if not isinstance(closed.life.outcome, Closed):
+                continue  # pragma: no cover - it has ended at the same moment
+            rows = len(closed.life.rows)
+            left = _Lived(closed.life, closed.world, {rows: closed.world})
+            self._go_on(left, rows, f"is suspended after move {after} of {moves}", seed)
+
+    def cancel(self, seed: int, *, crashes: bool) -> None:
+        """Cancel after each event."""
+        for after, moves in self._moves(seed):
+            what = f"is cancelled after move {after} of {moves}"
+            cancelled = self._live([self._first], self._pristine, self._plan(seed, cancel_after=after))
+            self._judge(cancelled, what)
+            for cut in sorted(cancelled.left) if crashes else ():
+                self._go_on(cancelled, cut, f"{what}, and {misfortune_at('dies', cancelled.life, cut)}", seed)
+
+    def conclude(self) -> Report:
+        """Return the report, or raise it."""
+        assert self._report
+        self._progress.end()
+        if self._report.findings:
+            raise Broken(self._report)
+        return self._report
+
+    def _plan(self, seed: int, **how: Any) -> Plan:
+        return Plan(seed=seed, threads=self._threads, **how)
+
+    def _moves(self, seed: int) -> Iterator[tuple[int, int]]:
+        """Live with nothing happening; yield the number of each move that was made, and of all."""
+        moves = sum(map(is_move, self._begin(seed).life.events))
+        for after in range(moves):
+            yield after, moves
+
+    def _begin(self, seed: int) -> _Lived:
+        """Live with nothing happening."""
+        first = self._live([self._first], self._pristine, self._plan(seed))
+        self._report = self._report or Report(self._workflow.name, first.life)
+        self._report.lives += 1
+        self._judge(first, "runs with nothing happening")
+        return first
+
+    def _go_on(self, before: _Lived, cut: int, misfortune: str, seed: int) -> _Lived:
+        """Live on with what was left."""
+        after = self._live(before.life.rows[:cut], before.left[cut], self._plan(seed))
+        self._judge(after, misfortune)
+        return after
+
+    def _live(self, prefix: Sequence[Row], world: _World, plan: Plan) -> _Lived:
+        own = world.copy()
+        left: dict[int, _World] = {}
+
+        def watch(before: int, after: int) -> None:
+            now = own.copy()
+            left.update(dict.fromkeys(range(before, after), now))
+
+        life = live(self._workflow, prefix, plan, instead=own.fakes, watch=watch)
+        if self._report:
+            self._report.lives += 1
+            self._progress.show(self._report.lives)
+        return _Lived(life, own, left)
+
+    # -- the laws --------------------------------------------------------------------------------
+
+    def _judge(self, lived: _Lived, misfortune: str) -> None:
+        report = self._report
+        assert report
+        report.misfortunes += 1
+        for law, problem in self._broken(lived):
+            report.findings.append(Finding(law, misfortune, problem, lived.life))
+            break
+
+    def _broken(self, lived: _Lived) -> Iterator[tuple[Law, str]]:
+        outcome = lived.life.outcome
+        if isinstance(outcome, Stuck):
+            yield Law.FOLLOWS, outcome.problem
+        elif isinstance(outcome, Hung):
+            yield Law.ENDS, f"The last event: {lived.life.events[-1]}"
+        else:
+            yield from self._broken_by_replay(lived)
+            yield from _broken_by_invariant(lived)
+
+    def _broken_by_replay(self, lived: _Lived) -> Iterator[tuple[Law, str]]:
+        rows = lived.life.rows
+        events = zip(lived.life.events, rows, strict=True)
+        key = tuple((essence(event), row.value) for event, row in events if not is_bookkeeping(event))
+        if key in self._replayed:
+            return
+        self._replayed.add(key)
+        again = self._live(rows[:-1], lived.world, self._plan(0)).life
+        if again.outcome != lived.life.outcome:
+            yield Law.REPLAYS, f"It {say(lived.life.outcome)}; replayed it {say(again.outcome)}"
+
+
+def _broken_by_invariant(lived: _Lived) -> Iterator[tuple[Law, str]]:
+    if lived.world.invariant is None:
+        return
+    try:
+        lived.world.invariant(lived.life)
+    except AssertionError as exc:
+        yield Law.INVARIANT, f"It {say(lived.life.outcome)}, and: {str(exc) or 'an assertion failed'}"
+
+
+class _Progress:
+    """A line that is written over, on a terminal, once it takes longer than a moment."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = monotonic() + 1 if sys.stderr.isatty() else float("inf")
+        self._shown = False
+
+    def show(self, lives: int) -> None:
+        """Show how far it has come."""
+        if monotonic() >= self._next:
+            self._next, self._shown = monotonic() + 0.2, True
+            sys.stderr.write(f"\r{self._name}: {lives:,} lives")
+
+    def end(self) -> None:
+        """Take it away."""
+        if self._shown:
+            sys.stderr.write("\r\033[K")

@@ -1,0 +1,261 @@
+"""Golden logs: the logs of real runs, kept as files, and replayed by the code as it is now.
+
+A change of workflow code that a running workflow cannot follow makes it stuck when the change is deployed. Its log
+tells before: where the new code follows it to its last row, the workflow will go on; where it does not, the error says
+what the log has, what the code did, and where. No step runs: what a log has, replay knows, and what it has not, is not
+asked.
+
+Logs of workflows that are still under way are worth the most. Their replay is over when the code has followed all rows
+and would write the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import replace as replace_fields
+
+from .. import UsageError, Workflow
+from .._flow.workflow import registry
+from ..lowlevel import (
+    Ended,
+    ErrorRecord,
+    Event,
+    LogEntry,
+    Result,
+    Row,
+    ScopeCancelled,
+    Started,
+    StepEnded,
+    StepRetried,
+    decode_error,
+    decode_event,
+    encode_event,
+)
+from .life import Life, Plan, Stuck, live
+from .report import Broken, Finding, Law, Report
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row, as the file has it."""
+
+    seq: int
+    at: int
+    after: int
+    event: msgspec.Raw
+    value: Any = msgspec.UNSET
+    """Where the codec writes JSON as this does."""
+    data: bytes | None = None
+    """Where it writes something else."""
+
+
+class _File(msgspec.Struct, frozen=True):
+    nurselog: int
+    """The version of this form."""
+    rows: list[_Line]
+
+
+_FORM = 1
+
+
+def save_log(log: Iterable[LogEntry], path: Path | str) -> None:
+    """Write a workflow's log into a file, as JSON that people and other programs can read.
+
+    Args:
+        log: what `WorkflowHandle.log()` returns, or `Life.entries`.
+        path: the file; one that is there is replaced.
+    """
+    rows = [_Line(one.seq, one.at, one.after, msgspec.Raw(encode_event(one.event)), *_value(one.value)) for one in log]
+    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(_File(_FORM, rows)), indent=1) + b"\n")
+
+
+def _value(value: bytes | None) -> tuple[Any, bytes | None]:
+    if value is not None:
+        with suppress(msgspec.DecodeError):
+            found = msgspec.json.decode(value)
+            if msgspec.json.encode(found) == value:
+                return found, None
+    return msgspec.UNSET, value
+
+
+def load_log(path: Path | str) -> Sequence[LogEntry]:
+    """Read a log from a file.
+
+    Args:
+        path: what `save_log` or `nurselog export` has written.
+
+    Raises:
+        UsageError: if the file has none.
+    """
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=_File)
+        return [LogEntry(one.seq, one.at, one.after, decode_event(one.event), _bytes(one)) for one in found.rows]
+    except msgspec.DecodeError as exc:
+        raise UsageError(f"{path} has no log as save_log writes them: {exc}") from exc
+
+
+def _bytes(line: _Line) -> bytes | None:
+    return line.data if line.value is msgspec.UNSET else msgspec.json.encode(line.value)
+
+
+# -- what must not leave the house ----------------------------------------------------------------
+
+EVERYTHING = "*"
+"""Stands for all texts."""
+
+
+def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> Sequence[LogEntry]:
+    """Return a log in which texts are crossed out: of each character there is an x.
+
+    Args:
+        log: a workflow's log.
+        fields: the names of the fields whose texts are meant, however deep; "*" means all texts. Where a text stands
+            for something else (a date, a member of an enum), it can then not be read back: name fields.
+
+    Numbers stay. Reasons and all that errors hold are crossed out, their types stay. Digests of arguments are left out,
+    since they would not fit any more.
+    """
+    return [_redacted(entry, fields) for entry in log]
+
+
+def _redacted(entry: LogEntry, fields: Collection[str]) -> LogEntry:
+    event, value = entry.event, entry.value
+    if isinstance(event, StepEnded):
+        event = replace_fields(event, digest=None)
+    if isinstance(event, StepEnded | ScopeCancelled | Ended):
+        event = replace_fields(event, reason=_crossed_out(event.reason))
+    if value is not None:
+        value = _redacted_error(value) if _is_error(event) else _redacted_value(value, fields)
+    return replace_fields(entry, event=event, value=value)
+
+
+def _is_error(event: Event) -> bool:
+    return isinstance(event, StepRetried) or getattr(event, "result", None) is Result.ERROR
+
+
+def _redacted_error(value: bytes) -> bytes:
+    return msgspec.json.encode(_bare(decode_error(value)))
+
+
+def _bare(error: ErrorRecord) -> ErrorRecord:
+    """Leave the types of an error and its members."""
+    cause = None if error.cause is None else _bare(error.cause)
+    members = None if error.members is None else tuple(map(_bare, error.members))
+    return ErrorRecord(
+        module=error.module,
+        qualname=error.qualname,
+        message="",
+        args=[_bare_argument(one) for one in error.args],
+        cause=cause,
+        members=members,
+        rebuild=error.rebuild,
+    )
+
+
+def _bare_argument(argument: Any) -> Any:
+    """Keep what the type's constructor may insist on."""
+    if isinstance(argument, str):
+        return _crossed_out(argument)
+    return argument if isinstance(argument, int | float) else None
+
+
+def _redacted_value(value: bytes, fields: Collection[str]) -> bytes:
+    try:
+        return msgspec.json.encode(_without(msgspec.json.decode(value), fields, inside=EVERYTHING in fields))
+    except msgspec.DecodeError as exc:
+        raise UsageError(f"a value of the log is no JSON, and cannot be redacted: {exc}") from exc
+
+
+def _without(value: Any, fields: Collection[str], *, inside: bool) -> Any:
+    """Cross out texts, if one is inside of a field that is meant."""
+    if isinstance(value, dict):
+        members = cast("Mapping[str, Any]", value).items()
+        return {key: _without(one, fields, inside=inside or key in fields) for key, one in members}
+    if isinstance(value, list):
+        return [_without(one, fields, inside=inside) for one in cast("Sequence[Any]", value)]
+    return _crossed_out(value) if inside and isinstance(value, str) else value
+
+
+def _crossed_out(text: str | None) -> str | None:
+    return None if text is None else "x" * len(text)
+
+
+# -- replay --------------------------------------------------------------------------------------
+
+
+def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry]) -> Life:
+    """See that the code follows a log to its last row, and, where the log has an end, comes to the same end.
+
+    Args:
+        workflow: the workflow whose log it is.
+        log: the log, or the file that it is in.
+
+    Returns:
+        What was replayed.
+
+    Raises:
+        Broken: if the code does not follow the log.
+        UsageError: if the file has no log, the log is another workflow's, or Trio runs already.
+    """
+    entries = load_log(log) if isinstance(log, Path | str) else log
+    _check_owner(workflow, entries)
+    rows = tuple(Row(one.seq, one.at, one.after, 1, encode_event(one.event), one.value) for one in entries)
+    end = rows[-1] if isinstance(entries[-1].event, Ended) else None
+    life = live(workflow, rows[:-1] if end else rows, Plan(follow=True), instead={})
+    if broken := _broken(life, end):
+        report = Report(workflow.name, Life(rows, 0, life.outcome))
+        report.lives = report.misfortunes = 1
+        report.findings.append(Finding(broken[0], "is replayed", broken[1], life))
+        raise Broken(report)
+    return life
+
+
+def workflow_of(log: Sequence[LogEntry]) -> Workflow[..., Any]:
+    """Return the workflow whose log it is, among all that have been imported.
+
+    Raises:
+        UsageError: if there is none, or more than one.
+    """
+    started = _start(log)
+    found = [one for one in registry.values() if one.name == started.name and one.version in {None, started.version}]
+    if len(found) != 1:
+        what = "none has" if not found else f"{len(found)} have"
+        raise UsageError(f"the log is one of workflow {started.name!r}, and of all that are imported {what} that name")
+    return found[0]
+
+
+def _start(log: Sequence[LogEntry]) -> Started:
+    started = log[0].event if log else None
+    if not isinstance(started, Started):
+        raise UsageError("a log begins with the start of a workflow, and this one does not")
+    return started
+
+
+def _check_owner(workflow: Workflow[..., Any], log: Sequence[LogEntry]) -> None:
+    if (name := _start(log).name) != workflow.name:
+        raise UsageError(f"the log is one of workflow {name!r}, and not of {workflow.name!r}")
+
+
+def _broken(life: Life, end: Row | None) -> tuple[Law, str] | None:
+    if isinstance(life.outcome, Stuck):
+        return Law.FOLLOWS, life.outcome.problem
+    if end is None:
+        return None
+    if not life.ahead:
+        return Law.REPLAYS, "The log has an end, and the code, replayed, waits for something."
+    if _said(life.ahead[0]) != _said(end):
+        return Law.REPLAYS, f"The log ends with {_said(end)}, and the code goes on with {_said(life.ahead[0])}"
+    return None
+
+
+def _said(row: Row) -> tuple[Event, object]:
+    """Return what two ends share that are the same: of errors all but the traceback."""
+    event = decode_event(row.event)
+    if isinstance(event, Ended) and event.result is Result.ERROR:
+        error = decode_error(row.value or b"")
+        return event, (error.type_name, error.message)
+    return event, row.value

@@ -1,0 +1,140 @@
+"""What a search for mistakes has found, for people and for scripts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import msgspec
+
+from ..lowlevel import Claimed, Event, StepBegan, StepEnded, TimerSet, decode_event, describe
+from .life import Cancelled, Closed, Hung, Life, Outcome, Raised, Returned, Stuck
+
+_SHOWN = 3
+"""How many findings a report tells at length: most are the same mistake, at one event after the other."""
+_WIDTH = 58
+
+
+class Law(enum.Enum):
+    """What must hold of a workflow, whatever happens to its process; the value says what does not."""
+
+    FOLLOWS = "its code does not follow its log"
+    ENDS = "it waits for something that will not come"
+    REPLAYS = "its log, replayed, comes to another end: the code depends on what no log has"
+    INVARIANT = "the invariant does not hold"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A law that a life has broken."""
+
+    law: Law
+    misfortune: str
+    """What happened to the workflow."""
+    problem: str
+    life: Life
+    """The life that broke it."""
+
+
+class Report:
+    """What was tried, and what came of it.
+
+    Attributes:
+        name: the workflow's.
+        live: the life to which nothing happened.
+        lives: how many lives were lived, replays included.
+        misfortunes: how many things were done to it.
+        findings: what went wrong.
+    """
+
+    def __init__(self, name: str, live: Life) -> None:
+        self.name: str = name
+        self.live: Life = live
+        self.lives: int = 0
+        self.misfortunes: int = 0
+        self.findings: list[Finding] = []
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield (
+            f"workflow {self.name!r}, {len(self.live.rows)} events: of {self.misfortunes:,} misfortunes "
+            f"{len(self.findings):,} broke it ({self.lives:,} lives)"
+        )
+        for finding in self.findings[:_SHOWN]:
+            yield f"\n{finding.misfortune}: {finding.law.value}.\n{finding.problem}\n"
+            yield from side_by_side(self.live.events, finding.life.events)
+        if left := self.findings[_SHOWN:]:
+            yield f"\nThe others: {', '.join(finding.misfortune for finding in left)}"
+
+
+class Broken(AssertionError):
+    """A workflow does not survive what it must survive.
+
+    Attributes:
+        report: what was found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.report: Report = report
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+def is_bookkeeping(event: Event) -> bool:
+    """Whether an event says nothing of what the workflow did: who took it over, that a step has lasted a moment."""
+    return isinstance(event, Claimed | StepBegan)
+
+
+def essence(event: Event) -> Event:
+    """Return what two logs share that were written at different times."""
+    match event:
+        case StepEnded():
+            return msgspec.structs.replace(event, began_at=None)
+        case TimerSet():
+            return msgspec.structs.replace(event, due=0)
+        case _:
+            return event
+
+
+def side_by_side(live: Sequence[Event], other: Sequence[Event]) -> Iterator[str]:
+    """Yield two logs as two columns; where they part there is a mark. What only the engine needs is left out."""
+    one, two = ([essence(event) for event in log if not is_bookkeeping(event)] for log in (live, other))
+    yield f"  {'with nothing happening':<{_WIDTH}}   with it"
+    for left, right in zip_longest(one, two):
+        mark = " " if left == right else "|"
+        yield f"  {_line(left):<{_WIDTH}} {mark} {_line(right) if left != right else 'the same'}".rstrip()
+
+
+def _line(event: Event | None) -> str:
+    text = "" if event is None else describe(event)
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+def say(outcome: Outcome) -> str:
+    """Say what became of a workflow."""
+    match outcome:
+        case Returned(value=value):
+            return f"returned {value!r:.200}"
+        case Raised(error=error):
+            return f"raised {error!r:.200}"
+        case Stuck(problem=problem):
+            return f"got stuck: {problem}"
+        case Cancelled(reason=reason):
+            return f"was cancelled: {reason}" if reason else "was cancelled"
+        case Hung() | Closed():  # pragma: no branch - there is no other case
+            return "did not end"
+
+
+def misfortune_at(what: str, life: Life, rows: int) -> str:
+    """Say what was done to a workflow, and when."""
+    last = decode_event(life.rows[rows - 1].event)
+    return f"{what} after event {rows} of {len(life.rows)} ({describe(last)})"

@@ -1,0 +1,37 @@
+"""Virtual time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import trio
+from trio.testing import MockClock
+
+from nurselog import now, open_engine, sleep, workflow
+from nurselog.testing import VirtualClock
+
+NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
+
+
+@workflow
+async def leap() -> list[str]:
+    before = now()
+    await sleep(2 * 86400)
+    return [f"{before:%Y-%m-%d %H}", f"{now():%Y-%m-%d %H}"]
+
+
+async def test_utc_goes_with_trios_time(autojump_clock: MockClock) -> None:
+    clock = VirtualClock(NOON)
+    assert clock.utc() == NOON.timestamp() * 1e6
+    async with open_engine("sqlite://", clock=clock) as engine:
+        assert await engine.run(leap) == ["2026-02-28 12", "2026-03-02 12"]
+
+
+async def test_a_clock_that_is_set(autojump_clock: MockClock) -> None:
+    clock = VirtualClock()
+    clock.set(5_000_000)
+    await trio.sleep(1)
+    assert clock.utc() == 6_000_000
+    await clock.sleep_until(0)
+    await clock.sleep_until(8_000_000)
+    assert trio.current_time() == 3
