@@ -19,6 +19,7 @@ from nurselog import WorkflowStuck, open_engine, step, workflow
 from nurselog.cli import main
 from nurselog.demo import run as demo
 from nurselog.demo.run import Settings
+from nurselog.testing import load_log
 
 
 @step
@@ -123,6 +124,15 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.Ca
     assert main(["list", f"sqlite:///{missing}"]) == 1
     assert capsys.readouterr().err == f"nurselog: there is no file {missing}\n"
     assert not missing.exists()
+
+
+def test_a_log_is_exported_for_tests(store: str, tmp_path: Path) -> None:
+    whole, redacted = tmp_path / "whole.json", tmp_path / "redacted.json"
+    assert main(["export", store, "greeting-1", str(whole)]) == 0
+    assert main(["export", store, "greeting-1", str(redacted), "--redact", "*"]) == 0
+    assert [one.event.path for one in load_log(whole)] == [one.event.path for one in load_log(redacted)]
+    assert load_log(whole) != load_log(redacted)
+    assert main(["export", store, "greeting-2", str(whole)]) == 1
 
 
 def test_reading_changes_no_log(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ PAGES = (
     "docs/postgresql.md",
     "docs/production.md",
     "docs/reference.md",
+    "docs/testing.md",
     "docs/tutorial.md",
 )
 

@@ -14,11 +14,11 @@ from typing import cast
 from .. import NurselogError
 from .command import INTERRUPTED
 from .demo import DEMO
-from .look import LIST, LOG
+from .look import EXPORT, LIST, LOG
 from .migrate import MIGRATE
 from .worker import WORKER
 
-COMMANDS = (DEMO, LIST, LOG, MIGRATE, WORKER)
+COMMANDS = (DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
 """All subcommands."""
 
 

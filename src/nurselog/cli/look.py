@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -13,8 +14,9 @@ from .. import Engine, Status, StoreError, open_engine
 from .._stores import needing_psycopg
 from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
-from ..demo.tree import draw_log, printable
+from .._tree import draw_log, printable
 from ..lowlevel import LogEntry
+from ..testing import redact, save_log
 from .command import Command, positive
 
 T = TypeVar("T")
@@ -34,6 +36,17 @@ def _declare_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="URL", help="the store, for instance sqlite:///quotes.db")
 
 
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    _declare_log(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file that is written, for instance golden/1.json")
+    parser.add_argument(
+        "--redact",
+        action="append",
+        metavar="FIELD",
+        help="cross out the texts in fields of this name, and in errors; '*' means all; may be given several times",
+    )
+
+
 def _list(chosen: argparse.Namespace) -> int:
     for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
         reason, _, _ = str(found.problem).partition("\n")
@@ -44,12 +57,22 @@ def _list(chosen: argparse.Namespace) -> int:
 
 
 def _log(chosen: argparse.Namespace) -> int:
+    for line in draw_log(chosen.id, _read(chosen)):
+        print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text)
+    return 0
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    log = _read(chosen)
+    save_log(redact(log, chosen.redact) if chosen.redact else log, chosen.file)
+    return 0
+
+
+def _read(chosen: argparse.Namespace) -> Sequence[LogEntry]:
     async def read(engine: Engine) -> Sequence[LogEntry]:
         return await (await engine.get(chosen.id)).log()
 
-    for line in draw_log(chosen.id, _ask(chosen.store, read)):
-        print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text)
-    return 0
+    return _ask(chosen.store, read)
 
 
 def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
@@ -78,4 +101,5 @@ def _refuse_nothing(store: str) -> None:
 
 
 LIST = Command("list", "List a store's workflows, the newest first.", _declare_list, _list)
+EXPORT = Command("export", "Write a workflow's log into a file, for tests to replay.", _declare_export, _export)
 LOG = Command("log", "Draw a workflow's log as a tree.", _declare_log, _log)
