@@ -199,7 +199,7 @@ async def test_an_attempt_that_runs_again_has_the_outcome_that_it_had() -> None:
         assert step_key()
         return [await count(1), await count(2)]
 
-    @workflow(name="again")
+    @workflow(name="twice over")
     async def again() -> list[int]:
         return [*await twice(), await count(3)]
 
