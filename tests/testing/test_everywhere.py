@@ -228,6 +228,37 @@ def test_code_that_does_not_follow_its_log() -> None:
     assert "The others: " in str(report)
 
 
+def test_a_step_that_only_a_replay_calls() -> None:
+    lives = itertools.count()
+
+    @workflow(name="greedy")
+    async def greedy() -> str:
+        await charge(1)
+        if next(lives):
+            await reserve("more")
+        return "done"
+
+    report = find(lambda: crash_everywhere(greedy, fakes=Shop().fakes))
+    assert "did more than it had done" in report.findings[0].problem
+
+
+class Declined(Exception):
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(f"declined {code}: {why}")
+
+
+def test_an_error_that_cannot_be_copied() -> None:
+    @workflow(name="declined")
+    async def declined() -> str:
+        try:
+            return await charge(1)
+        except Declined as exc:
+            return str(exc)
+
+    report = crash_everywhere(declined, fakes={charge: Script(Declined(5, "why"))})
+    assert report.live.outcome == Returned("declined 5: why")
+
+
 def test_code_that_waits_for_ever() -> None:
     @workflow(name="patient")
     async def patient() -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from nurselog import Retry, UsageError, Workflow, open_engine, sleep, step, workflow
-from nurselog.lowlevel import JsonCodec, LogEntry, Started
+from nurselog.lowlevel import Ended, JsonCodec, LogEntry, Result, Started
 from nurselog.testing import Broken, Hangs, Law, Script, VirtualClock, fakes, load_log, redact, replay, save_log
 from nurselog.testing.golden import workflow_of
 
@@ -95,7 +95,7 @@ def test_code_that_has_changed() -> None:
         await ask("first")  # here
         return await ask(topic)
 
-    with pytest.raises(Broken, match=r"test_golden.py:\d+.*other arguments") as caught:
+    with pytest.raises(Broken, match=r"test_golden_logs.py:\d+.*other arguments") as caught:
         replay(changed(inserted), log)
     assert caught.value.report.findings[0].law is Law.FOLLOWS
 
@@ -160,7 +160,7 @@ def test_redaction() -> None:
     everything = redact(log)
     assert b'{"age":40,"name":"xxx","pets":[{"kind":"xxx","name":"xxx"}]}' in [one.value for one in everything]
     assert all(b"secret" not in (one.value or b"") for one in (*named, *everything))
-    assert replay(meet, everything[:-1]).ahead, "the code can still follow it"
+    assert replay(meet, everything).ahead, "the code can still follow it"
 
 
 def test_redaction_of_a_cancelled_run_with_retries() -> None:
@@ -183,7 +183,13 @@ def test_redaction_of_a_cancelled_run_with_retries() -> None:
     log = redact(trio.run(main, clock=MockClock(autojump_threshold=0)))
     assert "secret" not in repr(log)
     assert "xxxxxx" in repr(log)
-    replay(insist, log[:-1])
+    replay(insist, log)
+
+
+def test_a_killed_run_has_no_end_of_its_own() -> None:
+    log = record(talk, "rain", seconds=1800)
+    killed = LogEntry(len(log) + 1, log[-1].at, log[-1].after, Ended(result=Result.KILLED), None)
+    replay(talk, [*log, killed])
 
 
 def test_what_cannot_be_redacted() -> None:

@@ -52,7 +52,8 @@ def crash_everywhere(
         seeds: of Trio's scheduler; for each of them everything is tried.
         twice: whether the process dies again, half way through what was left.
         suspend: whether the engine is closed instead, and its code unwinds.
-        threads: whether steps run in threads (sync ones without a fake): virtual time then waits for them.
+        threads: whether steps run in threads (sync ones without a fake): virtual time then waits 20 ms for them; what
+            takes longer needs a fake.
 
     Objects whose bound methods are fakes, and `Script`s, are copied (`copy.deepcopy`) for each life: keep what a fake
     remembers in such an object, and not in a global variable.
@@ -259,8 +260,10 @@ class _Search:
             return
         self._replayed.add(key)
         again = self._live(rows[:-1], lived.world, self._plan(0)).life
-        if again.outcome != lived.life.outcome:
+        if again.rows[-1].value != rows[-1].value and again.outcome != lived.life.outcome:
             yield Law.REPLAYS, f"It {say(lived.life.outcome)}; replayed it {say(again.outcome)}"
+        elif more := [event for event in again.events[len(rows) - 1 : -1] if not is_bookkeeping(event)]:
+            yield Law.REPLAYS, f"Replayed, it did more than it had done: {more}"
 
 
 def _broken_by_invariant(lived: _Lived) -> Iterator[tuple[Law, str]]:

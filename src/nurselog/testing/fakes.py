@@ -144,6 +144,12 @@ class Script(Generic[T]):
         self._turns: dict[tuple[str, int], int] = {}
         self.calls: list[Call] = []
 
+    def __deepcopy__(self, _memo: object) -> Script[T]:
+        """Share the outcomes: copying an exception would call its constructor, which may want something else."""
+        other = Script(*self._outcomes)
+        other._turns, other.calls = dict(self._turns), list(self.calls)
+        return other
+
     async def __call__(self, *args: Any, **kwargs: Any) -> T:
         """Have the next outcome. A checkpoint."""
         call = Call(args, kwargs, step_key(), attempt())

@@ -116,17 +116,17 @@ def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> 
         fields: the names of the fields whose texts are meant, however deep; "*" means all texts. Where a text stands
             for something else (a date, a member of an enum), it can then not be read back: name fields.
 
-    Numbers stay. Reasons and all that errors hold are crossed out, their types stay. Digests of arguments are left out,
-    since they would not fit any more.
+    The end is left out: it is made of the texts, and would not be the same. Keys and numbers stay. Reasons and all that
+    errors hold are crossed out, their types stay. Digests of arguments are left out, since they would not fit any more.
     """
-    return [_redacted(entry, fields) for entry in log]
+    return [_redacted(entry, fields) for entry in log if not isinstance(entry.event, Ended)]
 
 
 def _redacted(entry: LogEntry, fields: Collection[str]) -> LogEntry:
     event, value = entry.event, entry.value
     if isinstance(event, StepEnded):
         event = replace_fields(event, digest=None)
-    if isinstance(event, StepEnded | ScopeCancelled | Ended):
+    if isinstance(event, StepEnded | ScopeCancelled):
         event = replace_fields(event, reason=_crossed_out(event.reason))
     if value is not None:
         value = _redacted_error(value) if _is_error(event) else _redacted_value(value, fields)
@@ -204,8 +204,9 @@ def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry]) -
     entries = load_log(log) if isinstance(log, Path | str) else log
     _check_owner(workflow, entries)
     rows = tuple(Row(one.seq, one.at, one.after, 1, encode_event(one.event), one.value) for one in entries)
-    end = rows[-1] if isinstance(entries[-1].event, Ended) else None
-    life = live(workflow, rows[:-1] if end else rows, Plan(follow=True), instead={})
+    last = entries[-1].event
+    end = rows[-1] if isinstance(last, Ended) and last.result is not Result.KILLED else None
+    life = live(workflow, rows[:-1] if isinstance(last, Ended) else rows, Plan(follow=True), instead={})
     if broken := _broken(life, end):
         report = Report(workflow.name, Life(rows, 0, life.outcome))
         report.lives = report.misfortunes = 1

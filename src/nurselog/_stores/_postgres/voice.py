@@ -165,7 +165,7 @@ class Voice:
 
     async def farewell(self, connection: TrioConnection) -> None:
         """Tell everybody that a worker has left, on another connection."""
-        await self._send(connection, [Change.DUE.value])
+        await self._send(connection, sorted(_NEWS))  # also ends that nobody has told yet
 
     def close(self) -> None:
         """Close the connection."""
