@@ -156,10 +156,10 @@ class Journal:
             part = None
             del parts[writer.key]
         if part is None:
-            part = self._lot().parts[writer.key] = _Part(writer)
+            part = self._lot_with_room().parts[writer.key] = _Part(writer)
         return part
 
-    def _lot(self) -> _Lot:
+    def _lot_with_room(self) -> _Lot:
         """Return a lot for one thing more."""
         if len(self._queued[-1]) >= MOST:
             self._queued.append(_Lot())
@@ -197,7 +197,7 @@ class Journal:
             made(None)
             raise EngineClosed("the engine is closed: the workflow was not made")
         asked = _Asked(creation, made)
-        self._lot().asked.append(asked)
+        self._lot_with_room().asked.append(asked)
         await asked.done.wait()
         if asked.created is None:
             raise EngineClosed("the engine was closed before the workflow was made")

@@ -94,7 +94,7 @@ class Step(Generic[P, T_co]):
     @property
     def _stand_in(self) -> Callable[..., Awaitable[Any]] | None:
         """What runs instead of the function; None: nothing does."""
-        return stand_ins.get(self.function) or stand_ins.get(None) if stand_ins else None
+        return (stand_ins.get(self.function) or stand_ins.get(None)) if stand_ins else None
 
     @cached_property
     def returns(self) -> Any:

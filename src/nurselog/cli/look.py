@@ -1,4 +1,4 @@
-"""`nurselog list` and `nurselog log`: a look into a store, with an engine that has no workflows to run."""
+"""`nurselog list`, `log` and `export`: a look into a store, with an engine that has no workflows to run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
 from .._tree import draw_log, printable
 from ..lowlevel import LogEntry
-from ..testing import redact, save_log
 from .command import Command, positive
 
 T = TypeVar("T")
@@ -63,6 +62,8 @@ def _log(chosen: argparse.Namespace) -> int:
 
 
 def _export(chosen: argparse.Namespace) -> int:
+    from ..testing import redact, save_log  # noqa: PLC0415 - all other commands start without what tests need
+
     log = _read(chosen)
     save_log(redact(log, chosen.redact) if chosen.redact else log, chosen.file)
     return 0

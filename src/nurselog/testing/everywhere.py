@@ -4,9 +4,9 @@ The workflow runs once with nothing happening. Then it runs again from every pre
 died there, and again with a cancellation after every event. Each life must end as its log says.
 
 What of the world outside? Effects outlive a crash, so what the fakes of the steps remember must, too. Running the
-workflow up to each crash anew would do, and costs the square of its length. So the one run keeps, before each commit, a
-copy of the fakes' objects. It goes with the prefix that was durable then: what had been done and was not recorded yet
-is in it, which is the worst moment to die at. A life after the crash gets a copy of that copy, as many as there are.
+workflow up to each crash anew would do, and be twice the work. So the one run keeps, before each commit, a copy of the
+fakes' objects. It goes with the prefix that was durable then: what had been done and was not recorded yet is in it,
+which is the worst moment to die at. Each life after that crash gets a copy of that copy.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def crash_everywhere(
         Broken: if anything went wrong, with the report.
         UsageError: if Trio runs already, a fake does not fit its step, or what the fakes remember cannot be copied.
     """
-    search = _Search(workflow, args, _World.of(fakes, invariant), threads=threads)
+    search = _Search(workflow, args, _World(fakes or {}, invariant), threads=threads)
     for seed in seeds:
         if suspend:
             search.suspend(seed)
@@ -101,7 +101,7 @@ def cancel_everywhere(
         Broken: if anything went wrong, with the report.
         UsageError: as `crash_everywhere`.
     """
-    search = _Search(workflow, args, _World.of(fakes, invariant), threads=threads)
+    search = _Search(workflow, args, _World(fakes or {}, invariant), threads=threads)
     for seed in seeds:
         search.cancel(seed, crashes=crashes)
     return search.conclude()
@@ -116,10 +116,6 @@ class _World:
 
     fakes: Fakes
     invariant: Invariant | None
-
-    @classmethod
-    def of(cls, fakes: Fakes | None, invariant: Invariant | None) -> _World:
-        return cls(fakes or {}, invariant)
 
     def copy(self) -> _World:
         """Return one of its own for another life: objects that fakes and invariant share are still shared."""
@@ -156,6 +152,7 @@ class _Search:
         self._replayed: set[tuple[object, ...]] = set()
         """What logs that were replayed said: many lives end in the same way."""
         self._progress = _Progress(self._workflow.name)
+        self._lives = 0
         self._report: Report | None = None
 
     def crash(self, seed: int, *, twice: bool) -> None:
@@ -190,6 +187,7 @@ class _Search:
     def conclude(self) -> Report:
         """Return the report, or raise it."""
         assert self._report
+        self._report.lives = self._lives
         self._progress.end()
         if self._report.findings:
             raise Broken(self._report)
@@ -208,7 +206,6 @@ class _Search:
         """Live with nothing happening."""
         first = self._live([self._first], self._pristine, self._plan(seed))
         self._report = self._report or Report(self._workflow.name, first.life)
-        self._report.lives += 1
         self._judge(first, "runs with nothing happening")
         return first
 
@@ -227,9 +224,8 @@ class _Search:
             left.update(dict.fromkeys(range(before, after), now))
 
         life = live(self._workflow, prefix, plan, instead=own.fakes, watch=watch)
-        if self._report:
-            self._report.lives += 1
-            self._progress.show(self._report.lives)
+        self._lives += 1
+        self._progress.show(self._lives)
         return _Lived(life, own, left)
 
     # -- the laws --------------------------------------------------------------------------------
@@ -238,9 +234,9 @@ class _Search:
         report = self._report
         assert report
         report.misfortunes += 1
-        for law, problem in self._broken(lived):
+        if broken := next(self._broken(lived), None):
+            law, problem = broken
             report.findings.append(Finding(law, misfortune, problem, lived.life))
-            break
 
     def _broken(self, lived: _Lived) -> Iterator[tuple[Law, str]]:
         outcome = lived.life.outcome

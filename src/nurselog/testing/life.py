@@ -29,6 +29,7 @@ from .. import (
     WorkflowStuck,
     open_engine,
 )
+from .._engine.messages import Kind, body_of
 from .._engine.table import unwrap_workflow
 from ..abc import Batch, Claim, Clock, Creation, Lease, Receipt, Store, Wanted
 from ..lowlevel import (
@@ -158,7 +159,7 @@ class Life:
 
 
 def is_move(event: Event) -> bool:
-    """Whether an event moves the workflow, or is a note of its code; all else is bookkeeping."""
+    """Whether an event moves the workflow, or is a note of its code."""
     return is_delivered(event) or is_note(event)
 
 
@@ -201,7 +202,7 @@ class _Store:
         )
         [created] = (await self._inner.commit(Batch(creations=[creation]))).created
         if self._plan.cancel_after == 0:
-            await self._inner.post(created.workflow.key, "cancel", b"{}")
+            await self._inner.post(created.workflow.key, Kind.CANCEL.value, body_of(None))
 
     async def close(self) -> None:
         [found] = await self._inner.find([ID])
