@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -309,6 +309,36 @@ async def test_mail_does_not_wait_for_the_one_who_listens(postgres_url: str, mon
                 await a.wait_changed()
                 nursery.cancel_scope.cancel()
         assert len(await a.messages()) == 2
+
+
+class Slow:
+    """A connection that is slow to tell."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+
+    async def call(self, *_: object) -> None:
+        await self.gate.wait()
+
+
+async def test_of_two_pieces_of_mail_the_second_is_not_taken_to_be_told() -> None:
+    """It is left while the first is still being told, and by then somebody listens again, who will tell it."""
+    speaks, slow = voice.Voice("", "channel", "b"), cast("Any", Slow())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speaks.mail, slow, "a")
+        await trio.testing.wait_all_tasks_blocked()
+        speaks._waiting = trio.CancelScope()
+        await speaks.mail(slow, "a")
+        slow.gate.set()
+    assert speaks._to_say == {"a"}
+
+
+async def test_mail_that_is_cut_short_is_told_later() -> None:
+    speaks = voice.Voice("", "channel", "b")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await speaks.mail(cast("Any", Slow()), "a")
+    assert speaks._to_say == {"a"}
 
 
 # -- what errors mean

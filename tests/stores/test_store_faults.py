@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import trio
 
 from nurselog._errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from nurselog._stores import open_store, sqlite
-from nurselog._stores._sqlite import faults, schema, workers
+from nurselog._stores._sqlite import faults, queries, schema, workers
 from nurselog._stores._sqlite.bulk import CHUNK, transaction
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores._sqlite.session import Session
@@ -311,3 +312,22 @@ async def test_closing_waits_for_no_lock_that_was_waited_for(
             if not locked:
                 assert await store.renew()
     assert seen == left
+
+
+async def test_who_could_not_look_returns_when_it_can(file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has written; but the one who waits has told of an outage, and wants to tell of its end."""
+
+    def locked(_: object) -> bool:
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+    async with opened(file_url) as store:
+        with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+            patch.setattr(queries, "changed", locked)
+            await store.wait_changed()
+        with trio.fail_after(60):
+            await store.wait_changed()
+        with trio.move_on_after(3 * sqlite.POLL) as scope:
+            await store.wait_changed()
+        assert scope.cancelled_caught, "it was told once"

@@ -20,10 +20,10 @@ import trio
 from .._errors import EngineClosed
 from .._log.events import Event, Row
 from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, WorkflowKey
-from .patience import patiently
+from .patience import Outage, patiently
 
 MOST = 1_000
-"""Workflows in one batch; the next ones wait for the next."""
+"""Rows, and other things to be written, in one batch; what comes then waits for the next."""
 
 
 class Writer(Protocol):
@@ -88,18 +88,17 @@ class _Asked:
 class _Lot:
     """What is committed in one go."""
 
-    __slots__ = ("asked", "barriers", "parts", "since")
+    __slots__ = ("asked", "barriers", "parts", "since", "size")
 
     def __init__(self) -> None:
+        self.size = 0
+        """How many things have come into it."""
         self.since: float | None = None
         """When the first thing in it came, by Trio's clock."""
         self.parts: dict[WorkflowKey, _Part] = {}
         self.asked: list[_Asked] = []
         self.barriers: list[trio.Event] = []
         """Who waits until everything that is queued now is durable."""
-
-    def __len__(self) -> int:
-        return len(self.parts) + len(self.asked)
 
     def batch(self) -> Batch:
         """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
@@ -149,21 +148,29 @@ class Journal:
     # -- collecting ------------------------------------------------------------------------------
 
     def _part(self, writer: Writer) -> _Part:
-        parts = self._queued[-1].parts
-        part = parts.get(writer.key)
-        if part is not None and part.writer is not writer:
-            part.writer.refused()  # lost and taken up again here: what the former run had to say would not be let in
-            part = None
-            del parts[writer.key]
+        """Return what a workflow has to write, for one thing more."""
+        for lot in self._queued:
+            self._drop_former(lot, writer)
+        lot = self._lot_with_room()
+        part = lot.parts.get(writer.key)
         if part is None:
-            part = self._lot_with_room().parts[writer.key] = _Part(writer)
+            part = lot.parts[writer.key] = _Part(writer)
         return part
+
+    @staticmethod
+    def _drop_former(lot: _Lot, writer: Writer) -> None:
+        """Drop what a former run of a workflow, lost and taken up again here, has to say: it would not be let in."""
+        part = lot.parts.get(writer.key)
+        if part is not None and part.writer is not writer:
+            del lot.parts[writer.key]
+            part.writer.refused()
 
     def _lot_with_room(self) -> _Lot:
         """Return a lot for one thing more."""
-        if len(self._queued[-1]) >= MOST:
+        if self._queued[-1].size >= MOST:
             self._queued.append(_Lot())
         lot = self._queued[-1]
+        lot.size += 1
         if lot.since is None:
             lot.since = trio.current_time()
         self._some.set()
@@ -226,13 +233,13 @@ class Journal:
         if not self._queued:
             self._queued.append(_Lot())
             self._some = trio.Event()
-        if self._flying:
+        if self._flying.size:
             self._flying.answer(await self._commit(self._flying.batch()))
         self._flying.pass_barriers()
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
 
     async def _commit(self, batch: Batch) -> Receipt:
-        return await patiently(partial(self._store.commit, batch), "the store is unavailable, workflows wait")
+        return await patiently(partial(self._store.commit, batch), Outage("the store is unavailable, workflows wait"))
 
     async def flushed(self) -> None:
         """Wait until everything that is queued now is durable, or the journal has ended. A checkpoint."""

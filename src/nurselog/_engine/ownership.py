@@ -219,15 +219,16 @@ class Ownership:
                 await self._keep(leaving)
 
     async def _keep(self, leaving: trio.Nursery) -> None:
+        outage = Outage("the lease cannot be renewed yet")
         while True:
             await trio.sleep(self._beat)
-            renewal = await self._renew()
+            renewal = await self._renew(outage)
             if renewal is _Renewal.DONE:
                 continue
             logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
             leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
             if renewal is _Renewal.GIVEN_UP:
-                await patiently(self._enter_again)
+                await patiently(self._enter_again, outage)
             self.look()
 
     async def _enter_again(self) -> None:
@@ -236,9 +237,8 @@ class Ownership:
         await self._store.reenter()
         self._renewed(asked)
 
-    async def _renew(self) -> _Renewal:
+    async def _renew(self, outage: Outage) -> _Renewal:
         """Renew in time."""
-        outage = Outage("the lease cannot be renewed yet")
         while self.lease_left > self._beat / 2:
             asked = trio.current_time()
             try:

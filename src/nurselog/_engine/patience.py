@@ -23,36 +23,38 @@ _BACKOFF = (0.05, 2.0)
 
 
 class Outage:
-    """Says what keeps somebody from the store, once.
+    """Says what keeps somebody from the store, each reason once.
 
     Args:
         what: the sentence's beginning.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str = "the store is unavailable") -> None:
         self._what = what
-        self._said: str | None = None
+        self._said: set[str] = set()
 
     def say(self, error: StoreUnavailable) -> None:
         """Say it, unless it was said before."""
-        if str(error) != self._said:
-            self._said = str(error)
-            logger.warning("%s: %s", self._what, error)
+        reason = str(error)
+        if reason not in self._said:
+            self._said.add(reason)
+            logger.warning("%s: %s", self._what, reason)
 
     def over(self) -> None:
         """Say that it is over, if there was one."""
-        if self._said is not None:
+        if self._said:
+            self._said.clear()
             logger.info("the store is available again")
 
 
-async def patiently(call: Callable[[], Awaitable[T]], what: str = "the store is unavailable") -> T:
+async def patiently(call: Callable[[], Awaitable[T]], outage: Outage | None = None) -> T:
     """Make a call to the store; while the store is unavailable, try again.
 
     Args:
         call: what is tried; it must be safe to make it again when an answer was lost.
-        what: the beginning of the sentence that the log gets.
+        outage: says why one must wait; one of the call's own unless told.
     """
-    outage = Outage(what)
+    outage = outage or Outage()
     pause, longest = _BACKOFF
     while True:
         try:

@@ -59,6 +59,8 @@ class SqliteStore:
         self._session: Session | None = None
         self._unavailable = False
         """Whether the last call has waited in vain."""
+        self._blind = False
+        """Whether the last look at what others have written has failed, or was cut short."""
 
     @property
     def shared(self) -> bool:
@@ -153,11 +155,15 @@ class SqliteStore:
     async def wait_changed(self) -> frozenset[Change]:
         """Wait until somebody else has written since this returned last, or since the store was opened.
 
-        What was written, SQLite does not tell.
+        What was written, SQLite does not tell. It also returns when it can look again after it could not: whoever
+        waits may want to say that the database is back.
         """
         while True:
             await trio.sleep(POLL)
-            if await self._run(queries.changed):
+            blind, self._blind = self._blind, True
+            changed = await self._run(queries.changed)
+            self._blind = False
+            if changed or blind:
                 return frozenset(Change)
 
     async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:

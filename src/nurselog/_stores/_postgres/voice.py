@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 
 import trio
 
@@ -69,11 +68,15 @@ class Voice:
         Somebody waits for it. So if the one who listens is busy elsewhere, it is told on another connection; if that
         breaks, later.
         """
-        self._say({worker}, -math.inf)
-        if not self._waiting:
-            with suppress(DatabaseError):
-                await self._send(connection, [worker])
-                self._to_say.discard(worker)
+        if self._waiting:
+            self._say({worker}, -math.inf)
+            return
+        try:
+            await self._send(connection, [worker])
+        except BaseException as exc:
+            self._say({worker}, -math.inf)
+            if not isinstance(exc, DatabaseError):
+                raise
 
     def news(self, changes: set[Change]) -> None:
         """Tell everybody that something is due, or has ended."""
