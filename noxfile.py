@@ -124,6 +124,13 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def product(session: nox.Session) -> None:
+    """Try the laws on all workflows, at every event, on every store; `gates` tries a sample."""
+    session.install("-e", ".[test]")
+    pytest(session, "tests/laws/test_laws_stores.py", NURSELOG_TEST_SCALE="100")
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure nurselog beside raw SQLite, raw psycopg and DBOS; arguments after `--` go to the program."""
     session.install(".[test]", "dbos==3.4.0")
