@@ -178,7 +178,7 @@ def test_a_file_has_no_server_to_restart(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("store", ["quotes.db", "sqlite:///quotes.db", "postgresql://host/database?schema=No"])
 def test_the_demo_wants_the_address_of_a_postgresql_database(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("psycopg")
-    assert main(["demo", "--store", store]) == 1
+    assert main(["demo", "--store", store]) == 2
     assert "is no address of a" in capsys.readouterr().err
 
 
@@ -229,7 +229,7 @@ def test_an_address_may_have_its_option(store: str, capsys: pytest.CaptureFixtur
 
 def test_an_address_that_is_none_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     for address, said in (("sqlite:///", "no address of a SQLite store"), ("quotes.db", "no address of a store")):
-        assert main(["list", address]) == 1
+        assert main(["list", address]) == 2
         assert said in capsys.readouterr().err
 
 
@@ -248,7 +248,7 @@ def test_an_empty_file_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_an_id_that_is_no_text_is_an_error_in_words(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A byte that is no character comes from the shell as half of one."""
-    assert main(["log", store, "\udcff"]) == 1
+    assert main(["log", store, "\udcff"]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 

@@ -117,7 +117,7 @@ def test_where_there_is_no_server_no_folder_is_made(tmp_path: Path, capsys: pyte
 def test_a_schema_that_is_there_is_refused(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with psycopg.connect(postgres_url) as connection:
         connection.execute("CREATE SCHEMA nurselog_demo")
-    assert main(["demo", "--files", "1", "--store", postgres_url]) == 1
+    assert main(["demo", "--files", "1", "--store", postgres_url]) == 2
     assert "schema 'nurselog_demo' is there already" in capsys.readouterr().err
     assert schemas(postgres_url) == {"nurselog_demo"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from .. import NurselogError
-from .command import INTERRUPTED
+from .command import BROKEN, INTERRUPTED, exit_code
 from .demo import DEMO
 from .look import EXPORT, LIST, LOG
 from .migrate import MIGRATE
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except* OSError as group:  # a disk that is full
         _drop_output()
         print(f"nurselog: {group.exceptions[0]}", file=sys.stderr)
-        code = 1
+        code = BROKEN
     except* KeyboardInterrupt:  # in a group, if it came while Trio ran
         print("nurselog: interrupted", file=sys.stderr)
     return code
@@ -71,7 +71,7 @@ def _run(chosen: argparse.Namespace) -> int:
         return int(chosen.run(chosen))
     except NurselogError as exc:
         print(f"nurselog: {exc}", file=sys.stderr)
-        return 1
+        return exit_code(exc)
 
 
 def _version() -> str:

@@ -6,8 +6,18 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .. import NurselogError, UsageError
+
+BROKEN, MISUSED = 1, 2
+"""Exit codes: something went wrong; one was told what cannot be, as argparse has it, too."""
+
 INTERRUPTED = 130
 """The exit code that a shell gives to a program that SIGINT has ended."""
+
+
+def exit_code(error: NurselogError) -> int:
+    """Return the exit code for an error: trying once more does not help whoever was told what cannot be."""
+    return MISUSED if isinstance(error, UsageError) else BROKEN
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,10 @@ import trio
 from .. import NurselogError, UsageError, Workflow, open_engine
 from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
-from .command import INTERRUPTED, Command, positive
+from .command import BROKEN, INTERRUPTED, Command, exit_code, positive
 from .logs import FORMATS, LEVELS, logging_to_stderr
 
 _logger = logging.getLogger("nurselog")
-
-_BROKEN, _MISUSED = 1, 2
 
 _STOPPED = {signal.SIGTERM: 0, signal.SIGINT: INTERRUPTED}
 """The signals that ask a worker to stop, and the exit code of one that has stopped."""
@@ -109,10 +107,10 @@ def _work(chosen: argparse.Namespace) -> int:
         except NurselogError as exc:
             trace = exc.__cause__ if isinstance(exc, _ModuleRaised) else None
             _logger.error("%s", exc, exc_info=trace)  # noqa: TRY400 - the sentence says it; a trace is the module's
-            return _MISUSED if isinstance(exc, UsageError) else _BROKEN
+            return exit_code(exc)
         except (Exception, SystemExit):  # an exit code of the worker's own, whatever code in it wants to exit with
             _logger.exception("the worker has failed")
-            return _BROKEN
+            return BROKEN
 
 
 async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., Any]]) -> signal.Signals:
