@@ -19,9 +19,9 @@ _ARGUMENTS = (
     "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
     "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
 )
-_FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
-_UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
-_DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
+FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
+UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
+DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
 
 def changed(
@@ -40,18 +40,18 @@ def other_arguments(sequencer: Sequencer, recorded: str, path: str) -> NonDeterm
 def foreign(strand: Strand) -> NonDeterminismError:
     """Return the error for a strand that was woken by something outside the workflow."""
     recorded, called = "nothing that wakes it", "a wait that ended from the outside"
-    return _error(strand.sequencer, recorded, called, strand.text, parked(strand.coroutine), _FOREIGN)
+    return _error(strand.sequencer, recorded, called, strand.text, parked(strand.coroutine), FOREIGN)
 
 
 def plain_deadline(strand: Strand, where: str | None) -> NonDeterminismError:
     """Return the error for a plain Trio timeout around something durable."""
-    return _error(strand.sequencer, "no deadline", "a plain Trio deadline", strand.text, where, _DEADLINE)
+    return _error(strand.sequencer, "no deadline", "a plain Trio deadline", strand.text, where, DEADLINE)
 
 
 def unawaited(sequencer: Sequencer, path: str, call: Unawaited) -> NonDeterminismError:
     """Return the error for a step that was called and never awaited."""
     called = f"a call of step {call.name!r} without await"
-    return _error(sequencer, "nothing", called, path, f"{call.code.co_filename}:{call.line}", _UNAWAITED)
+    return _error(sequencer, "nothing", called, path, f"{call.code.co_filename}:{call.line}", UNAWAITED)
 
 
 def deadlock(sequencer: Sequencer) -> DeadlockError:

@@ -1,0 +1,103 @@
+"""Cancellations that workflow code keeps to itself, and cleanup that they reach."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from .flow import Code, is_durable, is_shielded
+from .known import CANCELLATIONS
+from .names import Module, called
+from .rules import Found, Rule
+
+_WAITS = (ast.Await, ast.AsyncWith, ast.AsyncFor, ast.Yield)
+_LOOKS = frozenset(f"builtins.{name}" for name in ("format", "isinstance", "len", "print", "repr", "str", "type"))
+"""What looks at an error and does not keep it."""
+_LOGS = frozenset({"critical", "debug", "error", "exception", "info", "log", "warning"})
+
+
+def find_swallowed(code: Code) -> Iterator[Found]:
+    """Find `except` clauses and `suppress` that stop `Cancelled` or `Suspended` and do not raise again."""
+    module = code.module
+    for node in code.nodes():
+        match node:
+            case ast.Try(body=body, handlers=handlers) if _waits(body):
+                stopping = [one for one in handlers if _catches(module, one.type) and not _passes_on(code, one)]
+                for one in stopping:
+                    caught = f"except {ast.unparse(one.type)}" if one.type else "except"
+                    yield Found(Rule.SWALLOWED_CANCELLATION, one, f"`{caught}`")
+            case ast.With(items=items, body=body) if _waits(body):
+                for call in (item.context_expr for item in items if _suppresses(module, item.context_expr)):
+                    yield Found(Rule.SWALLOWED_CANCELLATION, call, f"`{ast.unparse(call)}`")
+            case _:
+                pass
+
+
+def _suppresses(module: Module, call: ast.expr) -> bool:
+    if not (isinstance(call, ast.Call) and module.meaning(call.func) == "contextlib.suppress"):
+        return False
+    return any(_catches(module, one) for one in call.args)
+
+
+def find_unshielded(code: Code) -> Iterator[Found]:
+    """Find durable operations in `finally`, and where `Cancelled` is caught, that are awaited without a shield."""
+    if not code.exposed:
+        return
+    module = code.module
+    for node in code.nodes():
+        if not (isinstance(node, (ast.Await, ast.AsyncWith)) and is_durable(module, node)):
+            continue
+        if _cleanup_around(code, node) and not is_shielded(module, node, code.function):
+            call = node.value if isinstance(node, ast.Await) else node.items[0].context_expr
+            yield Found(Rule.UNSHIELDED_CLEANUP, node, f"{ast.unparse(called(call))}()")
+
+
+def _cleanup_around(code: Code, node: ast.AST) -> ast.AST | None:
+    """Return the innermost cleanup that a node is in: a `try` if it is in its `finally`, or an `except` clause."""
+    for parent, part in code.module.around(node):
+        match parent:
+            case ast.Try(finalbody=final, body=body) if part in final and _waits(body):
+                return parent
+            case ast.ExceptHandler(type=caught) if _catches(code.module, caught):
+                tried = code.module.parents[parent]
+                return parent if isinstance(tried, ast.Try) and _waits(tried.body) else None
+            case _ if parent is code.function:
+                return None
+            case _:
+                pass
+    return None
+
+
+def _waits(body: list[ast.stmt]) -> bool:
+    """Whether a block has a place at which a cancellation may come."""
+    return any(isinstance(node, _WAITS) for statement in body for node in ast.walk(statement))
+
+
+def _catches(module: Module, caught: ast.expr | None) -> bool:
+    """Whether what stands after `except` certainly catches a cancellation or a suspension."""
+    if caught is None:
+        return True
+    if isinstance(caught, ast.Tuple):
+        return any(_catches(module, one) for one in caught.elts)
+    return module.meaning(called(caught)) in CANCELLATIONS
+
+
+def _passes_on(code: Code, handler: ast.ExceptHandler) -> bool:
+    """Whether a clause raises anything, or keeps the error for somebody who may."""
+    nodes = [node for statement in handler.body for node in ast.walk(statement)]
+    if any(isinstance(node, ast.Raise) for node in nodes):
+        return True
+    return any(isinstance(node, ast.Name) and node.id == handler.name and _keeps(code, node) for node in nodes)
+
+
+def _keeps(code: Code, error: ast.Name) -> bool:
+    """Whether an error is given to somebody, and not just looked at."""
+    match code.module.parents[error]:
+        case ast.Attribute() | ast.FormattedValue():
+            return False
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr in _LOGS:
+            return False
+        case ast.Call(func=func):
+            return code.module.meaning(func) not in _LOOKS
+        case _:
+            return True
