@@ -41,6 +41,8 @@ class Checked:
 def check_source(text: str, path: str) -> list[Mistake]:
     """Find the mistakes in a module's workflow code, without running it.
 
+    What it imports from other modules of the program is not known here, as it is to `nurselog check`.
+
     Args:
         text: the module's source.
         path: the file that it is from, for the reports.
@@ -52,12 +54,12 @@ def check_source(text: str, path: str) -> list[Mistake]:
         SyntaxError: if it is no Python, or not that of the Python that this runs in.
         ValueError: the same, if it has null bytes.
     """
-    return check(text, path).mistakes
+    return check(text, path, Module(text, lambda _: None)).mistakes
 
 
-def check(text: str, path: str) -> Checked:
-    """Do what `check_source` does, and count workflows."""
-    code = workflow_code(Module(text))
+def check(text: str, path: str, module: Module) -> Checked:
+    """Do what `check_source` does for a module that may know others, and count workflows."""
+    code = workflow_code(module)
     lines = text.split("\n")
     found = {_mistake(path, lines, one) for part in code for finder in _FINDERS for one in finder(part)}
     mistakes = _exempt(path, found, list(exemptions(text)))

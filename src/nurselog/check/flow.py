@@ -139,13 +139,16 @@ def is_spawner(call: ast.Call) -> bool:
 @once(unknown=False)
 def is_step(module: Module, node: ast.expr) -> bool:
     """Whether an expression is certainly a step."""
+    meaning = module.meaning(node)
     match node:
         case ast.Call(func=ast.Attribute(value=value, attr="using")):
             return is_step(module, value)
         case ast.Call(func=func, args=args):
             return bool(args) and module.meaning(called(func)) == "nurselog.step"
-        case ast.Name() | ast.Attribute() if isinstance(meaning := module.meaning(node), FunctionNode):
+        case ast.Name() | ast.Attribute() if isinstance(meaning, FunctionNode):
             return module.decorated(meaning, "nurselog.step")
+        case ast.Name() | ast.Attribute() if isinstance(meaning, str) and (there := module.elsewhere(meaning)):
+            return is_step(*there)
         case ast.Name():
             values = [binding.value if isinstance(binding, Assigned) else None for binding in module.bindings(node)]
             return bool(values) and all(value is not None and is_step(module, value) for value in values)
@@ -180,15 +183,18 @@ def _has_durable(module: Module, target: FunctionNode) -> bool:
 def is_shielded(module: Module, node: ast.AST, within: ast.AST) -> bool:
     """Whether a node stands in a shield, or in what may be one, inside of another node."""
     for parent, part in module.around(node):
-        inside = isinstance(parent, (ast.With, ast.AsyncWith)) and part in parent.body
-        if inside and any(_may_shield(module, item, parent) for item in parent.items):
-            return True
+        match parent:
+            case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body) if part in body:
+                if any(_may_shield(module, item, body) for item in items):
+                    return True
+            case _:
+                pass
         if parent is within:
             break
     return False
 
 
-def _may_shield(module: Module, item: ast.withitem, block: ast.With | ast.AsyncWith) -> bool:
+def _may_shield(module: Module, item: ast.withitem, body: list[ast.stmt]) -> bool:
     """Whether an item of `with` has `shield=True`, is told so in the block, or is something that nobody knows here."""
     call = item.context_expr
     meaning = module.meaning(called(call))
@@ -198,6 +204,6 @@ def _may_shield(module: Module, item: ast.withitem, block: ast.With | ast.AsyncW
         return True
     return any(
         isinstance(part, ast.Attribute) and part.attr == "shield" and isinstance(part.ctx, ast.Store)
-        for statement in block.body
+        for statement in body
         for part in ast.walk(statement)
     )

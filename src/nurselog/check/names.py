@@ -27,7 +27,7 @@ Meaning: TypeAlias = str | Definition | None
 
 
 def once(unknown: object) -> Callable[[Callable[[Module, N], T]], Callable[[Module, N], T]]:
-    """Have a question about a node asked once; where it leads back to itself (`a = b`, `b = a`), the answer is unknown."""
+    """Have a question about a node asked once; where it leads back to itself (`a = b`, `b = a`), it has no answer."""
 
     def decorate(ask: Callable[[Module, N], T]) -> Callable[[Module, N], T]:
         @wraps(ask)
@@ -47,8 +47,11 @@ def once(unknown: object) -> Callable[[Callable[[Module, N], T]], Callable[[Modu
 class Module:
     """A module's syntax tree, and what can be asked about it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, find: Callable[[str], Module | None]) -> None:
         self.tree = ast.parse(text)
+        self._find = find
+        """Finds another module by its name, with dots in front if that is relative to this one."""
+        self._exported: dict[str, ast.Name] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         """What each node stands in."""
         self.scopes, self.stars = read(self.tree)
@@ -155,6 +158,16 @@ class Module:
         is_first = bool(parameters) and parameters[0].arg == node.id
         is_method = is_first and not self.decorated(scope.node, "builtins.staticmethod")
         return owner if is_method and isinstance(owner, ast.ClassDef) else None
+
+    def elsewhere(self, name: str) -> tuple[Module, ast.Name] | None:
+        """Return the module that a dotted name comes from, and the name in it; None: it is no part of the program."""
+        origin, _, attribute = name.rpartition(".")
+        found = self._find(origin) if origin.strip(".") else None
+        return (found, found.exported(attribute)) if found else None
+
+    def exported(self, name: str) -> ast.Name:
+        """Return a name as it would be read at the end of the module."""
+        return self._exported.setdefault(name, ast.Name(id=name, ctx=ast.Load()))
 
     def decorated(self, node: Definition, *names: str) -> bool:
         """Whether a definition has one of these decorators, with options or without."""

@@ -145,13 +145,14 @@ class _Reader:
             self._bind(alias.asname or first, Imported(alias.name if alias.asname else first))
 
     def parts(self, node: ast.ImportFrom) -> None:
-        """`from a import b`. A relative import keeps its dots, and means nothing that a rule knows."""
+        """`from a import b`. A relative import keeps its dots."""
         origin = "." * node.level + (node.module or "")
         for alias in node.names:
             if alias.name == "*":
                 self.stars.append(origin)
             else:
-                self._bind(alias.asname or alias.name, Imported(f"{origin}.{alias.name}"))
+                dot = "" if origin.endswith(".") else "."
+                self._bind(alias.asname or alias.name, Imported(f"{origin}{dot}{alias.name}"))
 
     def assignment(self, node: ast.Assign) -> None:
         """`x = y = value`, with names, tuples or places in something."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import cast
 
 from .. import NurselogError
+from .check import CHECK
 from .command import BROKEN, INTERRUPTED, exit_code
 from .demo import DEMO
 from .look import EXPORT, LIST, LOG
 from .migrate import MIGRATE
 from .worker import WORKER
 
-COMMANDS = (DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
+COMMANDS = (CHECK, DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
 """All subcommands."""
 
 
