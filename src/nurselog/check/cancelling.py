@@ -47,25 +47,23 @@ def find_unshielded(code: Code) -> Iterator[Found]:
     for node in code.nodes():
         if not (isinstance(node, (ast.Await, ast.AsyncWith)) and is_durable(module, node)):
             continue
-        if _cleanup_around(code, node) and not is_shielded(module, node, code.function):
+        around = module.around(node, code.function)
+        cleanup = any(_is_cleanup(module, part, parent) for parent, part in around)
+        if cleanup and not is_shielded(module, node, code.function):
             call = node.value if isinstance(node, ast.Await) else node.items[0].context_expr
             yield Found(Rule.UNSHIELDED_CLEANUP, node, f"{ast.unparse(called(call))}()")
 
 
-def _cleanup_around(code: Code, node: ast.AST) -> ast.AST | None:
-    """Return the innermost cleanup that a node is in: a `try` if it is in its `finally`, or an `except` clause."""
-    for parent, part in code.module.around(node):
-        match parent:
-            case ast.Try(finalbody=final, body=body) if part in final and _waits(body):
-                return parent
-            case ast.ExceptHandler(type=caught) if _catches(code.module, caught):
-                tried = code.module.parents[parent]
-                return parent if isinstance(tried, ast.Try) and _waits(tried.body) else None
-            case _ if parent is code.function:
-                return None
-            case _:
-                pass
-    return None
+def _is_cleanup(module: Module, part: ast.AST, parent: ast.AST) -> bool:
+    """Whether a part is the `finally` of a `try` that may be cancelled, or stands in an `except` that catches that."""
+    match parent:
+        case ast.Try(finalbody=final, body=body):
+            return part in final and _waits(body)
+        case ast.ExceptHandler(type=caught):
+            tried = module.parents[parent]
+            return _catches(module, caught) and isinstance(tried, ast.Try) and _waits(tried.body)
+        case _:
+            return False
 
 
 def _waits(body: list[ast.stmt]) -> bool:

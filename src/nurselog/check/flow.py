@@ -182,16 +182,11 @@ def _has_durable(module: Module, target: FunctionNode) -> bool:
 
 def is_shielded(module: Module, node: ast.AST, within: ast.AST) -> bool:
     """Whether a node stands in a shield, or in what may be one, inside of another node."""
-    for parent, part in module.around(node):
-        match parent:
-            case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body) if part in body:
-                if any(_may_shield(module, item, body) for item in items):
-                    return True
-            case _:
-                pass
-        if parent is within:
-            break
-    return False
+    return any(
+        part in parent.body and any(_may_shield(module, item, parent.body) for item in parent.items)
+        for parent, part in module.around(node, within)
+        if isinstance(parent, (ast.With, ast.AsyncWith))
+    )
 
 
 def _may_shield(module: Module, item: ast.withitem, body: list[ast.stmt]) -> bool:

@@ -60,9 +60,9 @@ class Module:
         for node in ast.walk(self.tree):
             self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
 
-    def around(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-        """Yield what a node stands in, from the inside, each with the part of it that the node is in."""
-        while (parent := self.parents.get(node)) is not None:
+    def around(self, node: ast.AST, within: ast.AST | None = None) -> Iterator[tuple[ast.AST, ast.AST]]:
+        """Yield what a node stands in, from the inside to `within`, each with the part of it that the node is in."""
+        while node is not within and (parent := self.parents.get(node)) is not None:
             yield parent, node
             node = parent
 

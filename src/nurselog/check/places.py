@@ -69,13 +69,11 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: if it cannot be read.
-        SyntaxError: if its encoding is none, or not the one that it is in.
+        SyntaxError: if its encoding is none.
+        UnicodeDecodeError: if it is in another one.
     """
     with tokenize.open(path) as file:
-        try:
-            return file.read()
-        except UnicodeDecodeError as exc:
-            raise SyntaxError(str(exc)) from exc
+        return file.read()
 
 
 class Library:

@@ -30,8 +30,8 @@ def find_state(code: Code) -> Iterator[Found]:
                 module, value
             ):
                 yield Found(Rule.MODULE_STATE, node, f"{ast.unparse(node.func)}()")
-            case ast.Call(func=func, args=[value, *_]) if _is_iterator(module, value):
-                if module.meaning(func) == "builtins.next":
+            case ast.Call(func=func, args=[value, *_]) if module.meaning(func) == "builtins.next":
+                if _is_iterator(module, value):
                     yield Found(Rule.MODULE_STATE, node, f"next({ast.unparse(value)})")
             case _:
                 pass

@@ -55,7 +55,9 @@ def _look(library: Library, path: Path) -> Checked:
     try:
         text = read_text(path)
         return check(text, _shown(path), library.module(path, text))
-    except (OSError, SyntaxError, ValueError, RecursionError) as exc:
+    except SyntaxError as exc:
+        raise UsageError(f"{_shown(path)}:{exc.lineno or 1} is no Python: {exc.msg}") from exc
+    except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"{_shown(path)} cannot be read: {exc}") from exc
 
 
