@@ -37,7 +37,7 @@ PAIRS = [
                 nursery.start_soon(trio.sleep, 5)  # breaks: plain-sleep
         """,
         """
-        import time, anyio
+        import time, anyio, math
         @step
         async def wait():
             await trio.sleep(5)
@@ -48,6 +48,7 @@ PAIRS = [
             await trio.sleep(0)
             await anyio.sleep(0)
             await trio.sleep_forever()
+            await trio.sleep(math.inf)
             await trio.lowlevel.checkpoint()
             async with open_nursery() as nursery:
                 nursery.start_soon(sleep, 5)
@@ -318,6 +319,7 @@ PAIRS = [
                 for call in calls:
                     await call
                 charge(4).close()
+                charge(4).__await__()
                 async for one in several():
                     several()
                 async with open_nursery() as nursery:
@@ -336,12 +338,16 @@ PAIRS = [
         "a cancellation that is swallowed",
         """
         import contextlib, logging
+        @step
+        async def undo():
+            raise ValueError
         @workflow
         async def flow():
             try:
                 await charge(1)
             except trio.Cancelled:  # breaks: swallowed-cancellation
-                pass
+                with CancelScope(shield=True):
+                    await undo()
             try:
                 await charge(1)
             except (ValueError, BaseException) as exc:  # breaks: swallowed-cancellation
@@ -359,11 +365,23 @@ PAIRS = [
                     await sleep(5)
                 except nurselog.Suspended:  # breaks: swallowed-cancellation
                     break
+            try:
+                await charge(1)
+            except* BaseException:  # breaks: swallowed-cancellation
+                pass
+            finally:
+                return 5  # breaks: swallowed-cancellation
         """,
         """
         import contextlib
+        def give_up():
+            raise ValueError
         @workflow
         async def flow(items):
+            try:
+                await charge(1)
+            except trio.Cancelled:
+                give_up()
             try:
                 await charge(1)
             except trio.Cancelled:
@@ -391,6 +409,12 @@ PAIRS = [
                 int("x")
             if kept:
                 raise kept
+            try:
+                await charge(1)
+            except* ValueError:
+                pass
+            finally:
+                print("over")
         """,
     ),
     Pair(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from types import CoroutineType
 
 from .flow import Code, is_spawner, is_step, own, run_by
 from .known import (
@@ -55,7 +56,7 @@ def _rule(module: Module, call: ast.Call, meaning: str) -> Rule | None:
     match rule, call.args:
         case Rule.PLAIN_SLEEP, [ast.Constant(value=0)] if meaning in NO_WAIT:
             return None
-        case Rule.PLAIN_DEADLINE, [value, *_] if _is_none(module, value):
+        case Rule.PLAIN_SLEEP | Rule.PLAIN_DEADLINE, [value, *_] if _is_none(module, value):
             return None
         case _:
             return rule
@@ -95,7 +96,7 @@ def _is_lost(code: Code, call: ast.Call) -> bool:
         case ast.For(iter=iterated) | ast.comprehension(iter=iterated, is_async=0):
             return iterated is call
         case ast.Attribute(attr=attr):
-            return attr not in {"close", "send", "throw"}
+            return not hasattr(CoroutineType, attr)
         case ast.Return():
             return code.is_workflow
         case ast.Assign(targets=[ast.Name() as target]):

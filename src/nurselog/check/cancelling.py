@@ -9,6 +9,7 @@ from .flow import Code, is_durable, is_shielded
 from .known import CANCELLATIONS
 from .names import Module, called
 from .rules import Found, Rule
+from .scopes import FunctionNode
 
 _WAITS = (ast.Await, ast.AsyncWith, ast.AsyncFor, ast.Yield)
 _LOOKS = frozenset(f"builtins.{name}" for name in ("format", "isinstance", "len", "print", "repr", "str", "type"))
@@ -21,16 +22,23 @@ def find_swallowed(code: Code) -> Iterator[Found]:
     module = code.module
     for node in code.nodes():
         match node:
-            case ast.Try(body=body, handlers=handlers) if _waits(body):
-                stopping = [one for one in handlers if _catches(module, one.type) and not _passes_on(code, one)]
-                for one in stopping:
-                    caught = f"except {ast.unparse(one.type)}" if one.type else "except"
-                    yield Found(Rule.SWALLOWED_CANCELLATION, one, f"`{caught}`")
+            case ast.Try(body=body) | ast.TryStar(body=body) if _waits(body):
+                yield from _in_try(code, node)
             case ast.With(items=items, body=body) if _waits(body):
                 for call in (item.context_expr for item in items if _suppresses(module, item.context_expr)):
                     yield Found(Rule.SWALLOWED_CANCELLATION, call, f"`{ast.unparse(call)}`")
             case _:
                 pass
+
+
+def _in_try(code: Code, node: ast.Try | ast.TryStar) -> Iterator[Found]:
+    stopping = [one for one in node.handlers if _catches(code.module, one.type) and not _passes_on(code, one)]
+    for one in stopping:
+        caught = f"except {ast.unparse(one.type)}" if one.type else "except"
+        yield Found(Rule.SWALLOWED_CANCELLATION, one, f"`{caught}`")
+    for statement in node.finalbody:
+        if isinstance(statement, ast.Return):
+            yield Found(Rule.SWALLOWED_CANCELLATION, statement, "`return` in `finally`")
 
 
 def _suppresses(module: Module, call: ast.expr) -> bool:
@@ -57,11 +65,11 @@ def find_unshielded(code: Code) -> Iterator[Found]:
 def _is_cleanup(module: Module, part: ast.AST, parent: ast.AST) -> bool:
     """Whether a part is the `finally` of a `try` that may be cancelled, or stands in an `except` that catches that."""
     match parent:
-        case ast.Try(finalbody=final, body=body):
+        case ast.Try(finalbody=final, body=body) | ast.TryStar(finalbody=final, body=body):
             return part in final and _waits(body)
         case ast.ExceptHandler(type=caught):
             tried = module.parents[parent]
-            return _catches(module, caught) and isinstance(tried, ast.Try) and _waits(tried.body)
+            return _catches(module, caught) and isinstance(tried, (ast.Try, ast.TryStar)) and _waits(tried.body)
         case _:
             return False
 
@@ -83,9 +91,17 @@ def _catches(module: Module, caught: ast.expr | None) -> bool:
 def _passes_on(code: Code, handler: ast.ExceptHandler) -> bool:
     """Whether a clause raises anything, or keeps the error for somebody who may."""
     nodes = [node for statement in handler.body for node in ast.walk(statement)]
-    if any(isinstance(node, ast.Raise) for node in nodes):
+    if any(isinstance(node, ast.Raise) or _raises(code.module, node) for node in nodes):
         return True
     return any(isinstance(node, ast.Name) and node.id == handler.name and _keeps(code, node) for node in nodes)
+
+
+def _raises(module: Module, node: ast.AST) -> bool:
+    """Whether it is a call of a function of this module that raises anything."""
+    target = module.meaning(node.func) if isinstance(node, ast.Call) else None
+    if not isinstance(target, FunctionNode) or module.decorated(target, "nurselog.step"):
+        return False
+    return any(isinstance(part, ast.Raise) for part in ast.walk(target))
 
 
 def _keeps(code: Code, error: ast.Name) -> bool:

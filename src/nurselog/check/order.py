@@ -149,7 +149,8 @@ def is_unordered(module: Module, node: ast.expr) -> bool:
 
 
 def _is_unordered_binding(module: Module, binding: Binding) -> bool:
-    return isinstance(binding, Assigned) and binding.value is not None and is_unordered(module, binding.value)
+    value = binding.value if isinstance(binding, Assigned) else None
+    return value is not None and not is_set(module, value) and is_unordered(module, value)
 
 
 def _is_sorted(module: Module, name: ast.Name) -> bool:
@@ -183,22 +184,24 @@ def is_set(module: Module, node: ast.expr) -> bool:
 
 def _is_set_binding(module: Module, binding: Binding) -> bool:
     match binding:
-        case Assigned(annotation=ast.expr() as annotation):
-            return _is_set_type(module, annotation)
+        case Assigned(annotation=ast.expr() as annotation) if (element := _element(module, annotation)) is not None:
+            return element != "builtins.int"
         case Assigned(value=ast.expr() as value):
             return is_set(module, value)
         case _:
             return False
 
 
-def _is_set_type(module: Module, annotation: ast.expr) -> bool:
+def _element(module: Module, annotation: ast.expr) -> str | None:
+    """Return the type of a set's elements, by its annotation, or nothing in particular; None: it says of no set."""
     match annotation:
-        case ast.Subscript(value=value, slice=element):
-            return module.meaning(value) in _SET_TYPES and module.meaning(element) != "builtins.int"
+        case ast.Subscript(value=value, slice=element) if module.meaning(value) in _SET_TYPES:
+            return str(module.meaning(element))
         case ast.BinOp(left=left, right=right):
-            return _is_set_type(module, left) or _is_set_type(module, right)
+            found = _element(module, left)
+            return _element(module, right) if found is None else found
         case _:
-            return module.meaning(annotation) in _SET_TYPES
+            return "" if module.meaning(annotation) in _SET_TYPES else None
 
 
 def _all(module: Module, name: ast.Name, holds: Callable[[Module, Binding], bool]) -> bool:
