@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import NamedTuple
 
 from nurselog.check import check_source
 
@@ -17,6 +18,14 @@ async def charge(cents): ...
 @step
 async def release(item): ...
 """
+
+
+class Pair(NamedTuple):
+    """Two snippets, each a module with a workflow."""
+
+    name: str
+    wrong: str
+    right: str
 
 
 def found(snippet: str) -> list[tuple[str, int]]:

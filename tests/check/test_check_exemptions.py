@@ -15,7 +15,7 @@ def found(line: str) -> list[str]:
 
 def test_a_line_with_a_reason_is_right() -> None:
     assert found("open('x')  # nurselog: effect is fine because it is the same in each process") == []
-    assert found("open('x')  # noqa: SIM115  # nurselog: effect is fine because it is the same") == []
+    assert found("open('x')  # noqa: SIM115 - see  # nurselog: effect is fine because it is the same") == []
 
 
 @pytest.mark.parametrize(

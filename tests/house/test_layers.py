@@ -18,7 +18,7 @@ from tests.house.tree import sources
 # From the top. Pieces of one line are neighbours and never import each other. "nurselog" is the package's __init__.
 LAYERS = (
     ("cli",),
-    ("demo", "testing"),
+    ("check", "demo", "testing"),
     ("_tree",),
     ("nurselog", "lowlevel"),
     ("_engine",),
