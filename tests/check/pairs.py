@@ -279,6 +279,9 @@ PAIRS = [
                     nursery.go(charge(9))  # breaks: unawaited
                     nursery.start_soon(branch())  # breaks: unawaited
                 charge.using(name="c")(10)  # breaks: unawaited
+                handle, other = nursery.go(charge, 1), nursery.go(charge, 2)
+                handle.result()  # breaks: unawaited
+                other.receive()  # breaks: unawaited
                 return charge(11)  # breaks: unawaited
         """,
         """
@@ -302,6 +305,13 @@ PAIRS = [
                     await call
                 charge(4).close()
                 charge(4).__await__()
+                handle = nursery.go(charge, 1)
+                handle.cancel()
+                await handle.result()
+                cents.result()
+                cents.x.result()
+                future = other = object()
+                future.result()
                 async for one in several():
                     several()
                 async with open_nursery() as nursery:

@@ -129,17 +129,29 @@ def test_what_is_hidden_or_installed_is_left_out(shop: Path, capsys: pytest.Capt
         ("sys", "there is no source of a module, no file and no folder 'sys'"),
         ("__main__", "there is no source of a module, no file and no folder '__main__'"),
         ("empty", "there is no module in 'empty'"),
+    ],
+)
+def test_a_target_that_is_not_there_is_said_in_a_line(
+    target: str, problem: str, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "empty").mkdir()
+    assert main(["check", "shop", target]) == 2
+    assert capsys.readouterr() == ("", f"nurselog: {problem}\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
         ("bad.py", "bad.py:2 is no Python: '(' was never closed"),
         ("null.py", "null.py"),  # where and why differs between versions of Python
         ("coding.py", "coding.py:1 is no Python: unknown encoding"),
         ("latin.py", "latin.py cannot be read: 'utf-8' codec can't decode byte 0xe4 in position 7: "),
-        ("deep.py", "deep.py cannot be read: maximum recursion depth exceeded"),
+        ("deep.py", "deep.py cannot be read: it is nested too deeply"),
     ],
 )
-def test_what_cannot_be_looked_at_is_said_in_a_line(
+def test_a_module_that_cannot_be_read_is_said_and_the_others_are_looked_at(
     target: str, problem: str, shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (shop / "empty").mkdir()
     (shop / "bad.py").write_text("\n(")
     (shop / "null.py").write_bytes(b"x = 1\n\0")
     (shop / "coding.py").write_text("# coding: there-is-none\n")
@@ -147,7 +159,7 @@ def test_what_cannot_be_looked_at_is_said_in_a_line(
     (shop / "deep.py").write_text("x = " + "1 + " * 3_000 + "1")
     assert main(["check", "shop", target]) == 2
     printed = capsys.readouterr()
-    assert printed.out == ""
+    assert printed.out.endswith("modules: 3, workflows: 1, mistakes: 2\n")
     [line] = printed.err.splitlines()
     assert line.startswith(f"nurselog: {problem}")
 
@@ -165,6 +177,17 @@ def test_steps_are_known_through_modules_that_hand_them_on(shop: Path, capsys: p
     assert main(["check", "alone"]) == 1
     [mistake, _] = lines(capsys)
     assert mistake.startswith("alone.py:4:5: unawaited: shop.charge() is called")
+
+
+def test_a_program_may_hand_the_decorators_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop / "shop" / "base.py").write_text(
+        "from nurselog import *\nfrom .steps import charge\nfrom time import sleep as nap"
+    )
+    (shop / "alone.py").write_text(
+        "from shop.base import workflow, charge, nap\n@workflow\nasync def f():\n    charge(1)\n    nap(5)"
+    )
+    assert main(["check", "alone"]) == 1
+    assert [line.split(": ")[1] for line in lines(capsys)[:-1]] == ["unawaited", "plain-sleep"]
 
 
 def test_it_is_a_command(shop: Path) -> None:

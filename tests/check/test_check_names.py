@@ -78,6 +78,7 @@ def test_what_has_the_name_of_a_clock_is_none(snippet: str) -> None:
 
 
 DECORATORS = {
+    "made before": "from nurselog import workflow\ndurable = workflow(name='x')\n@durable",
     "a name": "from nurselog import workflow\n@workflow",
     "an alias": "from nurselog import workflow as durable\n@durable",
     "with options": "import nurselog\n@nurselog.workflow(name='x')",
@@ -97,6 +98,7 @@ def test_a_workflow_may_be_made_by_a_call(call: str) -> None:
 
 
 STEPS = {
+    "of a decorator that was made before": flow("cheap = step(name='x')\n@cheap\nasync def f(): ...", "f()"),
     "a variant": flow("again = charge.using(name='again')", "again(1)"),
     "someone else's function": flow("import shop\npay = step(shop.pay)", "pay(1)"),
     "with options": flow("import shop\npay = step(name='pay')(shop.pay)", "pay(1)"),

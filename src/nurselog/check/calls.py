@@ -20,7 +20,7 @@ from .known import (
 )
 from .names import Module
 from .rules import Found, Rule
-from .scopes import FunctionNode
+from .scopes import Assigned, Binding, FunctionNode
 
 
 def find_calls(code: Code) -> Iterator[Found]:
@@ -82,7 +82,25 @@ def _makes_coroutine(module: Module, call: ast.Call) -> bool:
     meaning = module.meaning(call.func)
     if isinstance(meaning, ast.AsyncFunctionDef) and not meaning.decorator_list:
         return not any(isinstance(node, ast.Yield) for node in own(module, meaning))
-    return is_step(module, call.func) or meaning in WAITS
+    return is_step(module, call.func) or meaning in WAITS or _is_of_handle(module, call.func)
+
+
+def _is_of_handle(module: Module, node: ast.expr) -> bool:
+    """Whether it is `handle.result` or `handle.receive`, with a handle that `nursery.go` has returned."""
+    if not (
+        isinstance(node, ast.Attribute) and node.attr in {"receive", "result"} and isinstance(node.value, ast.Name)
+    ):
+        return False
+    bindings = module.bindings(node.value)
+    return bool(bindings) and all(_is_go(binding) for binding in bindings)
+
+
+def _is_go(binding: Binding) -> bool:
+    match binding:
+        case Assigned(value=ast.Call(func=ast.Attribute(attr="go"))):
+            return True
+        case _:
+            return False
 
 
 def _is_lost(code: Code, call: ast.Call) -> bool:

@@ -69,8 +69,8 @@ def _targets(module: Module, function: FunctionNode) -> Iterator[tuple[FunctionN
 
 def is_plain(module: Module, node: Definition) -> bool:
     """Whether a function is what it looks like: no step, and nothing that an unknown decorator has made of it."""
-    plain = [one for one in node.decorator_list if module.meaning(called(one)) in (*WRAPPERS, "nurselog.workflow")]
-    return len(plain) == len(node.decorator_list)
+    known = (*WRAPPERS, "nurselog.workflow")
+    return all(module.meaning(called(one)) in known or module.kind(one) in known for one in node.decorator_list)
 
 
 def _spawned(node: FunctionNode) -> bool:

@@ -113,11 +113,17 @@ class Module:
     def _meaning_of_binding(self, binding: Binding) -> Meaning:
         match binding:
             case Imported(name):
-                return name
+                return self._handed_on(name)
             case Assigned(value=ast.Name() | ast.Attribute() as value):
                 return self.meaning(value)
             case _:
                 return None
+
+    def _handed_on(self, name: str) -> str:
+        """Return what an imported name stands for in the module that it comes from, if that has it from elsewhere."""
+        there = self.elsewhere(name)
+        found = there[0].meaning(there[1]) if there else None
+        return found if isinstance(found, str) and not found.startswith((".", "builtins.")) else name
 
     def _from_outside(self, name: str) -> str | None:
         if self.stars:
@@ -171,7 +177,10 @@ class Module:
 
     def decorated(self, node: Definition, *names: str) -> bool:
         """Whether a definition has one of these decorators, with options or without."""
-        return any(self.meaning(called(decorator)) in names for decorator in node.decorator_list)
+        return any(
+            self.meaning(called(decorator)) in names or self.kind(decorator) in names
+            for decorator in node.decorator_list
+        )
 
 
 def called(node: ast.expr) -> ast.expr:

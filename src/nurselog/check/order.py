@@ -1,7 +1,7 @@
 """Sets whose order gets into the log: iterated around durable operations, or made lists that are recorded.
 
 The hash of a text, and so the order of a set of texts, is another one in each process. A set that is looked into,
-counted, sorted or recorded as a set does no harm. A set that certainly has nothing but whole numbers keeps its order.
+counted, sorted or recorded as a set does no harm. A set that certainly has nothing but numbers keeps its order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SET_TYPES = _SETS | {
 }
 _SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
 _SET_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
-_NUMBERS = frozenset(f"builtins.{name}" for name in ("int", "len", "ord", "range"))
+_NUMBERS = frozenset(f"builtins.{name}" for name in ("bool", "float", "int", "len", "ord", "range"))
 _STRANGERS = ("anyio.", "asyncio.", "builtins.", "trio.")
 """Whose async functions are no durable operations."""
 _KEEP_ORDER = frozenset(f"builtins.{name}" for name in ("list", "tuple", "iter", "enumerate", "map", "filter", "zip"))
@@ -164,7 +164,7 @@ def _is_sorted(module: Module, name: ast.Name) -> bool:
 
 @once(unknown=False)
 def is_set(module: Module, node: ast.expr) -> bool:
-    """Whether an expression is certainly a set, and not one of whole numbers."""
+    """Whether an expression is certainly a set, and not one of numbers."""
     match node:
         case ast.Set(elts=elements):
             return not all(_is_number(module, one) for one in elements)
@@ -184,24 +184,31 @@ def is_set(module: Module, node: ast.expr) -> bool:
 
 def _is_set_binding(module: Module, binding: Binding) -> bool:
     match binding:
-        case Assigned(annotation=ast.expr() as annotation) if (element := _element(module, annotation)) is not None:
-            return element != "builtins.int"
+        case Assigned(annotation=ast.expr() as annotation) if (found := _set_type(module, annotation)) is not None:
+            return not (isinstance(found, ast.Subscript) and _is_number_type(module, found.slice))
         case Assigned(value=ast.expr() as value):
             return is_set(module, value)
         case _:
             return False
 
 
-def _element(module: Module, annotation: ast.expr) -> str | None:
-    """Return the type of a set's elements, by its annotation, or nothing in particular; None: it says of no set."""
+def _set_type(module: Module, annotation: ast.expr) -> ast.expr | None:
+    """Return the type of a set in an annotation, where `set[str] | None` is one, too; None: it says of no set."""
     match annotation:
-        case ast.Subscript(value=value, slice=element) if module.meaning(value) in _SET_TYPES:
-            return str(module.meaning(element))
         case ast.BinOp(left=left, right=right):
-            found = _element(module, left)
-            return _element(module, right) if found is None else found
+            return _set_type(module, left) or _set_type(module, right)
+        case ast.Subscript(value=value):
+            return annotation if module.meaning(value) in _SET_TYPES else None
         case _:
-            return "" if module.meaning(annotation) in _SET_TYPES else None
+            return annotation if module.meaning(annotation) in _SET_TYPES else None
+
+
+def _is_number_type(module: Module, annotation: ast.expr) -> bool:
+    match annotation:
+        case ast.Subscript(value=value, slice=ast.Tuple(elts=elements)) if module.meaning(value) == "builtins.tuple":
+            return all(_is_number_type(module, one) for one in elements)
+        case _:
+            return module.meaning(annotation) in _NUMBERS
 
 
 def _all(module: Module, name: ast.Name, holds: Callable[[Module, Binding], bool]) -> bool:
@@ -210,17 +217,19 @@ def _all(module: Module, name: ast.Name, holds: Callable[[Module, Binding], bool
 
 
 def _has_numbers(module: Module, node: ast.expr) -> bool:
-    """Whether what is iterated certainly has whole numbers only."""
+    """Whether what is iterated certainly has numbers only."""
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
         return all(_is_number(module, one) for one in node.elts)
     return isinstance(node, ast.Call) and _is_number(module, node)
 
 
 def _is_number(module: Module, node: ast.expr) -> bool:
-    """Whether an element is certainly a whole number, whose hash is the same in each process."""
+    """Whether an element is certainly a number or a tuple of numbers, whose hash is the same in each process."""
     match node:
-        case ast.Constant(value=int()):
-            return True
+        case ast.Constant(value=value):
+            return isinstance(value, (int, float))
+        case ast.Tuple(elts=elements):
+            return all(_is_number(module, one) for one in elements)
         case ast.BinOp(left=left, right=right):
             return _is_number(module, left) and _is_number(module, right)
         case ast.Call(func=func):

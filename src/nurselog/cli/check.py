@@ -39,26 +39,32 @@ def _check(chosen: argparse.Namespace) -> int:
     library = Library()
     try:
         files = sorted({path.resolve() for target in chosen.targets for path in find_files(target)})
-        checked = [_look(library, path) for path in files]
     except UsageError as exc:
         print(f"nurselog: {exc}", file=sys.stderr)
         return _MISUSED
+    checked = [one for path in files if (one := _look(library, path))]
     mistakes = [mistake for one in checked for mistake in one.mistakes]
     for mistake in mistakes:
         print(mistake)
     workflows = sum(one.workflows for one in checked)
     print(f"modules: {len(checked)}, workflows: {workflows}, mistakes: {len(mistakes)}")
+    if len(checked) < len(files):
+        return _MISUSED
     return _MISTAKEN if mistakes else _RIGHT
 
 
-def _look(library: Library, path: Path) -> Checked:
+def _look(library: Library, path: Path) -> Checked | None:
+    """Look at a module; None: it cannot be read, which has been said."""
     try:
         text = read_text(path)
         return check(text, _shown(path), library.module(path, text))
     except SyntaxError as exc:
-        raise UsageError(f"{_shown(path)}:{exc.lineno or 1} is no Python: {exc.msg}") from exc
-    except (OSError, ValueError, RecursionError) as exc:
-        raise UsageError(f"{_shown(path)} cannot be read: {exc}") from exc
+        print(f"nurselog: {_shown(path)}:{exc.lineno or 1} is no Python: {exc.msg}", file=sys.stderr)
+    except RecursionError:
+        print(f"nurselog: {_shown(path)} cannot be read: it is nested too deeply", file=sys.stderr)
+    except (OSError, ValueError) as exc:
+        print(f"nurselog: {_shown(path)} cannot be read: {exc}", file=sys.stderr)
+    return None
 
 
 def _shown(path: Path) -> str:
