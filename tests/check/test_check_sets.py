@@ -31,6 +31,7 @@ WRONG = {
     "given to a branch": "nursery.go(charge, [one for one in set(x)])  # breaks: set-order",
     "as a result": "return list(set(x))  # breaks: set-order",
     "in a result": 'return {"all": (1, [one for one in set(x)])}  # breaks: set-order',
+    "in pieces": "some = set(x)\nawait charge(f'{some.pop()}')  # breaks: set-order",
     "emptied": "todo = set(x)\nwhile todo:\n    await charge(todo.pop())  # breaks: set-order",
 }
 RIGHT = {
@@ -54,6 +55,7 @@ RIGHT = {
     "that waits for nothing durable": "for one in set(x):\n    await trio.lowlevel.checkpoint()",
     "a dict": "for one in dict.fromkeys(x):\n    await charge(one)",
     "another pop": "todo = list(x)\nwhile todo:\n    await charge(todo.pop())\n    x.pop(0)",
+    "in pieces of a list": "some = list(x)\nawait charge(some.pop(), x.pop(), print())",
     "emptied without steps": "todo = set(x)\nwhile todo:\n    todo.pop()",
     "already said once": "handles = [nursery.go(charge, one) for one in x]\nawait gather(*handles)",
     "tuples": "a, b = set(x), 5\nawait charge([b, (1, 2)])\n*rest, last = x\nawait charge(rest)",

@@ -67,6 +67,14 @@ def _given(module: Module, call: ast.Call) -> Iterator[Found]:
             yield from _if_unordered(module, argument)
         else:
             yield from _handed(module, argument)
+            yield from _taken(module, argument)
+
+
+def _taken(module: Module, argument: ast.expr) -> Iterator[Found]:
+    """Find `pop` of a set in an argument: any element, and another one in each process."""
+    for node in ast.walk(argument):
+        if isinstance(node, ast.Call) and not node.args and (name := _popped(node)) and is_set(module, name):
+            yield Found(Rule.SET_ORDER, node, ast.unparse(node))
 
 
 def _handed(module: Module, node: ast.expr) -> Iterator[Found]:
