@@ -7,13 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from .. import UsageError
 from ..check.find import Checked, check
 from ..check.places import Library, find_files, read_text
 from ..check.rules import Rule
-from .command import Command
+from .command import MISUSED, Command
 
-_RIGHT, _MISTAKEN, _MISUSED = 0, 1, 2
+_RIGHT, _MISTAKEN = 0, 1
 
 _EPILOG = f"""\
 TARGET is a module's name, as in an import, or the path of a file or a folder; of a package or a folder all modules are
@@ -26,7 +25,7 @@ rules:
 exit codes:
   {_RIGHT}  nothing was found
   {_MISTAKEN}  mistakes were found
-  {_MISUSED}  a TARGET is not there, or is no Python
+  {MISUSED}  a TARGET is not there, or is no Python
 """
 
 
@@ -37,11 +36,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _check(chosen: argparse.Namespace) -> int:
     library = Library()
-    try:
-        files = sorted({path.resolve() for target in chosen.targets for path in find_files(target)})
-    except UsageError as exc:
-        print(f"nurselog: {exc}", file=sys.stderr)
-        return _MISUSED
+    files = sorted({path.resolve() for target in chosen.targets for path in find_files(target)})
     checked = [one for path in files if (one := _look(library, path))]
     mistakes = [mistake for one in checked for mistake in one.mistakes]
     for mistake in mistakes:
@@ -49,7 +44,7 @@ def _check(chosen: argparse.Namespace) -> int:
     workflows = sum(one.workflows for one in checked)
     print(f"modules: {len(checked)}, workflows: {workflows}, mistakes: {len(mistakes)}")
     if len(checked) < len(files):
-        return _MISUSED
+        return MISUSED
     return _MISTAKEN if mistakes else _RIGHT
 
 
