@@ -5,9 +5,9 @@ when a workflow is stuck. Some mistakes can be seen before: a plain `trio.sleep`
 steps, a step without `await`. This package reads source, and imports nothing of what it reads.
 
 Whoever gets false alarms stops reading them. So a rule speaks where it is certain, and a mistake that hides behind a
-parameter or another module is left to `nurselog.testing`. A module is read by itself: `scopes.py` and `names.py` know
-what its names mean, `known.py` what the names of others do, `flow.py` what of it is workflow code; each group of rules
-has a file, and `find.py` brings it all together.
+parameter or another module's function is left to `nurselog.testing`. `scopes.py` and `names.py` know what a module's
+names mean, `known.py` what the names of others do, `places.py` which of them are steps of the same program, `flow.py`
+what is workflow code; each group of rules has a file, and `find.py` brings it all together.
 """
 
 from __future__ import annotations
