@@ -21,6 +21,7 @@ from pathlib import Path
 import trio
 
 from nurselog import Engine, open_engine, open_nursery, sleep, step, workflow
+from nurselog.testing import crash_everywhere
 from tests.benchmarks.plan import Sample
 from tests.kills.lines import Lines
 
@@ -285,6 +286,25 @@ def asleep(size: int, folder: Path) -> Sample:
             return memory() - before
 
     return Sample(sleepers.seconds, size, trio.run(main))
+
+
+# -- what its users' tests take ------------------------------------------------------------------
+
+
+def everywhere(size: int, _: Path) -> Sample:
+    """Time a search by the processor: each event is followed by a life, which is as long as what is left."""
+    before, begin = memory(), time.process_time()
+    report = crash_everywhere(chain, size - BOOKKEEPING, fakes={increment: plus_one, last: plus_one})
+    assert len(report.live.rows) == size
+    return Sample(time.process_time() - begin, size, memory() - before)
+
+
+def plus_one(number: int) -> int:
+    return number + 1
+
+
+BOOKKEEPING = 3
+"""Events of a log beside its steps': the start, the taking over, the end."""
 
 
 # -- what the host pays --------------------------------------------------------------------------

@@ -152,6 +152,7 @@ GROWTH = (
     Series("alive", "workflows alive at once", (100, 1_000, 10_000, 100_000)),
     Series("alive_tuned", "the same, with gc.set_threshold(50_000, 20, 100)", (1_000, 10_000, 100_000)),
     Series("asleep", "workflows asleep, out of memory", (1_000, 10_000, 100_000)),
+    Series("everywhere", "events in a workflow that dies after each of them", (100, 1_000)),
 )
 
 SLEEPERS = Series("sleepers", "workflows asleep in PostgreSQL", (10_000, 100_000, 1_000_000))

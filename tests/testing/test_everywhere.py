@@ -176,7 +176,7 @@ def test_threads() -> None:
         await sleep(1)
         return await here()
 
-    report = crash_everywhere(threaded, threads=True)
+    report = crash_everywhere(threaded)
     assert isinstance(report.live.outcome, Returned)
     assert report.live.outcome.value.startswith("step here")
 

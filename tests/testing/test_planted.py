@@ -272,6 +272,6 @@ corpus = whole_corpus()
 def test_what_is_right_raises_no_alarm(case: Case) -> None:
     token = _world.set(World(random.Random(1)))
     try:
-        crash_everywhere(case.workflow, *case.args, threads=case.threads)
+        crash_everywhere(case.workflow, *case.args)
     finally:
         _world.reset(token)

@@ -90,8 +90,11 @@ def _error(
 
 def _somewhere(sequencer: Sequencer, path: str) -> str | None:
     """Return the line that runs, or the one at which the strand waits that has most to do with a path."""
-    if sequencer.turn is not None:
-        return caller()
+    return standing(sequencer, path) if sequencer.turn is None else caller()
+
+
+def standing(sequencer: Sequencer, path: str) -> str | None:
+    """Return file and line at which the strand waits that has most to do with a path; None if there is none."""
     nearest = sorted(sequencer.strands, key=lambda strand: _nearness(strand.text, path), reverse=True)
     return next((place for strand in nearest if (place := parked(strand.coroutine)) is not None), None)
 

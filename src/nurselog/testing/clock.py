@@ -1,13 +1,29 @@
-"""Virtual time: UTC that goes with Trio's clock."""
+"""Virtual time: Trio's clock jumps whenever all tasks wait, and UTC goes with it.
+
+What all tasks wait for may be something that Trio's clock does not see: a thread, or a store that writes to a disk. A
+clock that jumped then would have a step time out that takes a millisecond. So whoever hands work to somebody else
+holds the time meanwhile. Not for ever, though: a thread may itself wait for virtual time (`trio.from_thread`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import trio
+from trio.testing import MockClock
+
+from .. import UsageError
+
+T = TypeVar("T")
 
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 """When virtual time begins, unless it is told otherwise."""
+
+PATIENCE = 10.0
+"""Seconds of nothing happening after which what holds the time is taken to wait for it."""
 
 
 class VirtualClock:
@@ -33,3 +49,84 @@ class VirtualClock:
     async def sleep_until(self, due: int) -> None:
         """Wait until it is `due`. A checkpoint."""
         await trio.sleep(max(0.0, (due - self.utc()) / 1e6))
+
+
+class Hold:
+    """Holds virtual time while somebody works whom Trio's clock does not see."""
+
+    def __init__(self, clock: MockClock) -> None:
+        self._clock = clock
+        self._count = 0
+
+    def take(self) -> None:
+        """Somebody begins to work."""
+        self._count += 1
+        self._clock.autojump_threshold = PATIENCE
+
+    def release(self) -> None:
+        """Somebody has done his work."""
+        self._count -= 1
+        if not self._count:
+            self._clock.autojump_threshold = 0
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        """Hold it during the block."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.release()
+
+
+class HoldingLimiter:
+    """A limiter for threads: each holds the time from its beginning to its end."""
+
+    def __init__(self, limiter: trio.CapacityLimiter, hold: Hold) -> None:
+        self._limiter, self._hold = limiter, hold
+
+    async def acquire_on_behalf_of(self, borrower: Any) -> None:
+        """Wait for room, and hold the time."""
+        await self._limiter.acquire_on_behalf_of(borrower)
+        self._hold.take()
+
+    def release_on_behalf_of(self, borrower: Any) -> None:
+        """The thread has ended."""
+        self._hold.release()
+        self._limiter.release_on_behalf_of(borrower)
+
+
+def in_virtual_time(
+    main: Callable[[Hold], Awaitable[T]], seed: int, instruments: Iterable[trio.abc.Instrument] = ()
+) -> T:
+    """Run a program under Trio, with a clock that jumps, and in an order that a seed decides and nothing else."""
+    clock = MockClock(autojump_threshold=0)
+    with _in_seeded_order(seed):
+        return trio.run(main, Hold(clock), clock=clock, instruments=list(instruments))
+
+
+@contextmanager
+def _in_seeded_order(seed: int) -> Generator[None]:
+    """Trio has no public way to this; what it has is for Hypothesis, and a test says when it is gone."""
+    scheduler: Any = trio._core._run
+    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    scheduler._r.seed(seed)
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[0]
+        scheduler._r.setstate(before[1])
+
+
+def refuse_trio() -> None:
+    """See that Trio does not run in this thread already.
+
+    Raises:
+        UsageError: if it does.
+    """
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return
+    raise UsageError("it runs Trio by itself: call it from a plain function, `def test_…`, and not from an async one")

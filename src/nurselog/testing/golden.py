@@ -210,7 +210,7 @@ def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry]) -
     if broken := _broken(life, end):
         report = Report(workflow.name, Life(rows, 0, life.outcome))
         report.lives = report.misfortunes = 1
-        report.findings.append(Finding(broken[0], "is replayed", broken[1], life))
+        report.findings.append(Finding(broken[0], "is replayed", broken[1], life, life.where))
         raise Broken(report)
     return life
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import linecache
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -36,6 +37,8 @@ class Finding:
     problem: str
     life: Life
     """The life that broke it."""
+    where: str | None = None
+    """File and line where the workflow's code stood then: at the operation that had just ended, or was waited for."""
 
 
 class Report:
@@ -65,10 +68,19 @@ class Report:
             f"{len(self.findings):,} broke it ({self.lives:,} lives)"
         )
         for finding in self.findings[:_SHOWN]:
-            yield f"\n{finding.misfortune}: {finding.law.value}.\n{finding.problem}\n"
+            yield from _told(finding)
             yield from side_by_side(self.live.events, finding.life.events)
         if left := self.findings[_SHOWN:]:
             yield f"\nThe others: {', '.join(finding.misfortune for finding in left)}"
+
+
+def _told(finding: Finding) -> Iterator[str]:
+    """Yield what went wrong, beginning with the line that a reader wants to see."""
+    file, _, line = (finding.where or "").rpartition(":")
+    yield f"\n{finding.where or 'somewhere'}: {finding.misfortune}: {finding.law.value}."
+    if code := linecache.getline(file, int(line or 0)).strip():
+        yield f"    {code}"
+    yield f"{finding.problem}\n"
 
 
 class Broken(AssertionError):

@@ -1,0 +1,136 @@
+"""A store for the one workflow and the one engine of a life: rows in a list.
+
+A search lives a thousand lives, and nobody else ever looks at what they keep. Of what a store must do, most is for
+others: the lease, the fence, takeovers, looking for what has changed. Here there is nobody else, so all of that has the
+simplest answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import NoReturn
+
+import trio
+from msgspec.structs import replace
+
+from .. import Status
+from ..abc import (
+    Append,
+    Batch,
+    Claim,
+    Clock,
+    Created,
+    Creation,
+    Lease,
+    Message,
+    Receipt,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
+from ..lowlevel import Claimed, Row, encode_event
+
+KEY = WorkflowKey(1)
+
+
+class MemoryStore:
+    """A `Store` that holds one workflow, for one engine.
+
+    Args:
+        clock: tells the time for due times.
+    """
+
+    shared = False
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._worker = ""
+        self._numbers = count(1)
+        self._messages: list[Message] = []
+        self._found: list[Workflow] = []
+        """The workflow, once it is made."""
+        self._rows: list[Row] = []
+
+    async def open(self, lease: Lease) -> None:
+        """Enter the worker. A checkpoint, as all others."""
+        self._worker = lease.worker
+        await trio.lowlevel.checkpoint()
+
+    async def close(self) -> None:
+        """Do nothing: what is in memory is let go with the store."""
+        await trio.lowlevel.checkpoint()
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Write the batch."""
+        await trio.lowlevel.checkpoint()
+        created = [self._create(creation) for creation in batch.creations]
+        for append in batch.appends:
+            self._append(append)
+        return Receipt(created=created)
+
+    def _create(self, new: Creation) -> Created:
+        assert not self._found, "there is one workflow"
+        self._rows += new.rows
+        workflow = Workflow(
+            key=KEY, id=new.id, name=new.name, version=new.version, digest=new.digest, status=new.status,
+            owner=new.owner, due_at=0, created_at=new.at, updated_at=new.at,
+        )  # fmt: skip
+        self._found = [workflow]
+        return Created(workflow=workflow, new=True)
+
+    def _append(self, append: Append) -> None:
+        self._rows += append.rows
+        self._messages = [message for message in self._messages if message.number not in append.taken]
+        if (new := append.standing) is not None:
+            [workflow] = self._found
+            owner = None if new.release else workflow.owner
+            due_at = 0 if self._messages and new.status is not Status.STUCK else new.due_at
+            self._found = [replace(workflow, status=new.status, owner=owner, due_at=due_at, problem=new.problem)]
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Take the workflow over, if it is due and nobody has it; append `claimed`."""
+        await trio.lowlevel.checkpoint()
+        [workflow] = self._found
+        due = wanted.keys is not None or (workflow.due_at is not None and workflow.due_at <= self._clock.utc())
+        if workflow.owner is not None or workflow.status.final or not due:
+            return []
+        last, writer = self._rows[-1], next(self._numbers)
+        at = max(self._clock.utc(), last.at)
+        self._rows.append(Row(last.seq + 1, at, 0, writer, encode_event(Claimed(worker=self._worker))))
+        status = workflow.status if workflow.status is Status.CANCELLING else Status.RUNNING
+        self._found = [replace(workflow, owner=self._worker, status=status, due_at=0, problem=None)]
+        return [Claim(workflow=self._found[0], writer=writer, rows=tuple(self._rows), messages=tuple(self._messages))]
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        """Leave a message, and make the workflow due at once."""
+        await trio.lowlevel.checkpoint()
+        [workflow] = self._found
+        if not workflow.status.final:
+            self._messages.append(Message(number=next(self._numbers), key=key, kind=kind, body=body))
+            self._found = [replace(workflow, due_at=0)]
+
+    async def messages(self) -> Sequence[Message]:
+        """Return the messages."""
+        await trio.lowlevel.checkpoint()
+        return tuple(self._messages)
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
+        """Return the workflow, if it has one of these ids."""
+        await trio.lowlevel.checkpoint()
+        return [workflow for workflow in self._found if workflow.id in ids]
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:  # noqa: ARG002 - there is one
+        """Return the log from `from_seq` on; -1 is the last row."""
+        await trio.lowlevel.checkpoint()
+        return tuple(self._rows[from_seq if from_seq < 0 else from_seq - 1 :])
+
+    async def next_due(self, wanted: Wanted) -> int | None:  # noqa: ARG002 - the one that there is
+        """Return when the workflow is due, if nobody has it."""
+        await trio.lowlevel.checkpoint()
+        return next((workflow.due_at for workflow in self._found if workflow.owner is None), None)
+
+    async def _nobody_asks(self, *_: object) -> NoReturn:
+        raise AssertionError("no other process can have written, and no lease runs out")  # pragma: no cover - see there
+
+    renew = reenter = wait_changed = list = _nobody_asks

@@ -1,0 +1,160 @@
+"""What a life's store is told and tells: the log that it begins with, each commit, where the code stands meanwhile.
+
+A misfortune strikes at an event, and a reader wants to know at which line. The line is where the workflow's strands
+stand when the event is about to be committed: whoever called the operation waits there. A cancellation and a suspension
+come between events. Trio tells of them in the same moment, by scheduling a task, and the strands have not moved yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from .. import Engine, Status
+from .._engine.messages import Kind, body_of
+from .._engine.run import Run
+from .._flow import trouble
+from .._flow.sequencer import Sequencer
+from ..abc import Batch, Claim, Creation, Lease, Receipt, Store, Wanted, WorkflowKey
+from ..lowlevel import Cause, Event, Row, Started, decode_event, is_delivered, is_note
+
+ID = "run"
+"""The id of every workflow in a life: there is one."""
+
+Watcher = Callable[[int, int, Callable[[], str | None]], None]
+"""Called before each commit: the number of rows before and after it, and who can tell where the code stands."""
+
+
+def is_move(event: Event) -> bool:
+    """Whether an event moves the workflow, or is a note of its code."""
+    return is_delivered(event) or is_note(event)
+
+
+class Recorder(trio.abc.Instrument):
+    """A `Store` around another one, which it begins with a log; it keeps the log when it is closed.
+
+    Args:
+        inner: an empty store.
+        rows: the log.
+        watch: told of each commit.
+        cancelled: whether the workflow is to find that somebody has cancelled it.
+        follow: whether nothing is to be written that moves the workflow.
+    """
+
+    shared = False
+    """One engine at a time: nobody need look for others while a workflow sleeps for months."""
+
+    def __init__(self, inner: Store, rows: Sequence[Row], watch: Watcher, *, cancelled: bool, follow: bool) -> None:
+        self._inner, self._watch = inner, watch
+        self._cancelled, self._follow = cancelled, follow
+        self._length = len(rows)
+        self._moves = 0
+        self._moved = trio.Event()
+        self._runs: Mapping[WorkflowKey, Run] = {}
+        self._begun = trio.Event()
+        self._path = decode_event(rows[-1].event).path
+        """Of the last event."""
+        self._over = False
+        self.rows: tuple[Row, ...] = tuple(rows)
+        self.ahead: tuple[Row, ...] = ()
+        """What would have been written next, where the log is only followed."""
+        self.followed: trio.Event = trio.Event()
+        """Set when the log has been followed, and there would be another row."""
+        self.stood: str | None = None
+        """File and line where the code stood last."""
+        self.cancelled_at: str | None = None
+        """File and line where it stood when it was cancelled from outside."""
+
+    def begin(self, engine: Engine) -> None:
+        """Let the engine have the workflow."""
+        self._runs = engine._runner.runs
+        self._begun.set()
+
+    # -- the store -------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def open(self, lease: Lease) -> None:
+        """Open the store, and write the log that it begins with."""
+        await self._inner.open(lease)
+        started = decode_event(self.rows[0].event)
+        assert isinstance(started, Started)
+        creation = Creation(
+            id=ID,
+            name=started.name,
+            version=started.version,
+            digest="",
+            status=Status.RUNNING,
+            owner=None,
+            at=self.rows[-1].at,
+            rows=self.rows,
+        )
+        [created] = (await self._inner.commit(Batch(creations=[creation]))).created
+        if self._cancelled:
+            await self._inner.post(created.workflow.key, Kind.CANCEL.value, body_of(None))
+
+    async def close(self) -> None:
+        """Keep the log, and close the store."""
+        [found] = await self._inner.find([ID])
+        self.rows = tuple(await self._inner.read(found.key))
+        await self._inner.close()
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Let the workflow be taken over, as soon as this knows by which engine."""
+        await self._begun.wait()
+        claims = await self._inner.claim(wanted)
+        self._length += len(claims)  # each has a row
+        return claims
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Tell of what is committed, and count."""
+        rows = [row for append in batch.appends for row in append.rows]
+        events = [decode_event(row.event) for row in rows]
+        if self._follow and any(map(is_move, events)):
+            self._look(events[0].path)
+            self.ahead = tuple(row for row, event in zip(rows, events, strict=True) if is_move(event))
+            self.followed.set()
+            await trio.sleep_forever()
+        if events:
+            self._watch(self._length, self._length + len(rows), partial(self._look, events[0].path))
+            self._path = events[-1].path
+        receipt = await self._inner.commit(batch)
+        self._length += len(rows)
+        if moves := sum(map(is_move, events)):
+            self._moves += moves
+            self._moved.set()
+            self._moved = trio.Event()
+        return receipt
+
+    async def moved(self, count: int) -> None:
+        """Wait until so many moves of this life are durable."""
+        while self._moves < count:
+            await self._moved.wait()
+
+    # -- where the code stands -------------------------------------------------------------------
+
+    def _look(self, path: str) -> str | None:
+        """Return where the strand stands that has most to do with a path, or, where nobody stands any more, stood."""
+        for run in self._runs.values():
+            self.stood = trouble.standing(run.sequencer, path) or self.stood
+        return self.stood
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - when matters, and not what
+        """See whether the workflow has been cancelled, or suspended, just now."""
+        for run in self._runs.values():
+            sequencer = run.sequencer
+            if not self.cancelled_at and is_cancelled(sequencer):
+                self.cancelled_at = self._look(self._path)
+            if sequencer.suspending and not self._over:
+                self._over = True
+                self.stood = getattr(sequencer.problem, "where", None) or self._look(self._path)
+
+
+def is_cancelled(sequencer: Sequencer) -> bool:
+    """Whether the cancellation from outside has arrived."""
+    root = getattr(sequencer, "root", None)  # it has none before it begins, and when it is over
+    return root is not None and root.cause is Cause.EXTERNAL
