@@ -38,7 +38,7 @@ from nurselog.testing import (
     Takes,
     cancel_everywhere,
     crash_everywhere,
-    everywhere,
+    progress,
 )
 from nurselog.testing.life import Hung
 from nurselog.testing.report import say
@@ -225,7 +225,7 @@ def test_code_that_does_not_follow_its_log() -> None:
     assert "test_everywhere.py:" in finding.problem
     assert "dies after event" in finding.misfortune
     assert " | " in str(report)
-    assert "The others: " in str(report)
+    assert "The others:" in str(report)
 
 
 def test_a_step_that_only_a_replay_calls() -> None:
@@ -329,16 +329,16 @@ def test_a_replay_that_does_not_end() -> None:
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     now = itertools.count()
-    monkeypatch.setattr(everywhere, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(progress, "monotonic", lambda: float(next(now)))
     crash_everywhere(buy, "book", fakes=Shop().fakes)
     said = capsys.readouterr().err
-    assert "\rbuy: " in said
+    assert "\r\x1b[Kbuy: 2 of 5 tried, 3 s left" in said
     assert said.endswith("\r\x1b[K")
 
 
 def test_no_progress_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(everywhere, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(progress, "monotonic", lambda: 0.0)
     crash_everywhere(buy, "book", fakes=Shop().fakes)
     assert not capsys.readouterr().err
 

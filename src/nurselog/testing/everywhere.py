@@ -3,31 +3,33 @@
 The workflow runs once with nothing happening. Then it runs again from every prefix of its log, as if the process had
 died there, and again with a cancellation after every event. Each life must end as its log says.
 
-What of the world outside? Effects outlive a crash, so what the fakes of the steps remember must, too. Running the
-workflow up to each crash anew would do, and be twice the work. So the one run keeps, before each commit, a copy of the
-fakes' objects. It goes with the prefix that was durable then: what had been done and was not recorded yet is in it,
-which is the worst moment to die at. Each life after that crash gets a copy of that copy.
+How long does that take? After each of n events comes a life that replays what was before it, which is cheap, and lives
+what is left, which is not: half of n on the average. So the work grows with the square of the log. What does not work
+is to stop where a life's log has caught up with that of the first one: what the code keeps and no log has may still
+differ, which is one of the mistakes that are looked for. For long logs there is a bound on the time, and moments that
+are spread over the log.
 """
 
 from __future__ import annotations
 
-import copy
 import sys
-from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass
-from time import monotonic
-from typing import Any, NamedTuple
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from itertools import accumulate
+from typing import Any
 
-from .. import UsageError
 from .._flow.where import defined_at
-from ..lowlevel import Row
+from ..abc import Clock, Codec, Store
+from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, encode_event
 from .fakes import Fakes
-from .life import Closed, Hung, Life, Plan, Stuck, beginning, live
+from .laws import Problem, of_code, of_invariant
+from .life import Closed, Life, Plan, beginning, in_memory, live
+from .progress import Progress
 from .recorder import is_move
-from .report import Broken, Finding, Law, Report, essence, is_bookkeeping, misfortune_at, say
-
-Invariant = Callable[[Life], object]
-"""Looks at what a life has left behind; raises an AssertionError if it is not right."""
+from .report import Broken, Finding, Law, Moment, Report, essence, is_bookkeeping, misfortune_at, say
+from .world import Invariant, World
 
 
 def crash_everywhere(
@@ -38,6 +40,9 @@ def crash_everywhere(
     seeds: Sequence[int] = (0,),
     twice: bool = False,
     suspend: bool = False,
+    seconds: float | None = None,
+    store: Callable[[Clock], Store] | None = None,
+    codec: Codec | None = None,
 ) -> Report:
     """See that a workflow survives the death of its process after each of its events.
 
@@ -53,6 +58,9 @@ def crash_everywhere(
         seeds: of Trio's scheduler; for each of them everything is tried.
         twice: whether the process dies again, half way through what was left.
         suspend: whether the engine is closed instead, and its code unwinds.
+        seconds: how long it may take, by the wall clock; what is tried then is spread over the log. None: no limit.
+        store: makes an empty store for each life, which closes it; by default in memory.
+        codec: turns values into bytes; by default JSON.
 
     Objects whose bound methods are fakes, and `Script`s, are copied (`copy.deepcopy`) for each life: keep what a fake
     remembers in such an object, and not in a global variable.
@@ -64,13 +72,9 @@ def crash_everywhere(
         Broken: if anything went wrong, with the report.
         UsageError: if Trio runs already, a fake does not fit its step, or what the fakes remember cannot be copied.
     """
-    search = _Search(workflow, args, _World(fakes or {}, invariant))
-    for seed in seeds:
-        if suspend:
-            search.suspend(seed)
-        else:
-            search.crash(seed, twice=twice)
-    return search.conclude()
+    plan = Plan(store=store or in_memory, codec=codec or JsonCodec())
+    search = _Search(workflow, args, World(fakes or {}, invariant), plan)
+    return search.run(partial(search.suspend if suspend else search.crash, twice=twice), seeds, seconds)
 
 
 def cancel_everywhere(
@@ -80,6 +84,9 @@ def cancel_everywhere(
     invariant: Invariant | None = None,
     seeds: Sequence[int] = (0,),
     crashes: bool = False,
+    seconds: float | None = None,
+    store: Callable[[Clock], Store] | None = None,
+    codec: Codec | None = None,
 ) -> Report:
     """See that a workflow cleans up whenever it is cancelled from outside, after each of its events.
 
@@ -89,7 +96,11 @@ def cancel_everywhere(
         fakes: for each step what runs instead of it, as for `crash_everywhere`.
         invariant: as for `crash_everywhere`: that what was reserved is released, that what was paid is refunded.
         seeds: of Trio's scheduler; for each of them everything is tried.
-        crashes: whether the process dies after each event of its cleanup, too.
+        crashes: whether the process dies after each event of its cleanup, too. Where it dies before the cancellation
+            is in the log, it is cancelled again.
+        seconds: how long it may take, as for `crash_everywhere`.
+        store: makes an empty store for each life, as for `crash_everywhere`.
+        codec: turns values into bytes; by default JSON.
 
     Returns:
         What was tried.
@@ -98,39 +109,19 @@ def cancel_everywhere(
         Broken: if anything went wrong, with the report.
         UsageError: as `crash_everywhere`.
     """
-    search = _Search(workflow, args, _World(fakes or {}, invariant))
-    for seed in seeds:
-        search.cancel(seed, crashes=crashes)
-    return search.conclude()
+    plan = Plan(store=store or in_memory, codec=codec or JsonCodec())
+    search = _Search(workflow, args, World(fakes or {}, invariant), plan)
+    return search.run(partial(search.cancel, crashes=crashes), seeds, seconds)
 
 
-# -- the world outside ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _World:
-    """The fakes and what they remember, and who judges it."""
-
-    fakes: Fakes
-    invariant: Invariant | None
-
-    def copy(self) -> _World:
-        """Return one of its own for another life: objects that fakes and invariant share are still shared."""
-        try:
-            values, invariant = copy.deepcopy((list(self.fakes.values()), self.invariant))
-        except Exception as exc:
-            raise UsageError(
-                f"what the fakes remember cannot be copied, and each life needs a copy of its own: {exc!r}. Keep "
-                "plain data in the objects whose methods are fakes."
-            ) from exc
-        return _World(dict(zip(self.fakes, values, strict=True)), invariant)
+# -- the search ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Left:
     """What is left when a process has died: the world outside, and where the workflow's code stood."""
 
-    world: _World
+    world: World
     where: str | None
 
 
@@ -139,100 +130,128 @@ class _Lived:
     """A life, the world at its end, and what would be left if the process had died on its way."""
 
     life: Life
-    world: _World
-    left: dict[int, _Left]
+    world: World
+    plan: Plan
+    left: Mapping[int, _Left]
     """By the number of rows that were durable."""
 
 
-class _Problem(NamedTuple):
-    """What is wrong with a life."""
+@dataclass
+class _Tried:
+    """What came of a misfortune, and of what struck later."""
 
-    law: Law
-    text: str
-    where: str | None
+    verdicts: list[Finding | None] = field(default_factory=list[Finding | None])
+    lives: int = 0
+    replays: dict[bytes, Problem | None] = field(default_factory=dict[bytes, "Problem | None"])
+    """What was wrong with logs that were replayed, by what they say: many lives end in the same way."""
 
+
+Strikes = Mapping[int, Callable[[], Iterator[Finding | None]]]
+"""For each moment what is done then; it yields a verdict for each misfortune."""
 
 ALL = range(sys.maxsize)
 """Each number of rows."""
 
 
-# -- the search ----------------------------------------------------------------------------------
-
-
 class _Search:
     """Tries misfortunes on one workflow."""
 
-    def __init__(self, workflow: Callable[..., Any], args: tuple[Any, ...], world: _World) -> None:
-        self._workflow, self._first = beginning(workflow, args, 0)
+    def __init__(self, workflow: Callable[..., Any], args: tuple[Any, ...], world: World, plan: Plan) -> None:
+        self._workflow, self._first = beginning(workflow, args, 0, plan.codec)
         self._pristine = world.copy()
-        self._replayed: set[tuple[object, ...]] = set()
-        """What logs that were replayed said: many lives end in the same way."""
-        self._progress = _Progress(self._workflow.name)
-        self._lives = 0
-        self._report: Report | None = None
+        self._plan = plan
+        self._tried = _Tried()
 
-    def crash(self, seed: int, *, twice: bool) -> None:
+    def run(self, strikes: Callable[[_Lived], Strikes], seeds: Sequence[int], seconds: float | None) -> Report:
+        """Try everything with each seed; return the report, or raise it."""
+        report: Report | None = None
+        with Progress(self._workflow.name, len(seeds), seconds) as progress:
+            for seed in seeds:
+                first = self._live([self._first], self._pristine, replace(self._plan, seed=seed), keep=ALL)
+                report = report or Report(self._workflow.name, first.life)
+                self._tried.verdicts.append(self._judge(first, "runs with nothing happening", first.life.where))
+                report.untried += self._try_all(strikes(first), progress)
+        assert report is not None, "there is a seed"
+        return self._conclude(report)
+
+    def _try_all(self, strikes: Strikes, progress: Progress) -> int:
+        """Try everything, or as much as there is time for; return how much there was no time for."""
+        progress.begin(len(strikes))
+        tried: dict[int, list[Finding | None]] = {}
+        for moment in spread(list(strikes)):
+            if progress.late:
+                break
+            tried[moment] = list(strikes[moment]())
+            progress.step()
+        for moment in strikes:
+            self._tried.verdicts += tried.get(moment, [])
+        return len(strikes) - len(tried)
+
+    def _conclude(self, report: Report) -> Report:
+        tried = self._tried
+        report.misfortunes = len(tried.verdicts)
+        report.lives = tried.lives
+        report.findings = [finding for finding in tried.verdicts if finding]
+        if report.findings:
+            raise Broken(report)
+        return report
+
+    # -- misfortunes -----------------------------------------------------------------------------
+
+    def crash(self, first: _Lived, *, twice: bool) -> Strikes:
         """Die after each event."""
-        first = self._begin(seed)
-        last = len(first.life.rows)
-        for cut in sorted(first.left):
-            what = misfortune_at("dies", first.life, cut)
-            again = (cut + 1 + last) // 2  # the takeover has written a row
-            second = self._go_on(first, cut, what, seed, keep=(again,) if twice else ())
-            for cut_again in second.left:
-                self._go_on(second, cut_again, f"{what}, and {misfortune_at('again', second.life, cut_again)}", seed)
+        return {cut: partial(self._crash, first, cut, twice=twice) for cut in sorted(first.left)}
 
-    def suspend(self, seed: int) -> None:
-        """Close the engine after each event, and go on in another one."""
-        for after, moves in self._moves(seed):
-            closed = self._live([self._first], self._pristine, Plan(seed=seed, close_after=after))
-            if not isinstance(closed.life.outcome, Closed):
-                continue  # pragma: no cover - it has ended at the same moment
-            rows = len(closed.life.rows)
-            left = _Lived(closed.life, closed.world, {rows: _Left(closed.world, closed.life.where)})
-            self._go_on(left, rows, f"is suspended after move {after} of {moves}", seed)
+    def _crash(self, first: _Lived, cut: int, *, twice: bool) -> Iterator[Finding | None]:
+        what, moment = misfortune_at("dies", first.life, cut), Moment("dies", "event", cut)
+        yield from self._die(first, cut, what, moment, twice=len(first.life.rows) if twice else 0)
 
-    def cancel(self, seed: int, *, crashes: bool) -> None:
-        """Cancel after each event."""
-        for after, moves in self._moves(seed):
-            what = f"is cancelled after move {after} of {moves}"
-            plan = Plan(seed=seed, cancel_after=after)
-            cancelled = self._live([self._first], self._pristine, plan, keep=ALL if crashes else ())
-            self._judge(cancelled, what, cancelled.life.cancelled_at)
-            for cut in sorted(cancelled.left):
-                self._go_on(cancelled, cut, f"{what}, and {misfortune_at('dies', cancelled.life, cut)}", seed)
+    def suspend(self, first: _Lived, *, twice: bool) -> Strikes:
+        """Close the engine after each move, and go on in another one."""
+        moves = _moves(first)
+        return {after: partial(self._suspend, first, after, moves, twice=twice) for after in range(moves)}
 
-    def conclude(self) -> Report:
-        """Return the report, or raise it."""
-        assert self._report
-        self._report.lives = self._lives
-        self._progress.end()
-        if self._report.findings:
-            raise Broken(self._report)
-        return self._report
+    def _suspend(self, first: _Lived, after: int, moves: int, *, twice: bool) -> Iterator[Finding | None]:
+        plan = replace(first.plan, close_after=after)
+        closed = self._live([self._first], self._pristine, plan)
+        if not isinstance(closed.life.outcome, Closed):
+            return  # pragma: no cover - it has ended at the same moment
+        rows = len(closed.life.rows)
+        left = {rows: _Left(closed.world, closed.life.where)}
+        what, moment = f"is suspended after move {after} of {moves}", Moment("is suspended", "move", after)
+        yield from self._die(
+            replace(closed, left=left, plan=first.plan), rows, what, moment, twice=len(first.life.rows) if twice else 0
+        )
 
-    def _moves(self, seed: int) -> Iterator[tuple[int, int]]:
-        """Live with nothing happening; yield the number of each move that was made, and of all."""
-        moves = sum(map(is_move, self._begin(seed).life.events))
-        for after in range(moves):
-            yield after, moves
+    def cancel(self, first: _Lived, *, crashes: bool) -> Strikes:
+        """Cancel after each move."""
+        moves = _moves(first)
+        return {after: partial(self._cancel, first, after, moves, crashes=crashes) for after in range(moves)}
 
-    def _begin(self, seed: int) -> _Lived:
-        """Live with nothing happening."""
-        first = self._live([self._first], self._pristine, Plan(seed=seed), keep=ALL)
-        self._report = self._report or Report(self._workflow.name, first.life)
-        self._judge(first, "runs with nothing happening", first.life.where)
-        return first
+    def _cancel(self, first: _Lived, after: int, moves: int, *, crashes: bool) -> Iterator[Finding | None]:
+        what, moment = f"is cancelled after move {after} of {moves}", Moment("is cancelled", "move", after)
+        plan = replace(first.plan, cancel_after=after)
+        cancelled = self._live([self._first], self._pristine, plan, keep=ALL if crashes else ())
+        yield self._judge(cancelled, what, cancelled.life.cancelled_at, moment)
+        asked, arrived = _asked(cancelled.life, after), _arrived(cancelled.life)
+        for cut in sorted(cut for cut in cancelled.left if cut >= asked):
+            again = cut < arrived  # nobody was told that it is cancelled: whoever wanted that asks once more
+            dies = f"{misfortune_at('dies', cancelled.life, cut)}{', and is cancelled again' if again else ''}"
+            before = replace(cancelled, plan=replace(plan, cancel_after=0 if again else None))
+            yield from self._die(before, cut, f"{what}, and {dies}", moment._replace(then=", and dies"))
 
-    def _go_on(self, before: _Lived, cut: int, misfortune: str, seed: int, *, keep: Container[int] = ()) -> _Lived:
-        """Live on with what was left."""
+    def _die(self, before: _Lived, cut: int, what: str, moment: Moment, *, twice: int = 0) -> Iterator[Finding | None]:
+        """Live on with what was left; with `twice`, die again half way to so many rows."""
         left = before.left[cut]
-        after = self._live(before.life.rows[:cut], left.world, Plan(seed=seed), keep=keep)
-        self._judge(after, misfortune, left.where)
-        return after
+        half = (cut + 1 + twice) // 2  # the takeover has written a row
+        after = self._live(before.life.rows[:cut], left.world, before.plan, keep=(half,) if twice else ())
+        yield self._judge(after, what, left.where, moment)
+        for cut_again in after.left:
+            again = f"{what}, and {misfortune_at('again', after.life, cut_again)}"
+            yield from self._die(after, cut_again, again, moment._replace(then=", and again"))
 
-    def _live(self, prefix: Sequence[Row], world: _World, plan: Plan, *, keep: Container[int] = ()) -> _Lived:
-        """Live; keep what is left at some numbers of rows: to copy the world for each is most of the work."""
+    def _live(self, prefix: Sequence[Row], world: World, plan: Plan, *, keep: Container[int] = ()) -> _Lived:
+        """Live; keep what is left at some numbers of rows: to copy the world at each is most of the work."""
         own = world.copy()
         left: dict[int, _Left] = {}
 
@@ -241,72 +260,71 @@ class _Search:
                 left.update(dict.fromkeys(cuts, _Left(own.copy(), where())))
 
         life = live(self._workflow, prefix, plan, instead=own.fakes, watch=watch)
-        self._lives += 1
-        self._progress.show(self._lives)
-        return _Lived(life, own, left)
+        self._tried.lives += 1
+        return _Lived(life, own, plan, left)
 
     # -- the laws --------------------------------------------------------------------------------
 
-    def _judge(self, lived: _Lived, misfortune: str, struck: str | None) -> None:
-        report = self._report
-        assert report
-        report.misfortunes += 1
-        if broken := next(self._broken(lived, struck), None):
-            law, problem, where = broken
-            where = where or defined_at(self._workflow.fn)
-            report.findings.append(Finding(law, misfortune, problem, lived.life, where))
+    def _judge(
+        self, lived: _Lived, misfortune: str, struck: str | None, moment: Moment | None = None
+    ) -> Finding | None:
+        broken = next(self._broken(lived, struck), None)
+        if broken is None:
+            return None
+        where = broken.where or defined_at(self._workflow.fn)
+        return Finding(broken.law, misfortune, broken.text, lived.life, where, moment)
 
-    def _broken(self, lived: _Lived, struck: str | None) -> Iterator[_Problem]:
-        """Yield what is broken: first of all what the code does by itself, and where; then what a misfortune does."""
-        life = lived.life
-        if isinstance(life.outcome, Stuck):
-            yield _Problem(Law.FOLLOWS, life.outcome.problem, life.where)
-        elif isinstance(life.outcome, Hung):
-            yield _Problem(Law.ENDS, f"The last event: {life.events[-1]}", life.where)
-        else:
-            yield from self._broken_by_replay(lived, struck)
-            yield from _broken_by_invariant(lived, struck)
+    def _broken(self, lived: _Lived, struck: str | None) -> Iterator[Problem]:
+        """Yield what is wrong: first of all what the code does by itself, and where; then what a misfortune does."""
+        yield from of_code(lived.life)
+        if problem := self._replayed(lived):
+            yield problem if problem.where else problem._replace(where=struck)
+        yield from of_invariant(lived.world.invariant, lived.life, struck)
 
-    def _broken_by_replay(self, lived: _Lived, struck: str | None) -> Iterator[_Problem]:
+    def _replayed(self, lived: _Lived) -> Problem | None:
+        """Return what is wrong with the replay of a life's log."""
         rows = lived.life.rows
-        events = zip(lived.life.events, rows, strict=True)
-        key = tuple((essence(event), row.value) for event, row in events if not is_bookkeeping(event))
-        if key in self._replayed:
-            return
-        self._replayed.add(key)
-        again = self._live(rows[:-1], lived.world, Plan()).life
-        where = again.where or struck
-        if again.rows[-1].value != rows[-1].value and again.outcome != lived.life.outcome:
-            yield _Problem(Law.REPLAYS, f"It {say(lived.life.outcome)}; replayed it {say(again.outcome)}", where)
-        elif more := [event for event in again.events[len(rows) - 1 : -1] if not is_bookkeeping(event)]:
-            yield _Problem(Law.REPLAYS, f"Replayed, it did more than it had done: {more}", where)
+        said = sha256()
+        for event, row in zip(lived.life.events, rows, strict=True):
+            if not is_bookkeeping(event):
+                said.update(encode_event(essence(event)) + (row.value or b""))
+        key = said.digest()
+        if key not in self._tried.replays:
+            again = self._live(rows[:-1], lived.world, replace(self._plan, seed=0)).life
+            self._tried.replays[key] = _difference(lived.life, again)
+        return self._tried.replays[key]
 
 
-def _broken_by_invariant(lived: _Lived, struck: str | None) -> Iterator[_Problem]:
-    if lived.world.invariant is None:
-        return
-    try:
-        lived.world.invariant(lived.life)
-    except AssertionError as exc:
-        problem = f"It {say(lived.life.outcome)}, and: {str(exc) or 'an assertion failed'}"
-        yield _Problem(Law.INVARIANT, problem, struck)
+def _difference(life: Life, again: Life) -> Problem | None:
+    rows = life.rows
+    if again.rows[-1].value != rows[-1].value and again.outcome != life.outcome:
+        text = f"It {say(life.outcome)}; replayed it {say(again.outcome)}"
+    elif more := [event for event in again.events[len(rows) - 1 : -1] if not is_bookkeeping(event)]:
+        text = f"Replayed, it did more than it had done: {more}"
+    else:
+        return None
+    return Problem(Law.REPLAYS, text, again.where)
 
 
-class _Progress:
-    """A line that is written over, on a terminal, once it takes longer than a moment."""
+def _moves(lived: _Lived) -> int:
+    return sum(map(is_move, lived.life.events))
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._next = monotonic() + 1 if sys.stderr.isatty() else float("inf")
-        self._shown = False
 
-    def show(self, lives: int) -> None:
-        """Show how far it has come."""
-        if monotonic() >= self._next:
-            self._next, self._shown = monotonic() + 0.2, True
-            sys.stderr.write(f"\r{self._name}: {lives:,} lives")
+def _asked(life: Life, after: int) -> int:
+    """Return how many rows were durable when so many moves were."""
+    made = accumulate(map(is_move, life.events))
+    return next(row for row, moves in enumerate(made, 1) if moves >= after)
 
-    def end(self) -> None:
-        """Take it away."""
-        if self._shown:
-            sys.stderr.write("\r\033[K")
+
+def _arrived(life: Life) -> int:
+    """Return the seq of the cancellation from outside; where it came too late, of what would have followed the end."""
+    events = [*life.events, ScopeCancelled(by=Cause.EXTERNAL)]
+    return next(
+        row for row, event in enumerate(events, 1) if isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL
+    )
+
+
+def spread(moments: Sequence[int]) -> Sequence[int]:
+    """Put moments into an order of which each beginning is spread over all of them."""
+    bits = max(1, (len(moments) - 1).bit_length())
+    return [moments[place] for place in sorted(range(len(moments)), key=lambda place: f"{place:0{bits}b}"[::-1])]

@@ -21,10 +21,12 @@ from msgspec.structs import replace as replace_fields
 
 from .. import UsageError, Workflow
 from .._flow.workflow import registry
+from ..abc import Codec
 from ..lowlevel import (
     Ended,
     ErrorRecord,
     Event,
+    JsonCodec,
     LogEntry,
     Result,
     Row,
@@ -187,12 +189,13 @@ def _crossed_out(text: str | None) -> str | None:
 # -- replay --------------------------------------------------------------------------------------
 
 
-def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry]) -> Life:
+def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry], *, codec: Codec | None = None) -> Life:
     """See that the code follows a log to its last row, and, where the log has an end, comes to the same end.
 
     Args:
         workflow: the workflow whose log it is.
         log: the log, or the file that it is in.
+        codec: with which it was written; by default JSON.
 
     Returns:
         What was replayed.
@@ -206,7 +209,8 @@ def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry]) -
     rows = tuple(Row(one.seq, one.at, one.after, 1, encode_event(one.event), one.value) for one in entries)
     last = entries[-1].event
     end = rows[-1] if isinstance(last, Ended) and last.result is not Result.KILLED else None
-    life = live(workflow, rows[:-1] if isinstance(last, Ended) else rows, Plan(follow=True), instead={})
+    plan = Plan(follow=True, codec=codec or JsonCodec())
+    life = live(workflow, rows[:-1] if isinstance(last, Ended) else rows, plan, instead={})
     if broken := _broken(life, end):
         report = Report(workflow.name, Life(rows, 0, life.outcome))
         report.lives = report.misfortunes = 1

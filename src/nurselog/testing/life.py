@@ -26,17 +26,22 @@ from .. import (
     open_engine,
 )
 from .._engine.table import unwrap_workflow
-from ..abc import Store
+from ..abc import Clock, Codec, Store
 from ..lowlevel import Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, HoldingLimiter, VirtualClock, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
 from .memory import MemoryStore
-from .recorder import ID, Recorder, Watcher
+from .recorder import ID, HeldStore, Recorder, Watcher
 
 T = TypeVar("T")
 
 LONGEST = 10 * 366 * 86400.0
 """Virtual seconds after which a workflow is taken to wait for ever."""
+
+
+def in_memory(clock: Clock) -> Store:
+    """Return a store for one life."""
+    return cast("Store", MemoryStore(clock))
 
 
 # -- how a life goes, and what became of it ------------------------------------------------------
@@ -54,6 +59,10 @@ class Plan:
     """Close the engine when so many moves of this life are durable: the workflow is suspended."""
     follow: bool = False
     """Follow the log to its last row, and close before there is another one; no step runs."""
+    store: Callable[[Clock], Store] = in_memory
+    """Makes an empty store."""
+    codec: Codec = field(default_factory=JsonCodec)
+    """Turns values into bytes."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +156,16 @@ class Life:
 # -- a life --------------------------------------------------------------------------------------
 
 
-def beginning(workflow: Callable[..., Any], args: tuple[Any, ...], seed: int) -> tuple[Workflow[..., Any], Row]:
+def beginning(
+    workflow: Callable[..., Any], args: tuple[Any, ...], seed: int, codec: Codec
+) -> tuple[Workflow[..., Any], Row]:
     """Return a workflow and the first row of a log of it. What is random in a run is made of the seed.
 
     Args:
         workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
         args: its arguments.
         seed: the run's.
+        codec: turns the arguments into bytes.
 
     Raises:
         RegistrationError: if it is no workflow.
@@ -161,7 +173,7 @@ def beginning(workflow: Callable[..., Any], args: tuple[Any, ...], seed: int) ->
     """
     target, args, kwargs = unwrap_workflow(workflow, args)
     started = Started(name=target.name, version=target.version, seed=f"{seed:016x}")
-    data = target.signature.encode_call(JsonCodec().encode, args, kwargs)
+    data = target.signature.encode_call(codec.encode, args, kwargs)
     return target, Row(1, round(BEGIN.timestamp() * 1e6), 0, 1, encode_event(started), data)
 
 
@@ -191,7 +203,7 @@ def live(
     async def main(hold: Hold) -> Outcome:
         clock = VirtualClock()
         clock.set(rows[-1].at)
-        inner = cast("Store", MemoryStore(clock))
+        inner = cast("Store", HeldStore(plan.store(clock), hold))
         recorder = Recorder(inner, rows, watch, cancelled=plan.cancel_after == 0, follow=plan.follow)
         store.append(recorder)
         trio.lowlevel.add_instrument(recorder)
@@ -208,7 +220,7 @@ async def _hang(*_: object, **__: object) -> None:
 
 
 async def _live(workflow: Workflow[..., Any], plan: Plan, store: Recorder, clock: VirtualClock, hold: Hold) -> Outcome:
-    async with open_engine(cast("Store", store), [workflow], clock=clock, evict_after=1e9) as engine:
+    async with open_engine(cast("Store", store), [workflow], clock=clock, codec=plan.codec, evict_after=1e9) as engine:
         runner = engine._runner
         runner.limiter = cast("trio.CapacityLimiter", HoldingLimiter(runner.limiter, hold))
         store.begin(engine)

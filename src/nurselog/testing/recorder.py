@@ -7,7 +7,7 @@ come between events. Trio tells of them in the same moment, by scheduling a task
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from .._flow import trouble
 from .._flow.sequencer import Sequencer
 from ..abc import Batch, Claim, Creation, Lease, Receipt, Store, Wanted, WorkflowKey
 from ..lowlevel import Cause, Event, Row, Started, decode_event, is_delivered, is_note
+from .clock import Hold
 
 ID = "run"
 """The id of every workflow in a life: there is one."""
@@ -31,6 +32,22 @@ Watcher = Callable[[int, int, Callable[[], str | None]], None]
 def is_move(event: Event) -> bool:
     """Whether an event moves the workflow, or is a note of its code."""
     return is_delivered(event) or is_note(event)
+
+
+class HeldStore:
+    """A store that holds virtual time while it works: it may do that in a thread, or on another machine."""
+
+    def __init__(self, inner: Store, hold: Hold) -> None:
+        self._inner, self._hold = inner, hold
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._inner, name)
+
+        async def held(*args: Any, **kwargs: Any) -> Any:
+            with self._hold():
+                return await call(*args, **kwargs)
+
+        return held
 
 
 class Recorder(trio.abc.Instrument):

@@ -6,7 +6,8 @@ import enum
 import linecache
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,8 +24,19 @@ class Law(enum.Enum):
 
     FOLLOWS = "its code does not follow its log"
     ENDS = "it waits for something that will not come"
+    ASSERTION = "an assertion failed, or a name is not there, in a fake or in the workflow's code"
     REPLAYS = "its log, replayed, comes to another end: the code depends on what no log has"
     INVARIANT = "the invariant does not hold"
+
+
+class Moment(NamedTuple):
+    """When a misfortune struck first: "dies after event 5", "is cancelled after move 3, and dies"."""
+
+    what: str
+    unit: str
+    number: int
+    then: str = ""
+    """What struck later."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Finding:
     """The life that broke it."""
     where: str | None = None
     """File and line where the workflow's code stood then: at the operation that had just ended, or was waited for."""
+    moment: Moment | None = None
+    """When it happened, where that is a place in the log."""
 
 
 class Report:
@@ -50,6 +64,7 @@ class Report:
         lives: how many lives were lived, replays included.
         misfortunes: how many things were done to it.
         findings: what went wrong.
+        untried: after how many events or moves nothing was tried, for want of time.
     """
 
     def __init__(self, name: str, live: Life) -> None:
@@ -58,6 +73,7 @@ class Report:
         self.lives: int = 0
         self.misfortunes: int = 0
         self.findings: list[Finding] = []
+        self.untried: int = 0
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -67,20 +83,45 @@ class Report:
             f"workflow {self.name!r}, {len(self.live.rows)} events: of {self.misfortunes:,} misfortunes "
             f"{len(self.findings):,} broke it ({self.lives:,} lives)"
         )
+        yield f"With nothing happening it {say(self.live.outcome)}."
+        if self.untried:
+            yield f"There was no time for {self.untried:,} more moments; the others are spread over the log."
         for finding in self.findings[:_SHOWN]:
             yield from _told(finding)
             yield from side_by_side(self.live.events, finding.life.events)
         if left := self.findings[_SHOWN:]:
-            yield f"\nThe others: {', '.join(finding.misfortune for finding in left)}"
+            yield "\nThe others:"
+            yield from _in_short(left)
 
 
 def _told(finding: Finding) -> Iterator[str]:
     """Yield what went wrong, beginning with the line that a reader wants to see."""
-    file, _, line = (finding.where or "").rpartition(":")
     yield f"\n{finding.where or 'somewhere'}: {finding.misfortune}: {finding.law.value}."
+    file, _, line = (finding.where or "").rpartition(":")
     if code := linecache.getline(file, int(line or 0)).strip():
         yield f"    {code}"
     yield f"{finding.problem}\n"
+
+
+def _in_short(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each mistake, and at which moments it shows."""
+    kinds: dict[tuple[str | None, Law, str | Moment], set[int]] = {}
+    for one in findings:
+        what = one.moment._replace(number=0) if one.moment else one.misfortune
+        kinds.setdefault((one.where, one.law, what), set()).add(one.moment.number if one.moment else 0)
+    for (where, law, what), numbers in kinds.items():
+        place = f"{where or 'somewhere'}: "
+        if isinstance(what, Moment):
+            plural = "s" if len(numbers) > 1 else ""
+            yield f"{place}{what.what} after {what.unit}{plural} {_ranges(sorted(numbers))}{what.then}: {law.value}"
+        else:
+            yield f"{place}{what}: {law.value}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return "2, 5-7" for 2, 5, 6, 7."""
+    runs = [[pair[1] for pair in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 class Broken(AssertionError):
