@@ -6,8 +6,8 @@ died there, and again with a cancellation after every event. Each life must end 
 How long does that take? After each of n events comes a life that replays what was before it, which is cheap, and lives
 what is left, which is not: half of n on the average. So the work grows with the square of the log. What does not work
 is to stop where a life's log has caught up with that of the first one: what the code keeps and no log has may still
-differ, which is one of the mistakes that are looked for. For long logs there is a bound on the time, and moments that
-are spread over the log.
+differ, which is one of the mistakes that are looked for. For long logs there are forks, one for each processor, and a
+bound on the time, with moments that are spread over the log.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .._flow.where import defined_at
 from ..abc import Clock, Codec, Store
 from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, encode_event
 from .fakes import Fakes
+from .forks import processors, shared
 from .laws import Problem, of_code, of_invariant
-from .life import Closed, Life, Plan, beginning, in_memory, live
+from .life import Closed, Life, Plan, beginning, in_memory, live, with_value, without_value
 from .progress import Progress
 from .recorder import is_move
 from .report import Broken, Finding, Law, Moment, Report, essence, is_bookkeeping, misfortune_at, say
@@ -140,10 +141,16 @@ class _Lived:
 class _Tried:
     """What came of a misfortune, and of what struck later."""
 
-    verdicts: list[Finding | None] = field(default_factory=list[Finding | None])
+    verdicts: list[Finding | None] = field(default_factory=list["Finding | None"])
     lives: int = 0
-    replays: dict[bytes, Problem | None] = field(default_factory=dict[bytes, "Problem | None"])
-    """What was wrong with logs that were replayed, by what they say: many lives end in the same way."""
+    replays: set[bytes] = field(default_factory=set[bytes])
+    """Which logs were replayed in them, by what they say."""
+
+    def add(self, other: _Tried) -> None:
+        """Add what was tried elsewhere; a log that was replayed in both places counts once."""
+        self.verdicts += other.verdicts
+        self.lives += other.lives - len(self.replays & other.replays)
+        self.replays |= other.replays
 
 
 Strikes = Mapping[int, Callable[[], Iterator[Finding | None]]]
@@ -151,6 +158,9 @@ Strikes = Mapping[int, Callable[[], Iterator[Finding | None]]]
 
 ALL = range(sys.maxsize)
 """Each number of rows."""
+
+LONG = 20_000
+"""Moments times events from which on the work is shared among processes: some seconds."""
 
 
 class _Search:
@@ -161,6 +171,8 @@ class _Search:
         self._pristine = world.copy()
         self._plan = plan
         self._tried = _Tried()
+        self._replays: dict[bytes, Problem | None] = {}
+        """What was wrong with logs that were replayed, by what they say: many lives end in the same way."""
 
     def run(self, strikes: Callable[[_Lived], Strikes], seeds: Sequence[int], seconds: float | None) -> Report:
         """Try everything with each seed; return the report, or raise it."""
@@ -170,22 +182,49 @@ class _Search:
                 first = self._live([self._first], self._pristine, replace(self._plan, seed=seed), keep=ALL)
                 report = report or Report(self._workflow.name, first.life)
                 self._tried.verdicts.append(self._judge(first, "runs with nothing happening", first.life.where))
-                report.untried += self._try_all(strikes(first), progress)
+                found = strikes(first)
+                tried = self._try_all(found, progress, events=len(first.life.rows))
+                report.untried += len(found) - len(tried)
+                for moment in found:
+                    if moment in tried:
+                        self._tried.add(tried[moment])
         assert report is not None, "there is a seed"
         return self._conclude(report)
 
-    def _try_all(self, strikes: Strikes, progress: Progress) -> int:
-        """Try everything, or as much as there is time for; return how much there was no time for."""
+    def _try_all(self, strikes: Strikes, progress: Progress, *, events: int) -> Mapping[int, _Tried]:
+        """Try everything, or as much as there is time for; return what came of it, by the moment."""
+        tried: dict[int, _Tried] = {}
+
+        def strike_elsewhere(moment: int) -> _Tried | None:
+            return None if progress.late else self._exchanged(self._strike(strikes[moment]), without_value)
+
         progress.begin(len(strikes))
-        tried: dict[int, list[Finding | None]] = {}
-        for moment in spread(list(strikes)):
+        order = spread(list(strikes))
+        if self._plan.store is in_memory and len(strikes) * events >= LONG and (count := processors()) > 1:
+            for moment, found in shared(order, strike_elsewhere, count):  # stores in forks might get the same names
+                if found:
+                    tried[moment] = self._exchanged(found, self._with_value)
+                    progress.step()
+        for moment in order:
             if progress.late:
                 break
-            tried[moment] = list(strikes[moment]())
-            progress.step()
-        for moment in strikes:
-            self._tried.verdicts += tried.get(moment, [])
-        return len(strikes) - len(tried)
+            if moment not in tried:
+                tried[moment] = self._strike(strikes[moment])
+                progress.step()
+        return tried
+
+    def _strike(self, strike: Callable[[], Iterator[Finding | None]]) -> _Tried:
+        before, self._tried = self._tried, _Tried()
+        self._tried.verdicts = list(strike())
+        found, self._tried = self._tried, before
+        return found
+
+    def _with_value(self, life: Life) -> Life:
+        return with_value(life, self._workflow, self._plan.codec)
+
+    def _exchanged(self, tried: _Tried, change: Callable[[Life], Life]) -> _Tried:
+        verdicts = [one and replace(one, life=change(one.life)) for one in tried.verdicts]
+        return replace(tried, verdicts=verdicts)
 
     def _conclude(self, report: Report) -> Report:
         tried = self._tried
@@ -289,10 +328,11 @@ class _Search:
             if not is_bookkeeping(event):
                 said.update(encode_event(essence(event)) + (row.value or b""))
         key = said.digest()
-        if key not in self._tried.replays:
+        if key not in self._replays:
             again = self._live(rows[:-1], lived.world, replace(self._plan, seed=0)).life
-            self._tried.replays[key] = _difference(lived.life, again)
-        return self._tried.replays[key]
+            self._replays[key] = _difference(lived.life, again)
+            self._tried.replays.add(key)
+        return self._replays[key]
 
 
 def _difference(life: Life, again: Life) -> Problem | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,9 +25,10 @@ from .. import (
     WorkflowStuck,
     open_engine,
 )
+from .._engine.handle import value_of
 from .._engine.table import unwrap_workflow
 from ..abc import Clock, Codec, Store
-from ..lowlevel import Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
+from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, HoldingLimiter, VirtualClock, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
 from .memory import MemoryStore
@@ -151,6 +152,23 @@ class Life:
     def entries(self) -> list[LogEntry]:
         """The whole log, as it is drawn."""
         return [LogEntry.of(row) for row in self.rows]
+
+
+def without_value(life: Life) -> Life:
+    """Return what is plain of a life, to be sent to another process: the log has what the end says."""
+    ended = isinstance(life.events[-1], Ended) and isinstance(life.outcome, Returned | Raised)
+    return replace(life, outcome=Closed()) if ended else life
+
+
+def with_value(life: Life, workflow: Workflow[..., Any], codec: Codec) -> Life:
+    """Return a life that came without a value as it was."""
+    event, row = life.events[-1], life.rows[-1]
+    if not isinstance(event, Ended) or not isinstance(life.outcome, Closed):
+        return life
+    try:
+        return replace(life, outcome=Returned(value_of(ID, event, row.value, codec, workflow.returns)))
+    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
+        return replace(life, outcome=Raised.of(exc))
 
 
 # -- a life --------------------------------------------------------------------------------------
