@@ -126,12 +126,15 @@ async def autojump_engine(request: pytest.FixtureRequest) -> AsyncGenerator[Engi
 @asynccontextmanager
 async def _opened(request: pytest.FixtureRequest, options: dict[str, Any]) -> AsyncGenerator[Engine]:
     from nurselog import open_engine  # noqa: PLC0415 - see above
+    from nurselog.testing.sanitizer import warn_of, watching  # noqa: PLC0415 - see above
 
     for marker in request.node.iter_markers("nurselog"):
         options = {**marker.kwargs, **options}
-    async with open_engine("sqlite://", **options) as engine:
-        yield engine
-        await _keep_logs(request.node, engine)
+    with watching() as touches:
+        async with open_engine("sqlite://", **options) as engine:
+            yield engine
+            await _keep_logs(request.node, engine)
+    warn_of(touches)
 
 
 async def _keep_logs(item: pytest.Item, engine: Engine) -> None:

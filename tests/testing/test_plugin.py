@@ -127,6 +127,54 @@ def test_a_failure_shows_the_logs(tmp_path: Path, plugin: str) -> None:
     assert "right, completed" not in said
 
 
+@pytest.mark.parametrize("plugin", ["trio", "anyio"])
+def test_what_workflow_code_touches_is_a_warning(tmp_path: Path, plugin: str) -> None:
+    asks = "engine, anyio_backend" if plugin == "anyio" else "engine"
+    code, said = run(
+        tmp_path,
+        f"""
+        import time
+
+        pytestmark = pytest.mark.{plugin}
+
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        @step
+        async def may() -> None:
+            time.time()
+
+        @workflow
+        async def looks() -> None:
+            await may()
+            time.monotonic()  # here
+
+        async def test_it({asks}):
+            await engine.run(looks)
+
+        async def test_that({asks}):
+            await engine.run(total, [1])
+
+        @pytest.mark.filterwarnings("error::nurselog.testing.TouchWarning")
+        async def test_strictly({asks}):
+            await engine.run(looks)
+        """,
+        "-W",
+        "default::nurselog.testing.TouchWarning",
+        *(["-p", "no:trio"] if plugin == "anyio" else []),
+    )
+    assert code == 1, said
+    [line] = [
+        number for number, line in enumerate((tmp_path / "test_it.py").read_text().splitlines(), 1) if "# here" in line
+    ]
+    assert f"test_it.py:{line}: TouchWarning: workflow code touches a clock (time.monotonic)" in said
+    assert said.count("(time.monotonic)") >= 2
+    assert "(time.time)" not in said
+    assert "test_strictly" in said[said.index("short test summary") :]
+    assert "test_it.py::test_it" not in said[said.index("short test summary") :]
+
+
 def test_a_clock_that_does_not_jump(tmp_path: Path) -> None:
     code, said = run(
         tmp_path,

@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import trio
 
-_HOUSE = Path(__file__).parents[1]
-_INSIDE = tuple(f"{folder}{os.sep}" for folder in (_HOUSE / "_flow", _HOUSE / "_engine", Path(trio.__file__).parent))
-"""Folders whose frames are machinery: nurselog's own and Trio's."""
 
-_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-"""Folders whose frames are most likely somebody else's code that the application calls."""
+class Origin(enum.Enum):
+    """Whose a file of code is."""
+
+    MACHINERY = enum.auto()
+    """Nurselog's own, or Trio's."""
+    LIBRARY = enum.auto()
+    """Installed, or generated: most likely somebody else's code that the application calls."""
+    STANDARD = enum.auto()
+    """Python's standard library."""
+    APPLICATION = enum.auto()
+
+
+_HOUSE = Path(__file__).parents[1]
+_MACHINERY = (_HOUSE / "_flow", _HOUSE / "_engine", _HOUSE / "_log", Path(trio.__file__).parent)
+
+_FOLDERS = (
+    *((Origin.MACHINERY, f"{folder}{os.sep}") for folder in _MACHINERY),
+    *((Origin.LIBRARY, sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib")),
+    *((Origin.STANDARD, sysconfig.get_path(name) + os.sep) for name in ("stdlib", "platstdlib")),
+    (Origin.STANDARD, "<frozen "),
+    (Origin.LIBRARY, "<"),
+)
+"""How files begin; the first that fits says whose it is, for installed packages may lie inside the standard library."""
+
+
+@cache
+def origin(file: str) -> Origin:
+    """Tell whose a file of code is, by its name."""
+    return next((origin for origin, start in _FOLDERS if file.startswith(start)), Origin.APPLICATION)
 
 
 def _best(places: Iterable[tuple[str, int]]) -> str | None:
     """Return the first place that is the application's, or the first that is no machinery if none seems to be."""
-    outside = [(file, line) for file, line in places if not file.startswith(_INSIDE)]
-    own = [(file, line) for file, line in outside if not file.startswith(_LIBRARIES)]
+    outside = [(file, line) for file, line in places if origin(file) is not Origin.MACHINERY]
+    own = [(file, line) for file, line in outside if origin(file) is Origin.APPLICATION]
     for file, line in (*own, *outside):
         return f"{file}:{line}"
     return None

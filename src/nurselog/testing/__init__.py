@@ -18,6 +18,7 @@ from .golden import load_log as load_log
 from .golden import redact as redact
 from .golden import replay as replay
 from .golden import save_log as save_log
+from .hash_seeds import UntriedWarning as UntriedWarning
 from .life import Cancelled as Cancelled
 from .life import Life as Life
 from .life import Raised as Raised
@@ -26,3 +27,7 @@ from .report import Broken as Broken
 from .report import Finding as Finding
 from .report import Law as Law
 from .report import Report as Report
+from .sanitizer import Touch as Touch
+from .sanitizer import TouchWarning as TouchWarning
+from .sanitizer import watching as watching
+from .touchable import Kind as Kind

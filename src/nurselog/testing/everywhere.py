@@ -25,11 +25,13 @@ from ..abc import Clock, Codec, Store
 from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, encode_event
 from .fakes import Fakes
 from .forks import processors, shared
+from .hash_seeds import HashSeeds
 from .laws import Problem, of_code, of_invariant
 from .life import Closed, Life, Plan, beginning, in_memory, live, with_value, without_value
 from .progress import Progress
 from .recorder import is_move
 from .report import Broken, Finding, Law, Moment, Report, essence, is_bookkeeping, misfortune_at, say
+from .sanitizer import Watcher, warn_of
 from .world import Invariant, World
 
 
@@ -74,7 +76,7 @@ def crash_everywhere(
         UsageError: if Trio runs already, a fake does not fit its step, or what the fakes remember cannot be copied.
     """
     plan = Plan(store=store or in_memory, codec=codec or JsonCodec())
-    search = _Search(workflow, args, World(fakes or {}, invariant), plan)
+    search = _Search(workflow, args, World(fakes or {}, invariant), plan, hash_seeds=True)
     return search.run(partial(search.suspend if suspend else search.crash, twice=twice), seeds, seconds)
 
 
@@ -166,8 +168,17 @@ LONG = 20_000
 class _Search:
     """Tries misfortunes on one workflow."""
 
-    def __init__(self, workflow: Callable[..., Any], args: tuple[Any, ...], world: World, plan: Plan) -> None:
+    def __init__(
+        self,
+        workflow: Callable[..., Any],
+        args: tuple[Any, ...],
+        world: World,
+        plan: Plan,
+        *,
+        hash_seeds: bool = False,
+    ) -> None:
         self._workflow, self._first = beginning(workflow, args, 0, plan.codec)
+        self._hash_seeds = HashSeeds(self._workflow, plan.codec) if hash_seeds else None
         self._pristine = world.copy()
         self._plan = plan
         self._tried = _Tried()
@@ -179,8 +190,14 @@ class _Search:
         report: Report | None = None
         with Progress(self._workflow.name, len(seeds), seconds) as progress:
             for seed in seeds:
-                first = self._live([self._first], self._pristine, replace(self._plan, seed=seed), keep=ALL)
+                watcher = Watcher()
+                plan = replace(self._plan, seed=seed, instruments=(watcher,))
+                first = self._live([self._first], self._pristine, plan, keep=ALL)
+                first = replace(first, plan=replace(plan, instruments=()))
                 report = report or Report(self._workflow.name, first.life)
+                report.touches += [touch for touch in watcher.touches if touch not in report.touches]
+                if self._hash_seeds is not None:
+                    self._hash_seeds.ask(first.life.rows)
                 self._tried.verdicts.append(self._judge(first, "runs with nothing happening", first.life.where))
                 found = strikes(first)
                 tried = self._try_all(found, progress, events=len(first.life.rows))
@@ -231,8 +248,11 @@ class _Search:
         report.misfortunes = len(tried.verdicts)
         report.lives = tried.lives
         report.findings = [finding for finding in tried.verdicts if finding]
+        if self._hash_seeds is not None:
+            self._hash_seeds.tell(report)
         if report.findings:
             raise Broken(report)
+        warn_of(report.touches)
         return report
 
     # -- misfortunes -----------------------------------------------------------------------------

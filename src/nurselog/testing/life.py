@@ -64,6 +64,8 @@ class Plan:
     """Makes an empty store."""
     codec: Codec = field(default_factory=JsonCodec)
     """Turns values into bytes."""
+    instruments: tuple[trio.abc.Instrument, ...] = ()
+    """Who looks on."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,8 @@ def live(
         inner = cast("Store", HeldStore(plan.store(clock), hold))
         recorder = Recorder(inner, rows, watch, cancelled=plan.cancel_after == 0, follow=plan.follow)
         store.append(recorder)
-        trio.lowlevel.add_instrument(recorder)
+        for instrument in (recorder, *plan.instruments):
+            trio.lowlevel.add_instrument(instrument)
         return await _live(workflow, plan, recorder, clock, hold)
 
     with fakes(instead), standing_in({None: _hang}) if plan.follow else nullcontext():

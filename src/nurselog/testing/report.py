@@ -13,6 +13,7 @@ import msgspec
 
 from ..lowlevel import Claimed, Event, StepBegan, StepEnded, TimerSet, decode_event, describe
 from .life import Cancelled, Closed, Hung, Life, Outcome, Raised, Returned, Stuck
+from .sanitizer import Touch
 
 _SHOWN = 3
 """How many findings a report tells at length: most are the same mistake, at one event after the other."""
@@ -26,7 +27,12 @@ class Law(enum.Enum):
     ENDS = "it waits for something that will not come"
     ASSERTION = "an assertion failed, or a name is not there, in a fake or in the workflow's code"
     REPLAYS = "its log, replayed, comes to another end: the code depends on what no log has"
+    HASHING = "in another process its code does not follow its log: an order hangs on hashing, as that of a set does"
     INVARIANT = "the invariant does not hold"
+
+
+OF_REPLAY = {Law.FOLLOWS, Law.REPLAYS, Law.HASHING}
+"""Laws that are broken by code that is not the same in each run."""
 
 
 class Moment(NamedTuple):
@@ -65,6 +71,8 @@ class Report:
         misfortunes: how many things were done to it.
         findings: what went wrong.
         untried: after how many events or moves nothing was tried, for want of time.
+        touches: what its code has asked for that no log has, in the life to which nothing happened.
+        obstacle: why other hash seeds were not tried, in a sentence; None if they were.
     """
 
     def __init__(self, name: str, live: Life) -> None:
@@ -74,6 +82,8 @@ class Report:
         self.misfortunes: int = 0
         self.findings: list[Finding] = []
         self.untried: int = 0
+        self.touches: list[Touch] = []
+        self.obstacle: str | None = None
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -86,9 +96,16 @@ class Report:
         yield f"With nothing happening it {say(self.live.outcome)}."
         if self.untried:
             yield f"There was no time for {self.untried:,} more moments; the others are spread over the log."
+        if self.obstacle and not self.findings:
+            yield self.obstacle
+        if self.findings and self.touches:
+            laws = {finding.law for finding in self.findings}
+            what = "Most likely" if laws & OF_REPLAY else "What no log has"
+            yield f"{what}: {', '.join(map(str, self.touches))}"
         for finding in self.findings[:_SHOWN]:
             yield from _told(finding)
-            yield from side_by_side(self.live.events, finding.life.events)
+            if finding.law is not Law.HASHING:  # there, it has not come to a log of its own
+                yield from side_by_side(self.live.events, finding.life.events)
         if left := self.findings[_SHOWN:]:
             yield "\nThe others:"
             yield from _in_short(left)
