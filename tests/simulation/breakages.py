@@ -1,0 +1,166 @@
+"""Databases and stores that are wrong on purpose: the judge must find each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+from msgspec.structs import replace
+
+from nurselog.abc import Append, Batch, Claim, Created, Creation, Receipt, Standing, Wanted, WorkflowKey
+from tests.simulation.database import Database
+from tests.simulation.store import SimulatedStore
+
+Breakage = Callable[[], AbstractContextManager[Any]]
+
+
+def no_fence() -> AbstractContextManager[Any]:
+    """Whoever comes may write."""
+    return patch.object(Database, "passes", lambda *_: True)
+
+
+def fence_by_owner() -> AbstractContextManager[Any]:
+    """Who owns a workflow may write, also what it had to say before it was taken over."""
+
+    def passes(self: Database, worker: str, append: Append) -> bool:
+        return self.workflows[append.key].owner == worker
+
+    return patch.object(Database, "passes", passes)
+
+
+def hasty_answers() -> AbstractContextManager[Any]:
+    """A commit is answered, and kept a moment later."""
+    write = SimulatedStore._write
+
+    def hasty(self: SimulatedStore, batch: Batch, now: int) -> Receipt:
+        if batch.creations or not self._network.happens(0.2):
+            return write(self, batch, now)
+        self._network.later(lambda: write(self, batch, now))
+        return Receipt()
+
+    return patch.object(SimulatedStore, "_write", hasty)
+
+
+def forgotten_commits() -> AbstractContextManager[Any]:
+    """A commit is answered, and sometimes not kept."""
+    append = Database._append
+
+    def forgetful(self: Database, worker: str, one: Append, now: int) -> bool:
+        return self._random.random() < 0.01 or append(self, worker, one, now)
+
+    return patch.object(Database, "_append", forgetful)
+
+
+def eternal_leases() -> AbstractContextManager[Any]:
+    """A worker that has died without a sign is never found."""
+    return patch.object(Database, "is_alive", lambda self, worker: worker in self.workers)
+
+
+def silent_claims() -> AbstractContextManager[Any]:
+    """Whoever takes a workflow over reads its log as it was before the last rows."""
+    take = Database._take
+
+    def stale(self: Database, worker: str, key: WorkflowKey, writer: int, now: int) -> Claim:
+        claim = take(self, worker, key, writer, now)
+        if len(claim.rows) < 4:
+            return claim
+        return replace(claim, rows=[*claim.rows[:-2], replace(claim.rows[-1], seq=claim.rows[-1].seq - 1)])
+
+    return patch.object(Database, "_take", stale)
+
+
+def lost_claims() -> AbstractContextManager[Any]:
+    """A claim whose answer was lost is never undone."""
+    return patch.object(Database, "undo", lambda *_: None)
+
+
+def two_of_one_id() -> AbstractContextManager[Any]:
+    """A creation whose answer was lost is made again."""
+
+    def create_all(self: Database, creations: Sequence[Creation]) -> Any:
+        for creation in creations:
+            yield Created(workflow=self.workflows[self._create(creation)], new=True)
+
+    return patch.object(Database, "_create_all", create_all)
+
+
+def lost_creations() -> AbstractContextManager[Any]:
+    """A creation that was written, and whose answer was lost, is taken for another one's."""
+    return patch.object(Database, "_is_own", lambda *_: False)
+
+
+def mail_kept() -> AbstractContextManager[Any]:
+    """Messages stay when they have been entered."""
+    append = Database._append
+
+    def keeping(self: Database, worker: str, one: Append, now: int) -> bool:
+        return append(self, worker, replace(one, taken=()), now)
+
+    return patch.object(Database, "_append", keeping)
+
+
+def mail_lost() -> AbstractContextManager[Any]:
+    """Messages that come while a workflow leaves memory go with it."""
+    stand = Database._stand
+
+    def losing(self: Database, key: WorkflowKey, new: Standing, now: int) -> None:
+        if new.release:
+            for number in [message.number for message in self._mail([key])]:
+                del self.messages[number]
+        stand(self, key, new, now)
+
+    return patch.object(Database, "_stand", losing)
+
+
+def sleeping_mail() -> AbstractContextManager[Any]:
+    """A workflow that leaves memory with mail is not due before its time."""
+
+    def post(self: Database, key: WorkflowKey, kind: str, body: bytes) -> None:
+        workflow = self.workflows[key]
+        before(self, key, kind, body)
+        self.workflows[key] = replace(self.workflows[key], due_at=workflow.due_at)
+
+    before = Database.post
+    return patch.object(Database, "post", post)
+
+
+def last_word_late() -> AbstractContextManager[Any]:
+    """What a late commit says of a workflow counts, whatever has come since."""
+
+    def append(self: Database, worker: str, one: Append, now: int) -> bool:
+        done = before(self, worker, replace(one, standing=None), now)
+        if done and one.standing:
+            self._stand(one.key, one.standing, now)
+        return done
+
+    before = Database._append
+    return patch.object(Database, "_append", append)
+
+
+def any_version() -> AbstractContextManager[Any]:
+    """Workflows are taken up by engines that have another version of them."""
+
+    def is_wanted(workflow: Any, wanted: Wanted) -> bool:
+        return workflow.name in wanted.names | {name for name, _ in wanted.versions}
+
+    return patch("tests.simulation.database.is_wanted", is_wanted)
+
+
+BREAKAGES: Sequence[Breakage] = [
+    no_fence,
+    fence_by_owner,
+    hasty_answers,
+    forgotten_commits,
+    eternal_leases,
+    silent_claims,
+    lost_claims,
+    two_of_one_id,
+    lost_creations,
+    mail_kept,
+    mail_lost,
+    sleeping_mail,
+    last_word_late,
+    any_version,
+]
