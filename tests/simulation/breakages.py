@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from nurselog.abc import Append, Batch, Claim, Created, Creation, Receipt, Standing, Wanted, WorkflowKey
+from nurselog.abc import Append, Batch, Claim, Created, Creation, Receipt, Standing, WorkflowKey
 from tests.simulation.database import Database
 from tests.simulation.store import SimulatedStore
 
@@ -58,7 +58,7 @@ def eternal_leases() -> AbstractContextManager[Any]:
     return patch.object(Database, "is_alive", lambda self, worker: worker in self.workers)
 
 
-def silent_claims() -> AbstractContextManager[Any]:
+def stale_claims() -> AbstractContextManager[Any]:
     """Whoever takes a workflow over reads its log as it was before the last rows."""
     take = Database._take
 
@@ -114,18 +114,6 @@ def mail_lost() -> AbstractContextManager[Any]:
     return patch.object(Database, "_stand", losing)
 
 
-def sleeping_mail() -> AbstractContextManager[Any]:
-    """A workflow that leaves memory with mail is not due before its time."""
-
-    def post(self: Database, key: WorkflowKey, kind: str, body: bytes) -> None:
-        workflow = self.workflows[key]
-        before(self, key, kind, body)
-        self.workflows[key] = replace(self.workflows[key], due_at=workflow.due_at)
-
-    before = Database.post
-    return patch.object(Database, "post", post)
-
-
 def last_word_late() -> AbstractContextManager[Any]:
     """What a late commit says of a workflow counts, whatever has come since."""
 
@@ -139,28 +127,17 @@ def last_word_late() -> AbstractContextManager[Any]:
     return patch.object(Database, "_append", append)
 
 
-def any_version() -> AbstractContextManager[Any]:
-    """Workflows are taken up by engines that have another version of them."""
-
-    def is_wanted(workflow: Any, wanted: Wanted) -> bool:
-        return workflow.name in wanted.names | {name for name, _ in wanted.versions}
-
-    return patch("tests.simulation.database.is_wanted", is_wanted)
-
-
 BREAKAGES: Sequence[Breakage] = [
     no_fence,
     fence_by_owner,
     hasty_answers,
     forgotten_commits,
     eternal_leases,
-    silent_claims,
+    stale_claims,
     lost_claims,
     two_of_one_id,
     lost_creations,
     mail_kept,
     mail_lost,
-    sleeping_mail,
     last_word_late,
-    any_version,
 ]

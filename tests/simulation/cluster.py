@@ -19,6 +19,7 @@ from nurselog import (
     WorkflowStuck,
     open_engine,
 )
+from nurselog.abc import WorkflowKey
 from tests.simulation.database import Database
 from tests.simulation.judge import Judge, Law, outcome_of
 from tests.simulation.load import Writer, program
@@ -103,6 +104,7 @@ class Cluster:
         self.network = Network(
             self.database, plan.weather, unit=plan.unit, chance=random.Random(f"network {plan.seed}"), tally=tally
         )
+        self.network.leaving = self._cancel_who_leaves
         self.machines = [Machine(self, number) for number in range(plan.machines)]
         self._writer = Writer(random.Random(f"programs {plan.seed}"), plan.unit)
         self._numbers = 0
@@ -121,6 +123,7 @@ class Cluster:
                 await self._submit_all()
                 troubles.cancel_scope.cancel()
             await self._calm()
+            self.judge.wait_no_longer()
             await self._close()
             self.tally[Thing.HOURS] += round(trio.current_time() / 3600)
             self.nursery.cancel_scope.cancel()
@@ -244,6 +247,11 @@ class Cluster:
         self.network.is_down = True
         await trio.sleep(self.network.while_() * 4)
         self.network.is_down = False
+
+    def _cancel_who_leaves(self, key: WorkflowKey) -> None:
+        """Cancel just then: the message and the workflow's last words are on their way at the same time."""
+        if self.chance.random() < self.plan.often[Fault.CANCEL] / 200:
+            self.tally[Fault.CANCEL] += self._tell(Fault.CANCEL, self.database.workflows[key].id)
 
     def _tell(self, fault: Fault, id: str | None) -> bool:
         process = self._some_process()

@@ -113,6 +113,8 @@ class Judge:
         self._cancelled: dict[str, None] = {}
         self._asked: Counter[WorkflowKey] = Counter()
         """How often each was asked to be cancelled."""
+        self._letters: list[tuple[WorkflowKey, int]] = []
+        """Each time, and how long the log was then."""
         self._once: Counter[str] = Counter()
         self._reserved: dict[str, str] = {}
         self._released: set[str] = set()
@@ -156,7 +158,9 @@ class Judge:
 
     def posted(self, key: WorkflowKey, kind: str) -> None:
         """A message was left."""
-        self._asked[key] += kind == Kind.CANCEL.value
+        if kind == Kind.CANCEL.value:
+            self._asked[key] += 1
+            self._letters.append((key, len(self._database.logs[key])))
 
     def submitted(self, id: str) -> None:
         """Somebody was told that a workflow will run."""
@@ -204,6 +208,14 @@ class Judge:
 
     # -- the end ---------------------------------------------------------------------------------
 
+    def wait_no_longer(self) -> None:
+        """The calm time is over: whatever has not ended waits for ever."""
+        for one in self._database.workflows.values():
+            if not one.status.final:
+                self.broken(
+                    Law.ENDS, f"it is {one.status.value} for ever, owned by {one.owner}, due at {one.due_at}", one.id
+                )
+
     def conclude(self) -> None:
         """Look at all that is left."""
         for id in self._submitted:
@@ -217,6 +229,8 @@ class Judge:
                 found = log[seq - 1] if len(log) >= seq else "nothing"
                 id = self._database.workflows[key].id
                 self.broken(Law.KEPT, f"row {seq} was answered as durable: {row}, and there is {found}", id)
+        for key, length in self._letters:
+            self._conclude_letter(self._look(self._database.workflows[key].id), length)
         for what, id in self._reserved.items():
             killed = self._look(id).events[-1] == Ended(result=Result.KILLED)
             if what not in self._released and not killed:
@@ -238,6 +252,15 @@ class Judge:
         cancels, asked = sum(map(_is_cancel, history.events)), self._asked[workflow.key]
         if not int(workflow.id in self._cancelled) <= cancels <= asked:
             self.broken(Law.CANCELS, f"it was cancelled {asked} times, and its log has {cancels}", workflow.id)
+
+    def _conclude_letter(self, history: _History, length: int) -> None:
+        """Whoever took a workflow over has found the letters that were there, and has entered them."""
+        later = history.events[length:]
+        killed = later and later[-1] == Ended(result=Result.KILLED)
+        if any(isinstance(one, Claimed) for one in later) and not any(map(_is_cancel, later)) and not killed:
+            self.broken(
+                Law.CANCELS, f"behind row {length} it was cancelled, and then taken over without that", history.id
+            )
 
     def _end_of(self, id: str) -> object:
         [workflow] = self._database.find([id])
@@ -305,7 +328,7 @@ def unended(events: Sequence[Event], workflow: Workflow) -> Iterator[tuple[Law, 
         yield Law.ENDS, "there are rows after its end"
     last = events[-1]
     if not isinstance(last, Ended):
-        yield Law.ENDS, f"it is {workflow.status.value} for ever: owner {workflow.owner}, due at {workflow.due_at}"
+        yield Law.ENDS, f"its log has no end, and its row is {workflow}"
     elif (workflow.status, workflow.owner, workflow.due_at) != (END_STATUS[last.result], None, None):
         yield Law.ENDS, f"its log has an end, and its row is {workflow}"
 

@@ -101,10 +101,10 @@ def draw_plan(seed: int) -> Plan:
     return Plan(
         seed=seed,
         unit=unit,
-        span=unit * chance.uniform(10, 80),
+        span=unit * chance.uniform(10, 60),
         machines=chance.randint(1, 4),
-        workflows=chance.randint(10, 40),
-        max_running=chance.choice([3, 10, 1000]),
+        workflows=chance.randint(10, 50),
+        max_running=chance.choice([2, 5, 1000]),
         evict_after=unit * chance.choice([0.05, 0.3, 2]),
         release=chance.choice([0, NEWEST]),
         often=often_ | {Fault.RESUME: 10.0},
@@ -113,13 +113,13 @@ def draw_plan(seed: int) -> Plan:
 
 
 _MOST = {
-    Fault.CRASH: 20,
-    Fault.RESTART: 8,
-    Fault.DEPLOY: 8,
-    Fault.STOP: 15,
+    Fault.CRASH: 30,
+    Fault.RESTART: 10,
+    Fault.DEPLOY: 10,
+    Fault.STOP: 20,
     Fault.JUMP: 10,
     Fault.OUTAGE: 6,
-    Fault.CANCEL: 20,
-    Fault.KILL: 5,
+    Fault.CANCEL: 40,
+    Fault.KILL: 8,
 }
 """How often each happens in a run, on average, where it happens most."""

@@ -29,6 +29,9 @@ from tests.simulation.tally import Tally, Thing
 
 T = TypeVar("T")
 
+HEAVY = 6
+"""What claims weigh, and commits that change how a workflow stands."""
+
 
 class Network:
     """What all processes have between them and the database.
@@ -53,6 +56,8 @@ class Network:
         """Numbers for claims."""
         self.is_down: bool = False
         """Whether nobody can reach the database."""
+        self.leaving: Callable[[WorkflowKey], None] = lambda _: None
+        """Told of a workflow that an engine is about to let go of, before its end."""
 
     def clear(self) -> None:
         """From now on all is well."""
@@ -64,7 +69,7 @@ class Network:
 
     def while_(self) -> float:
         """Draw how long something slow takes: mostly little, sometimes nearly a lease."""
-        return self._unit * 10 ** self.chance.uniform(-4, 0)
+        return self._unit * 10 ** self.chance.uniform(-3.5, 0)
 
     def later(self, act: Callable[[], object]) -> None:
         """Do something after a while, whatever becomes of whoever wanted it."""
@@ -93,19 +98,20 @@ class SimulatedStore:
 
     # -- the way there and back ------------------------------------------------------------------
 
-    async def _call(self, act: Callable[[], T]) -> T:
+    async def _call(self, act: Callable[[], T], weight: float = 1) -> T:
+        """Make a call; what weighs more meets with more misfortune, since most calls are heartbeats."""
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):  # a call that has begun ends
             network, weather = self._network, self._network.weather
             await self._travel()
             if network.happens(weather.lost):
                 raise await self._unavailable(Thing.LOST)
-            if network.happens(weather.late):
+            if network.happens(weather.late * weight):
                 network.later(act)
                 raise await self._unavailable(Thing.LATE)
             self._process.check()
             answer = act()
-            if network.happens(weather.unanswered):
+            if network.happens(weather.unanswered * (weight if answer else 1)):
                 raise await self._unavailable(Thing.UNANSWERED)
             await self._travel()
             return answer
@@ -145,7 +151,11 @@ class SimulatedStore:
 
     async def commit(self, batch: Batch) -> Receipt:
         """Write a batch."""
-        receipt = await self._call(partial(self._write, batch, self._process.clock.utc()))
+        weight = HEAVY if any(append.standing for append in batch.appends) else 2
+        for append in batch.appends:
+            if append.standing and append.standing.release and not append.standing.status.final:
+                self._network.leaving(append.key)
+        receipt = await self._call(partial(self._write, batch, self._process.clock.utc()), weight)
         self._judge.answered(batch, receipt)
         return receipt
 
@@ -163,7 +173,7 @@ class SimulatedStore:
                 self._unanswered.remove(number)
         number, now = next(self._network.claims), self._process.clock.utc()
         try:
-            claims = await self._call(partial(self._database.claim, wanted, number, now))
+            claims = await self._call(partial(self._database.claim, wanted, number, now), HEAVY)
         except BaseException:
             self._unanswered.append(number)
             raise
