@@ -86,6 +86,7 @@ class Hooked:
         self.before_commit: Callable[[Batch], Awaitable[None]] = _nothing
         self.after_commit: Callable[[Batch], Awaitable[None]] = _nothing
         self.before_renew: Callable[[], Awaitable[None]] = _nothing
+        self.after_renew: Callable[[], Awaitable[None]] = _nothing
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_messages: Callable[[], Awaitable[None]] = _nothing
@@ -123,7 +124,9 @@ class Hooked:
 
     async def renew(self) -> bool:
         await self.before_renew()
-        return await self._store.renew()
+        extended = await self._store.renew()
+        await self.after_renew()
+        return extended
 
     async def reenter(self) -> None:
         await self.before_renew()

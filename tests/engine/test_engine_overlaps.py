@@ -288,6 +288,22 @@ async def test_a_run_that_will_not_go_does_not_hold_up_the_next_one(autojump_clo
     assert bodies == [30, 30, 10]
 
 
+async def test_a_workflow_is_made_while_the_loss_of_the_lease_is_still_to_be_told(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    """The store has entered the worker anew and takes the new workflow for its own; then the engine lets go of all."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, go_on = Hooked(file_store(path, clock)), trio.Event()
+    store.after_renew = go_on.wait
+    async with open_engine(store, [sleeping], clock=clock) as engine:
+        sql(path, "DELETE FROM worker")
+        await trio.sleep(6)
+        handle = await engine.submit(sleeping, 30.0)
+        go_on.set()
+        with trio.fail_after(100):
+            assert await handle.result() == "awake"
+
+
 # -- closing -------------------------------------------------------------------------------------
 
 

@@ -250,7 +250,7 @@ class Cluster:
 
     def _cancel_who_leaves(self, key: WorkflowKey) -> None:
         """Cancel just then: the message and the workflow's last words are on their way at the same time."""
-        if self.chance.random() < self.plan.often[Fault.CANCEL] / 200:
+        if self.chance.random() < self.plan.often[Fault.CANCEL] / 80:
             self.tally[Fault.CANCEL] += self._tell(Fault.CANCEL, self.database.workflows[key].id)
 
     def _tell(self, fault: Fault, id: str | None) -> bool:

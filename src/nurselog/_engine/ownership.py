@@ -6,7 +6,6 @@ an old owner's next row collides with the new owner's `claimed`. So nothing here
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 from collections.abc import Sequence
@@ -39,17 +38,6 @@ _PAUSE = 100_000
 
 _BEATS = 3
 """Heartbeats for each lease."""
-
-
-class _Renewal(enum.Enum):
-    """What became of a heartbeat."""
-
-    DONE = enum.auto()
-    """The lease is extended."""
-    REFUSED = enum.auto()
-    """It had run out, says the store, and has entered this worker anew, with nothing in its hands."""
-    GIVEN_UP = enum.auto()
-    """It could not be extended in time."""
 
 
 class Ownership:
@@ -222,23 +210,25 @@ class Ownership:
         outage = Outage("the lease cannot be renewed yet")
         while True:
             await trio.sleep(self._beat)
-            renewal = await self._renew(outage)
-            if renewal is _Renewal.DONE:
+            if await self._renew(outage):
                 continue
             logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
             leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
-            if renewal is _Renewal.GIVEN_UP:
-                await patiently(self._enter_again, outage)
+            await patiently(self._enter_again, outage)
             self.look()
 
     async def _enter_again(self) -> None:
-        """Get a new lease, and let go of everything: the store takes the old lease to be good still."""
+        """Get a new lease, and let go of everything that was in memory, in the store, too.
+
+        The store may take the old lease to be good still. Or it has refused it, and has entered this worker anew; but
+        what came into memory before that was heard would be this worker's for the store, and for nobody here.
+        """
         asked = trio.current_time()
         await self._store.reenter()
         self._renewed(asked)
 
-    async def _renew(self, outage: Outage) -> _Renewal:
-        """Renew in time."""
+    async def _renew(self, outage: Outage) -> bool:
+        """Renew in time; return whether that was possible, and the lease had not run out."""
         while self.lease_left > self._beat / 2:
             asked = trio.current_time()
             try:
@@ -249,8 +239,8 @@ class Ownership:
             else:
                 outage.over()
                 self._renewed(asked)
-                return _Renewal.DONE if extended else _Renewal.REFUSED
-        return _Renewal.GIVEN_UP
+                return extended
+        return False
 
 
 def _kills(messages: Sequence[Message]) -> bool:
