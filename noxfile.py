@@ -130,6 +130,12 @@ def product(session: nox.Session) -> None:
     pytest(session, "tests/laws/test_laws_stores.py", NURSELOG_TEST_SCALE="100")
 
 
+def simulation(session: nox.Session) -> None:
+    """Simulate engines that crash, stop and lose commits; `-- --minutes 60` says how long."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.simulation", *session.posargs)
+
+
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure nurselog beside raw SQLite, raw psycopg and DBOS; arguments after `--` go to the program."""

@@ -122,9 +122,10 @@ class Cluster:
                         troubles.start_soon(self._trouble, fault)
                 await self._submit_all()
                 troubles.cancel_scope.cancel()
-            await self._calm()
-            self.judge.wait_no_longer()
-            await self._close()
+            self._calm()
+            if not self.judge.breaches:
+                await self._let_end()
+                self.judge.wait_no_longer()
             self.tally[Thing.HOURS] += round(trio.current_time() / 3600)
             self.nursery.cancel_scope.cancel()
 
@@ -272,8 +273,8 @@ class Cluster:
 
     # -- the calm time ---------------------------------------------------------------------------
 
-    async def _calm(self) -> None:
-        """Let nothing go wrong any more; everything must come to an end."""
+    def _calm(self) -> None:
+        """Let nothing go wrong any more."""
         self.judge.note("calm")
         self.network.clear()
         for machine in self.machines:
@@ -285,10 +286,13 @@ class Cluster:
         old = Machine(self, len(self.machines), [OLD_MENU])
         self.machines.append(old)
         self.nursery.start_soon(old.run)
+
+    async def _let_end(self) -> None:
+        """Wait until everything has come to an end, as it must."""
         await trio.sleep(3 * self.plan.unit)
         await self._cancel_some()
         for _ in range(PATIENCE):
-            if all(one.status.final for one in self.database.workflows.values()):
+            if self.judge.breaches or all(one.status.final for one in self.database.workflows.values()):
                 break
             await trio.sleep(self.plan.unit)
             for one in list(self.database.workflows.values()):
@@ -304,9 +308,3 @@ class Cluster:
                 continue
             if await self._use(process, lambda engine, id=one.id: engine.cancel(id, "calm")):
                 self.judge.cancelled(one.id)
-
-    async def _close(self) -> None:
-        for machine in self.machines:
-            machine.restart()
-        for machine in self.machines:
-            await machine.process.down.wait()

@@ -277,7 +277,7 @@ class Writer:
             lambda _: Timed(self._number(), self._while(), self._while()),
             lambda _: Flaky(self._chance.randrange(4), self._while()),
             lambda _: Pay(self._number(), self._while()),
-            lambda _: Nap(self._while(-3, 1.5)),
+            lambda _: Nap(self._while(-3, 1)),
             lambda _: Pipe(self._chance.randint(1, 3), self._while(-4, -0.5)),
         ]
 
