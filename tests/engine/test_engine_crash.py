@@ -20,15 +20,17 @@ from nurselog import (
     fail_after,
     gather,
     move_on_after,
+    open_engine,
     open_nursery,
     sleep,
     step,
     step_key,
     workflow,
 )
-from nurselog.lowlevel import StepBegan, StepEnded, StepRetried
+from nurselog.abc import Batch
+from nurselog.lowlevel import StepBegan, StepEnded, StepRetried, decode_event, open_store
 from tests.clocks import VirtualClock
-from tests.engine.rig import crashed, on_file
+from tests.engine.rig import Hooked, crashed, on_file
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -205,6 +207,26 @@ async def test_at_most_once_is_noted_before_it_begins(autojump_clock: Clock, tmp
         assert isinstance(events[-1], StepBegan), "before the body, and durable"
         assert events[-1].path == "2"
         assert await handle.result() == "paid"
+
+
+async def test_at_most_once_waits_until_its_beginning_is_durable(autojump_clock: Clock) -> None:
+    """However long that takes: if the process died meanwhile, nobody would know that the body had begun."""
+    clock, durable = VirtualClock(), trio.Event()
+    store = Hooked(open_store("sqlite://", clock=clock))
+
+    async def hold_the_beginning(batch: Batch) -> None:
+        rows = [row for append in batch.appends for row in append.rows]
+        if any(decode_event(row.event) == StepBegan(path="2", name="pay") for row in rows):
+            await durable.wait()
+
+    store.before_commit = hold_the_beginning
+    async with open_engine(store, [paying], clock=clock) as engine:
+        handle = await engine.submit(paying, id="one")
+        await trio.sleep(60)
+        begun = bodies.copy()
+        durable.set()
+        assert await handle.result() == "paid"
+    assert begun == ["nap 1"]
 
 
 async def test_at_most_once_is_interrupted_and_not_repeated(autojump_clock: Clock, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import trio
 
 from nurselog import (
     Status,
+    Workflow,
     WorkflowCancelled,
     after,
     move_on_after,
@@ -47,6 +48,13 @@ async def working(seconds: float) -> float:
 
 
 @workflow
+async def working_in_time(seconds: float) -> float:
+    with move_on_after(1000):
+        return await nap(seconds)
+    return -1
+
+
+@workflow
 async def patient() -> list[str]:
     """Wait in several ways at once."""
     seen: list[str] = []
@@ -79,7 +87,8 @@ async def test_what_only_sleeps_leaves_memory_and_wakes_when_due(
         assert engine.statistics().waiting == 0
         [info] = await engine.list()
         assert (info.status, info.problem) == (Status.WAITING, None)
-        await handle.result()
+        with trio.fail_after(1000):
+            await handle.result()
         assert clock.utc() == EPOCH + 100_000_000
         assert await kinds(handle) == ["Started", "TimerSet", "Claimed", "TimerFired", "Ended"]
 
@@ -91,9 +100,11 @@ async def test_what_is_due_soon_stays(autojump_clock: Clock) -> None:
         assert engine.statistics().evicted == 0
 
 
-async def test_what_has_a_step_in_flight_stays(autojump_clock: Clock) -> None:
+@pytest.mark.parametrize("flow", [working, working_in_time])
+async def test_what_has_a_step_in_flight_stays(autojump_clock: Clock, flow: Workflow[[float], float]) -> None:
+    """Also if it waits for a time beside that."""
     async with in_memory(evict_after=5) as engine:
-        await engine.run(working, 100.0)
+        assert await engine.run(flow, 100.0) == 100
         assert engine.statistics().evicted == 0
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
@@ -24,7 +25,7 @@ from nurselog import (
 )
 from nurselog._flow.sequencer import Sequencer
 from tests.clocks import VirtualClock
-from tests.engine.rig import in_memory, kinds
+from tests.engine.rig import in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock
 
@@ -270,6 +271,30 @@ async def test_a_step_that_has_ended_is_not_noted_as_begun(autojump_clock: Clock
         handle = await engine.submit(flow)
         await handle.result()
         assert await kinds(handle) == ["Started", "StepEnded", "TimerSet", "TimerFired", "Ended"]
+
+
+async def test_nothing_is_recorded_of_a_step_that_lingers_when_its_workflow_has_left(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    """Not even that it has begun: the workflow's log is closed before anything unwinds."""
+
+    @step(name="linger")
+    async def linger() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        await linger()
+
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, flow, clock=clock) as engine:
+        await engine.submit(flow, id="one")
+        await trio.sleep(0.5)
+        closing = trio.current_time()
+    assert trio.current_time() - closing > 2, "it was there long enough to be noted as begun"
+    async with on_file(path, clock=clock) as engine:
+        assert await kinds(await engine.get("one")) == ["Started"]
 
 
 async def test_a_workflow_that_leaves_a_nursery_open_has_failed(autojump_clock: Clock) -> None:

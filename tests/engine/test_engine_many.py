@@ -273,6 +273,64 @@ async def test_the_end_itself_is_refused(
     assert bodies == ["nap 1"]
 
 
+async def test_an_end_that_was_refused_is_nobodys_answer(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Somebody else has taken the workflow over, and it was killed there: that is its end, for all who wait."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, go_on = Hooked(file_store(path, clock)), trio.Event()
+
+    async def hold_the_end(batch: Batch) -> None:
+        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
+            await go_on.wait()
+
+    store.before_commit = hold_the_end
+    async with open_engine(store, [napping], clock=clock) as a:
+        handle = await a.submit(napping, 1.0, id="one")
+
+        async def wait() -> None:
+            with pytest.raises(WorkflowKilled):
+                await handle.result()
+
+        async with in_background(wait):
+            await trio.sleep(2)
+            sql(path, "DELETE FROM worker", "UPDATE workflow SET owner = NULL")
+            async with on_file(path, clock=clock) as b:
+                await b.kill("one")
+                go_on.set()
+        assert (await kinds(handle))[-1] == "Ended"
+        assert await handle.status() is Status.KILLED
+
+
+async def test_a_lease_counts_from_when_it_was_asked_for(autojump_clock: Clock, tmp_path: Path) -> None:
+    """As it does for others, however long the answer takes: they may take over when it has run out."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, gone = Hooked(file_store(path, clock)), list[float]()
+    began = trio.current_time()
+
+    @step(name="watched")
+    async def watched() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            gone.append(trio.current_time() - began)
+
+    @workflow(name="watching")
+    async def watching() -> None:
+        await watched()
+
+    async def slow_and_then_locked() -> None:
+        await trio.sleep(4)  # the answer to the first one, at 5
+        store.before_renew = locked
+
+    async def locked() -> None:
+        raise StoreUnavailable("locked")
+
+    store.after_renew = slow_and_then_locked
+    async with open_engine(store, [watching], clock=clock, lease=15) as engine:
+        await engine.submit(watching)
+        await trio.sleep(25)
+    assert gone[0] < 5 + 15
+
+
 async def test_an_engine_may_take_up_itself_what_it_has_lost(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     async with on_file(path, napping, clock=clock) as engine:

@@ -221,6 +221,20 @@ async def test_kill_of_what_this_engine_cannot_run(autojump_clock: Clock, tmp_pa
             await (await engine.get("one")).result()
 
 
+async def test_a_cancellation_and_a_kill_that_are_seen_together(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Both say how the workflow stands, in one batch: the last word counts."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, napping, clock=clock) as here, on_file(path, clock=clock) as there:
+        handle = await here.submit(napping, id="one")
+        await trio.sleep(1)
+        await there.cancel("one", "first")
+        await there.kill("one")
+        with trio.fail_after(60), pytest.raises(WorkflowKilled):
+            await handle.result()
+        assert (await kinds(handle))[-2:] == ["ScopeCancelled", "Ended"]
+        assert await handle.status() is Status.KILLED
+
+
 async def test_kill_while_it_cleans_up(autojump_clock: Clock) -> None:
     async with in_memory() as engine:
         handle = await engine.submit(careful, id="one")

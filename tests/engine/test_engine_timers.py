@@ -57,6 +57,28 @@ async def test_timers_that_are_over_do_not_pile_up(autojump_clock: Clock) -> Non
         assert await handle.result() == [1000, 2000, 3000], "those that somebody waits for ring when they are due"
 
 
+async def test_a_timer_that_is_set_later_and_due_earlier(autojump_clock: Clock) -> None:
+    """The engine waits for the first one already, and must look again."""
+
+    @workflow(name="two timers")
+    async def two_timers() -> list[float]:
+        begin = now()
+        rang: list[float] = []
+
+        async def ring(seconds: float) -> None:
+            await sleep(seconds)
+            rang.append((now() - begin).total_seconds())
+
+        async with open_nursery() as nursery:
+            nursery.go(ring, 1000)
+            await nap(5)
+            nursery.go(ring, 100)
+        return rang
+
+    async with in_memory(evict_after=1e9) as engine:
+        assert await engine.run(two_timers) == [105, 1000]
+
+
 async def test_a_clock_that_breaks_ends_the_engine_with_its_error(autojump_clock: Clock, tmp_path: Path) -> None:
     """Wherever it is asked: also where the error would otherwise vanish, and the workflow wait for ever."""
 

@@ -16,6 +16,7 @@ from nurselog import (
     UsageError,
     WasCancelled,
     WorkflowCancelled,
+    move_on_after,
     open_nursery,
     patched,
     race,
@@ -252,6 +253,28 @@ async def test_a_group_is_worth_another_attempt_if_all_in_it_is() -> None:
     assert retry.wants(ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [TimeoutError()])]))
     assert not retry.wants(ExceptionGroup("", [ConnectionError(), ValueError()]))
     assert Retry(when=ExceptionGroup).wants(ExceptionGroup("", [ValueError()]))
+
+
+async def test_what_fails_when_it_is_cancelled_is_not_tried_again(autojump_clock: Clock) -> None:
+    @step(name="untidy", retry=Retry(attempts=3, delay=1))
+    async def untidy() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("in cleanup")
+
+    async def flow() -> str:
+        with move_on_after(5):
+            try:
+                await untidy()
+            except OSError as exc:
+                return str(exc)
+        return "tried again"
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == "in cleanup"
+        [ended] = [event for event in await events(engine) if isinstance(event, StepEnded)]
+    assert ended.attempts == 1
 
 
 class Why(enum.StrEnum):

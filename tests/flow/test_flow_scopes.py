@@ -21,15 +21,17 @@ from nurselog import (
     move_on_after,
     move_on_at,
     now,
+    open_engine,
     open_nursery,
     sleep,
     sleep_until,
     step,
     workflow,
 )
-from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded, TimerFired, TimerSet
-from tests.clocks import EPOCH
-from tests.engine.rig import in_memory
+from nurselog.abc import Batch
+from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded, TimerFired, TimerSet, open_store
+from tests.clocks import EPOCH, VirtualClock
+from tests.engine.rig import Hooked, in_memory
 from tests.flow.rig import events, play, play_on
 
 Clock = trio.testing.MockClock
@@ -161,6 +163,27 @@ async def test_a_deadline_may_be_moved(autojump_clock: Clock) -> None:
         return [(now() - began).total_seconds(), scope.cancelled_caught, "cancelled" in repr(scope)]
 
     assert await play(flow) == [8, True, True]
+
+
+async def test_a_deadline_that_is_moved_when_it_was_due_already(autojump_clock: Clock) -> None:
+    """Its `fired` is on its way to the log when the code moves the deadline, and is nobody's then."""
+    clock = VirtualClock()
+    store = Hooked(open_store("sqlite://", clock=clock))
+
+    async def slowly(batch: Batch) -> None:
+        await trio.sleep(1)
+
+    async def flow() -> bool:
+        with move_on_after(5) as scope:
+            await nap(4.5)
+            scope.deadline = in_seconds(20)
+            await nap(5)
+        return scope.cancel_called
+
+    store.before_commit = slowly
+    async with open_engine(store, (), clock=clock) as engine:
+        assert not await play_on(engine, flow)
+        assert [type(event) for event in await events(engine)].count(TimerFired) == 1
 
 
 # -- cancelling ----------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ def check_log(recording: Recording) -> None:
             f"from the future: {row.seq}\n{text(rows)}"
         )
         delivered += is_delivered(event)
+    early = [seen for seen in recording.trace if seen[0] > delivered]
+    assert not early, f"the code saw what was not durable: {early}\n{text(rows)}"
     for kind in (StepEnded, Selected):
         paths = [event.path for event in events if isinstance(event, kind)]
         assert len(paths) == len(set(paths)), f"{kind.__name__} twice at one path:\n{text(rows)}"

@@ -103,6 +103,7 @@ def test_the_store_breaks(case: Case, seeds: range) -> None:
         for count in sample(live(case, 50 + seed).moves, min(case.cuts, 4)):
             plan = {"seed": 50 + seed + count, "break_after": 1 + count, "threads": case.threads}
             broken = run_live(case.workflow, case.args, **plan)
+            check_log(broken)
             if isinstance(broken.outcome, Unfinished):
                 replay(case, go_on(case, broken, len(broken.rows), seed=count))
 

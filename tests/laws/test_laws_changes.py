@@ -105,6 +105,14 @@ async def goes_on_too_long() -> list[Any]:
     return got
 
 
+async def one_deadline_more() -> list[Any]:
+    """Nothing waits for it, so that the steps behind it are called as they are recorded."""
+    got = [await fetch(1)]
+    with move_on_after(60):  # here
+        got.append(await at_once(2))
+    return [*got, await refund(3)]
+
+
 async def one_sleep_more() -> list[Any]:
     """The note that the log has not comes right before the last outcome: it must not get in the way of the old code."""
     got = [await fetch(1), await at_once(2)]
@@ -113,6 +121,7 @@ async def one_sleep_more() -> list[Any]:
 
 
 enter("one_sleep_more", three_steps, one_sleep_more, "3", "step 'refund' at path 3", "no such call")
+enter("one_deadline_more", three_steps, one_deadline_more, "2", "nothing of the kind", "a timer of scope at path 2")
 enter("another_step", three_steps, another_step, "2", "step 'at_once' at path 2", "step 'refund'")
 enter("other_order", three_steps, other_order, "2", "step 'at_once' at path 2", "step 'refund'")
 enter("one_step_less", three_steps, one_step_less, "2", "step 'at_once' at path 2", "step 'refund'")
@@ -243,9 +252,13 @@ enter("guard_left_out", guarded, unguarded, "", "patched('a guard')", "without i
 
 
 def stuck_on(change: Change, recording: Recording, cut: int) -> NonDeterminismError | None:
-    """Go on with the changed code; return what it is stuck on, None if it does not come to the change."""
+    """Go on with the changed code; return what it is stuck on, None if it does not come to the change.
+
+    Where it does not, the log that it leaves must be its own: it follows it once more.
+    """
     after_ = resume(change.new, recording.rows[:cut], seed=cut)
     if not isinstance(after_.outcome, GotStuck):
+        check_replay(finished(after_))
         return None
     problem = after_.outcome.problem
     assert isinstance(problem, NonDeterminismError), problem

@@ -143,6 +143,15 @@ async def test_rows_whose_answer_was_lost_are_ones_own(url: str) -> None:
         assert await store.read(two) == rows(1, 3, 8)
 
 
+async def test_a_creation_whose_answer_was_lost_is_ones_own(url: str) -> None:
+    async with opened(url) as store:
+        batch = Batch(creations=[creation("one", 7, length=2), creation("two", 8)])
+        assert [created.new for created in (await store.commit(batch)).created] == [True, True]
+        assert [created.new for created in (await store.commit(batch)).created] == [True, True]
+        other = Batch(creations=[creation("one", 9, length=2), creation("three", 9)])
+        assert [created.new for created in (await store.commit(other)).created] == [False, True]
+
+
 # -- the fence
 
 
