@@ -136,6 +136,12 @@ def simulation(session: nox.Session) -> None:
     session.run("python", "-m", "tests.simulation", *session.posargs)
 
 
+def mutations(session: nox.Session) -> None:
+    """Plant bugs in the engine, one at a time, and see that tests find each; arguments after `--` go to the program."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.mutations", *session.posargs)
+
+
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure nurselog beside raw SQLite, raw psycopg and DBOS; arguments after `--` go to the program."""

@@ -1,0 +1,114 @@
+"""Bugs in one part of the engine: the journal, leases, eviction, and what comes from outside."""
+
+from __future__ import annotations
+
+from tests.mutations.mutant import CORPUS, ENGINE, Mutant
+
+OF_ENGINES = (
+    Mutant(
+        name="delivered-before-commit",
+        breaks="the code sees an outcome only when it is durable",
+        file="_engine/journal.py",
+        before=(
+            "        if self._flying:\n            self._flying.answer(await self._commit(self._flying.batch()))\n"
+        ),
+        after=(
+            "        if self._flying:\n"
+            "            batch = self._flying.batch()\n"
+            "            for part in self._flying.parts.values():\n"
+            "                rows, part.rows = part.rows, []\n"
+            "                for row, event in rows:\n"
+            "                    part.writer.committed(row, event)\n"
+            "            self._flying.answer(await self._commit(batch))\n"
+        ),
+        tests=(f"{CORPUS}the_store_breaks[task_groups_in_nurseries]",),
+    ),
+    Mutant(
+        name="refused-and-told",
+        breaks="a row that the fence has refused was never written",
+        file="_engine/journal.py",
+        before=("            writer.refused()\n            return\n"),
+        after="            writer.refused()\n",
+        tests=(f"{ENGINE}many.py::test_an_end_that_was_refused_is_nobodys_answer",),
+    ),
+    Mutant(
+        name="two-runs-one-part",
+        breaks="what a lost run had to say is not mixed with what the next one says",
+        file="_engine/journal.py",
+        before="if part is not None and part.writer is not writer:",
+        after="if part is not None and part.writer.key != writer.key:",
+        tests=(f"{ENGINE}overlaps.py::test_what_a_lost_run_still_had_to_write_does_not_hold_up_the_next_one",),
+    ),
+    Mutant(
+        name="first-word-counts",
+        breaks="of two changes of a workflow's standing in one batch the last one counts",
+        file="_engine/journal.py",
+        before="self._part(writer).standing = standing",
+        after=("part = self._part(writer)\n        part.standing = part.standing or standing"),
+        tests=(f"{ENGINE}outside.py::test_a_cancellation_and_a_kill_that_are_seen_together",),
+    ),
+    Mutant(
+        name="lease-from-the-answer",
+        breaks="a lease counts from when it was asked for",
+        file="_engine/ownership.py",
+        before="self._expires = asked + self._lease.duration / 1e6 if",
+        after="self._expires = trio.current_time() + self._lease.duration / 1e6 if",
+        tests=(f"{ENGINE}many.py::test_a_lease_counts_from_when_it_was_asked_for",),
+    ),
+    Mutant(
+        name="given-up-too-late",
+        breaks="who cannot renew a lease suspends its workflows before it runs out",
+        file="_engine/ownership.py",
+        before="while self.lease_left > self._beat / 2:",
+        after="while self.lease_left > -self._beat:",
+        tests=(f"{ENGINE}many.py::test_a_lease_that_cannot_be_renewed_in_time_loses_no_workflow",),
+    ),
+    Mutant(
+        name="no-room",
+        breaks="no more workflows are taken up than there is room for",
+        file="_engine/ownership.py",
+        before="limit := min(self.room, _BATCH)",
+        after="limit := max(self.room, _BATCH)",
+        tests=(f"{ENGINE}evict.py::test_no_more_than_max_running_at_a_time",),
+    ),
+    Mutant(
+        name="sleeps-for-ever",
+        breaks="what is evicted wakes when its timer is due",
+        file="_engine/run.py",
+        before=("            self.wake_at = self.sequencer.idle_until\n            self.sequencer.suspend()\n"),
+        after=("            self.sequencer.suspend()\n            self.wake_at = self.sequencer.idle_until\n"),
+        tests=(f"{ENGINE}evict.py::test_what_only_sleeps_leaves_memory_and_wakes_when_due",),
+    ),
+    Mutant(
+        name="evicted-in-flight",
+        breaks="a workflow stays in memory while a step of it is under way",
+        file="_flow/sequencer.py",
+        before="busy = self.runnable or self.calls or self._committed",
+        after="busy = self.runnable or self._committed",
+        tests=(f"{ENGINE}evict.py::test_what_has_a_step_in_flight_stays",),
+    ),
+    Mutant(
+        name="cancelling-no-more",
+        breaks="a cancelled workflow that waits in its cleanup is still cancelling",
+        file="_engine/run.py",
+        before="status = Status.WAITING if self.status is Status.RUNNING else self.status",
+        after="status = Status.WAITING",
+        tests=(f"{ENGINE}evict.py::test_a_cancelled_workflow_that_waits_in_its_cleanup_is_still_cancelling",),
+    ),
+    Mutant(
+        name="entered-twice",
+        breaks="a message is entered once, however often it is seen",
+        file="_engine/runner.py",
+        before="        run.entered.add(message.number)\n",
+        after="",
+        tests=(f"{ENGINE}overlaps.py::test_a_message_is_entered_once_however_often_it_is_seen",),
+    ),
+    Mutant(
+        name="earlier-timer",
+        breaks="a timer that is due before all others is watched at once",
+        file="_engine/timing.py",
+        before=("        if self._heap[0] is entry:\n            self._earlier.set()\n"),
+        after=("        if len(self._heap) == 1:\n            self._earlier.set()\n"),
+        tests=(f"{ENGINE}timers.py::test_a_timer_that_is_set_later_and_due_earlier",),
+    ),
+)

@@ -1,0 +1,104 @@
+"""Bugs in one part of the engine: the fence, claims and workers."""
+
+from __future__ import annotations
+
+from tests.mutations.mutant import STORE, Mutant
+
+OF_STORES = (
+    Mutant(
+        name="sqlite-fence",
+        breaks="who was taken over writes nothing more",
+        file="_stores/_sqlite/bulk.py",
+        before="SELECT writer = column5 AND seq >= column9 - 1 FROM",
+        after="SELECT seq >= column9 - 1 FROM",
+        tests=(f"{STORE}store_commit.py::test_who_was_taken_over_is_refused_and_others_are_not",),
+    ),
+    Mutant(
+        name="sqlite-gap",
+        breaks="seqs are dense: what does not follow the last row is refused",
+        file="_stores/_sqlite/bulk.py",
+        before="SELECT writer = column5 AND seq >= column9 - 1 FROM",
+        after="SELECT writer = column5 FROM",
+        tests=(f"{STORE}store_commit.py::test_a_gap_is_refused",),
+    ),
+    Mutant(
+        name="sqlite-theft",
+        breaks="what has a living owner is not claimed",
+        file="_stores/_sqlite/claims.py",
+        before="WHERE owner IS NULL AND due_at <= :now AND",
+        after="WHERE due_at <= :now AND",
+        tests=(f"{STORE}store_claim.py::test_only_what_is_due_is_claimed_and_the_earliest_first",),
+    ),
+    Mutant(
+        name="sqlite-expired-lease",
+        breaks="a lease that has run out is not extended: somebody may have taken over",
+        file="_stores/_sqlite/workers.py",
+        before="WHERE id = :worker AND expires_at > :now",
+        after="WHERE id = :worker",
+        tests=(f"{STORE}store_workers.py::test_who_is_too_late_owns_nothing_and_begins_anew",),
+    ),
+    Mutant(
+        name="sqlite-lost-wake-up",
+        breaks="a message that comes when its workflow is being let go wakes it",
+        file="_stores/_sqlite/commits.py",
+        before="WHEN new.status <> :stuck AND EXISTS (",
+        after="WHEN new.status = :stuck AND EXISTS (",
+        tests=(f"{STORE}store_commit.py::test_a_message_wakes_who_has_just_let_go",),
+    ),
+    Mutant(
+        name="sqlite-orphan",
+        breaks="only a worker that is there owns: nobody would see that another one is gone",
+        file="_stores/_sqlite/commits.py",
+        before="(SELECT id FROM worker WHERE id = json_extract(value, '$[6]'))",
+        after="json_extract(value, '$[6]')",
+        tests=(f"{STORE}store_commit.py::test_only_a_worker_that_is_there_may_own",),
+    ),
+    Mutant(
+        name="sqlite-creation-lost",
+        breaks="a creation whose answer was lost is one's own when it is tried again",
+        file="_stores/_sqlite/commits.py",
+        before="    new = {c.id for c in creations if c.id in taken and _is_own(session, made[c.id], c)}\n",
+        after="    new = set[str]()\n",
+        tests=(f"{STORE}store_commit.py::test_a_creation_whose_answer_was_lost_is_ones_own",),
+    ),
+    Mutant(
+        name="postgres-fence",
+        breaks="who was taken over writes nothing more",
+        file="_stores/_postgres/commits.py",
+        before=' AND before.writer = $6"""',
+        after='"""',
+        tests=(f"{STORE}postgres_fence.py::test_a_takeover_under_way_refuses_who_is_taken_over",),
+    ),
+    Mutant(
+        name="postgres-no-collision",
+        breaks="an append that meets a takeover is written whole or not at all",
+        file="_stores/sql/postgres_0001.sql",
+        before="    WHERE line.seq > line.last ORDER BY line.workflow, line.seq;",
+        after=("    WHERE line.seq > line.last ORDER BY line.workflow, line.seq\n    ON CONFLICT DO NOTHING;"),
+        tests=(f"{STORE}postgres_fence.py::test_a_takeover_under_way_refuses_who_is_taken_over",),
+    ),
+    Mutant(
+        name="postgres-late-claim",
+        breaks="a claim that was given up takes nothing when it arrives after all",
+        file="_stores/sql/postgres_0001.sql",
+        before=" AND expires_at > clock AND undone < in_claim",
+        after=" AND expires_at > clock",
+        tests=(f"{STORE}postgres_cuts.py::test_a_claim_that_arrives_when_it_was_given_up",),
+    ),
+    Mutant(
+        name="postgres-waiting-claim",
+        breaks="who claims passes over what somebody else is just claiming",
+        file="_stores/sql/postgres_0001.sql",
+        before="ORDER BY due_at, workflow.key LIMIT in_limit FOR UPDATE SKIP LOCKED",
+        after="ORDER BY due_at, workflow.key LIMIT in_limit FOR UPDATE",
+        tests=(f"{STORE}postgres_fence.py::test_due_workflows_that_somebody_holds_are_passed_over",),
+    ),
+    Mutant(
+        name="postgres-restart",
+        breaks="beacons of before a restart of the server say nothing",
+        file="_stores/sql/postgres_0001.sql",
+        before="SELECT CASE WHEN lit_since = server_start() THEN",
+        after="SELECT CASE WHEN lit_since <= server_start() THEN",
+        tests=(f"{STORE}postgres_faults.py::test_beacons_of_before_a_restart_say_nothing",),
+    ),
+)
