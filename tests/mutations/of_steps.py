@@ -19,7 +19,7 @@ OF_STEPS = (
         file="_flow/body.py",
         before="if scope.cancel_called or self.attempt >= step.retry.attempts",
         after="if self.attempt >= step.retry.attempts",
-        tests=("tests/flow/test_flow_steps.py::test_what_fails_when_it_is_cancelled_is_not_tried_again",),
+        tests=("tests/flow/test_flow_corners.py::test_what_fails_when_it_is_cancelled_is_not_tried_again",),
     ),
     Mutant(
         name="retry-at-once",
