@@ -71,7 +71,7 @@ class Session:
 def line(mutant: Mutant, trial: Trial) -> str:
     """Return a line of the table."""
     found = f"{trial.test}: {trial.error}" if trial.test else trial.error or " ".join(mutant.tests)
-    return f"{mutant.name:22} {trial.seconds:5.1f} s  {trial.verdict.value}: {found}"
+    return f"{mutant.name:24} {trial.seconds:5.1f} s  {trial.verdict.value}: {found}"
 
 
 async def main(mutants: Sequence[Mutant], jobs: int) -> str:
