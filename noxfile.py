@@ -130,12 +130,14 @@ def product(session: nox.Session) -> None:
     pytest(session, "tests/laws/test_laws_stores.py", NURSELOG_TEST_SCALE="100")
 
 
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Simulate engines that crash, stop and lose commits; `-- --minutes 60` says how long."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.simulation", *session.posargs)
 
 
+@nox.session
 def mutations(session: nox.Session) -> None:
     """Plant bugs in the engine, one at a time, and see that tests find each; arguments after `--` go to the program."""
     session.install("-e", ".[test]")
