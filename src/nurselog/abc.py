@@ -214,6 +214,8 @@ class Store(Protocol):
 
     All calls are checkpoints. None may be cancelled half way: a call that has begun ends, and its effect is whole or
     none. Each raises `StoreUnavailable` if the same call may succeed later, and another `StoreError` if not.
+
+    What that means in each case, clause by clause, `nurselog.testing.stores` asks of a store.
     """
 
     @property

@@ -6,6 +6,7 @@ With `NURSELOG_TEST_CITUS=postgresql://...` (a superuser's address on a cluster'
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import itertools
 import os
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.stores.kit import FakeClock, behind
+from nurselog._stores._sqlite import beacon
+from nurselog.testing.stores.records import StandingClock
+from tests.stores.kit import behind
 
 with contextlib.suppress(ImportError):  # psycopg may not be there: then no test comes to where this is needed
     from nurselog._stores._postgres.migrate import migrate
@@ -31,8 +34,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> StandingClock:
+    return StandingClock()
 
 
 @pytest.fixture
@@ -57,16 +60,26 @@ def citus_url() -> Iterator[str]:
         admin.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no file be locked, as on some network file systems."""
+
+    def refuse(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(beacon, "flock", refuse)
+
+
 @pytest.fixture(params=["memory", "file", "postgres", "shards", *DISTRIBUTED])
 def url(request: pytest.FixtureRequest) -> str:
     """One address after the other: what a store does must not depend on where it is."""
     return address(request)
 
 
-@pytest.fixture(params=["memory", "file", "postgres"])
-def ordered_url(request: pytest.FixtureRequest) -> str:
-    """Those that have one order for all workflows; several shards have one each."""
-    return address(request)
+@pytest.fixture
+def ordered(request: pytest.FixtureRequest) -> bool:
+    """Whether the store at `url` has one order for all workflows; several shards have one each."""
+    return request.node.callspec.params["url"] in {"memory", "file", "postgres"}
 
 
 @pytest.fixture(params=["file", "postgres", "shards", *DISTRIBUTED])

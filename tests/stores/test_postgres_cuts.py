@@ -17,7 +17,8 @@ from nurselog._log.lifecycle import Status
 from nurselog._stores import postgres
 from nurselog._stores._postgres import claims, driver
 from nurselog.abc import Append, Batch, Standing, Store
-from tests.stores.kit import append, behind, claim_due, create, creation, look, opened, rows, sleeping
+from nurselog.testing.stores.records import append, claim_due, create, creation, look, rows, sleeping
+from tests.stores.kit import behind, opened
 from tests.stores.proxy import Proxy, Where
 
 T = TypeVar("T")

@@ -18,23 +18,21 @@ from nurselog._stores._postgres import driver, pool, voice
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.faults import translate
 from nurselog.abc import Append, Batch, Change, Filter, Lease, Store, WorkflowKey
-from tests.postgres_server import PostgresServer
-from tests.stores.kit import (
+from nurselog.testing.stores.records import (
     LEASE,
     LONG,
-    FakeClock,
+    StandingClock,
     append,
-    behind,
     claim_due,
     create,
     creation,
     look,
-    opened,
     over,
     rows,
     sleeping,
-    store_at,
 )
+from tests.postgres_server import PostgresServer
+from tests.stores.kit import behind, opened, store_at
 
 
 def lose_answers(monkeypatch: pytest.MonkeyPatch, of: str, times: int = 1) -> None:
@@ -117,7 +115,7 @@ async def test_a_claim_that_breaks_half_way_loses_nothing(postgres_url: str, mon
 
 
 async def test_the_lost_answer_to_a_renewal_that_came_too_late(
-    postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It must be heard that the lease was lost, although it is there again."""
     async with opened(postgres_url, clock, duration=LEASE) as store:
@@ -132,7 +130,7 @@ async def test_the_lost_answer_to_a_renewal_that_came_too_late(
 
 
 async def test_the_lost_answer_to_a_beacon(
-    postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose_answers(monkeypatch, "light_beacon")
     store = store_at(postgres_url, clock)
@@ -193,7 +191,7 @@ async def test_a_server_that_comes_back(server: PostgresServer, number: signal.S
         assert await store.read(key) == rows(1, 3, 7)
 
 
-async def test_a_store_that_closes_without_its_server(server: PostgresServer, clock: FakeClock) -> None:
+async def test_a_store_that_closes_without_its_server(server: PostgresServer, clock: StandingClock) -> None:
     store = store_at(server.url, clock)
     await store.open(Lease(worker="a", duration=LONG))
     server.stop()
@@ -218,7 +216,7 @@ async def test_a_server_that_hangs(server: PostgresServer, monkeypatch: pytest.M
         assert await store.read(key) == rows(1, 2, 7)
 
 
-async def test_a_server_without_a_place(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_server_without_a_place(postgres_url: str, clock: StandingClock) -> None:
     with behind(postgres_url) as admin:
         admin.execute("CREATE ROLE nurselog_crowd LOGIN CONNECTION LIMIT 2")
         admin.execute("CREATE SCHEMA nurselog AUTHORIZATION nurselog_crowd")
@@ -398,7 +396,7 @@ async def test_a_listener_that_is_cut_off_is_back_at_once(postgres_url: str) -> 
         assert await store.renew()
 
 
-async def test_beacons_of_before_a_restart_say_nothing(server: PostgresServer, clock: FakeClock) -> None:
+async def test_beacons_of_before_a_restart_say_nothing(server: PostgresServer, clock: StandingClock) -> None:
     async with opened(server.url, clock) as a, opened(server.url, clock, "b") as b:
         await create(a, creation("one", 7, owner="a"))
         server.restart()

@@ -19,20 +19,19 @@ from nurselog._log.events import Claimed, Row, encode_event
 from nurselog._stores._postgres import session
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog.abc import Append, Batch, Claim, Store, WorkflowKey
-from tests.stores.kit import (
-    FakeClock,
+from nurselog.testing.stores.records import (
+    StandingClock,
     append,
-    behind,
     claim_due,
     claim_keys,
     create,
     creation,
     look,
-    opened,
     row,
     rows,
     sleeping,
 )
+from tests.stores.kit import behind, opened
 
 T = TypeVar("T")
 OLD, NEW = 7, 4711
@@ -186,7 +185,7 @@ async def test_due_workflows_that_somebody_holds_are_passed_over(postgres_url: s
         assert await while_waiting(postgres_url, lambda: claim_keys(store, "a", one), taker.commit) == []
 
 
-async def test_who_is_being_removed_as_dead_makes_no_orphan(postgres_url: str, clock: FakeClock) -> None:
+async def test_who_is_being_removed_as_dead_makes_no_orphan(postgres_url: str, clock: StandingClock) -> None:
     """The creation names an owner; whoever lets the owner's workflows go does not see it yet, and must wait."""
     async with opened(postgres_url, clock) as store, rival(postgres_url) as reaper:
         reaper.execute("SELECT remove_workers(0, '{a}')")

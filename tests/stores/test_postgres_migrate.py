@@ -12,8 +12,9 @@ import trio
 from nurselog._stores._postgres import migrate
 from nurselog._stores._postgres.migrations import Layout, load_migrations, transaction
 from nurselog.cli import main
+from nurselog.testing.stores.records import StandingClock, create, creation
 from tests.stores.citus import fake_citus, told
-from tests.stores.kit import FakeClock, behind, create, creation, opened
+from tests.stores.kit import behind, opened
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -251,7 +252,7 @@ def test_what_a_later_migration_tells_citus() -> None:
     assert "UPDATE about SET version = 2;" in lines
 
 
-async def test_connections_let_citus_see_the_shard(postgres_url: str, clock: FakeClock) -> None:
+async def test_connections_let_citus_see_the_shard(postgres_url: str, clock: StandingClock) -> None:
     """A plan for all parameters would keep it from sending a call to where the shard is."""
     modes = []
     with fake_citus(postgres_url):

@@ -21,8 +21,9 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._postgres.binary import TEXT, int8, number
 from nurselog.abc import Append, Lease
+from nurselog.testing.stores.records import LONG, StandingClock, append, chatting, create, creation, row
 from tests.postgres_server import PostgresServer, running_server
-from tests.stores.kit import LONG, FakeClock, append, chatting, create, creation, opened, row
+from tests.stores.kit import opened
 from tests.stores.test_postgres_driver import cancel_in, connected, values
 
 ACCESS = """
@@ -152,7 +153,7 @@ async def test_stores_over_tls(remote: Remote) -> None:
     ],
 )
 async def test_who_is_not_let_in(remote: Remote, user: str, options: dict[str, str], said: str) -> None:
-    store = open_store(remote.url(user, **options), clock=FakeClock())
+    store = open_store(remote.url(user, **options), clock=StandingClock())
     with pytest.raises(StoreUnavailable, match=said) as caught:
         await store.open(Lease(worker="a", duration=LONG))
     assert "sesame" not in str(caught.value)
@@ -165,7 +166,7 @@ async def test_who_is_let_in_by_a_password(remote: Remote) -> None:
 
 async def test_where_there_is_no_server(tmp_path: Path) -> None:
     for url in (f"postgresql://me@/db?host={tmp_path}", f"postgresql://me@127.0.0.1:{free_port()}/db"):
-        store = open_store(url, clock=FakeClock())
+        store = open_store(url, clock=StandingClock())
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await store.open(Lease(worker="a", duration=LONG))
         await store.close()
@@ -174,7 +175,7 @@ async def test_where_there_is_no_server(tmp_path: Path) -> None:
 async def test_options_of_libpq(postgres_url: str) -> None:
     """What the address says is not lost beside what a store wants, and comes before it."""
     url = f"{postgres_url}&options=-c%20work_mem%3D5MB&application_name=me&connect_timeout=3"
-    store = open_store(url, clock=FakeClock())
+    store = open_store(url, clock=StandingClock())
     await store.open(Lease(worker="a", duration=LONG))
     readers = store._session.readers  # type: ignore[attr-defined]  # it is PostgreSQL's
     connection = await readers.take()

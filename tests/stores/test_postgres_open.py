@@ -19,20 +19,18 @@ from nurselog._stores._postgres.address import Address, hide, parse
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrate import migrate
 from nurselog.abc import Append, Lease
-from tests.stores.kit import (
+from nurselog.testing.stores.records import (
     LEASE,
     LONG,
-    FakeClock,
+    StandingClock,
     append,
-    behind,
     claim_due,
     create,
     creation,
-    opened,
     row,
     sleeping,
-    store_at,
 )
+from tests.stores.kit import behind, opened, store_at
 
 ME = Lease(worker="a", duration=LONG)
 
@@ -69,7 +67,7 @@ def test_addresses(url: str, conninfo: str, name: str, shards: int | None) -> No
         "postgresql:///db?no_such_option=1",
     ],
 )
-def test_an_address_that_points_nowhere(url: str, clock: FakeClock) -> None:
+def test_an_address_that_points_nowhere(url: str, clock: StandingClock) -> None:
     with pytest.raises(UsageError, match="is no address"):
         open_store(url, clock=clock)
 
@@ -89,14 +87,14 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:p%zz@h/db", "postgresql://me@h/db?nonsense=1"])
-def test_an_address_that_libpq_does_not_understand(url: str, clock: FakeClock) -> None:
+def test_an_address_that_libpq_does_not_understand(url: str, clock: StandingClock) -> None:
     with pytest.raises(UsageError, match="is no address that PostgreSQL's client understands") as caught:
         open_store(url, clock=clock)
     assert "%zz" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_without_psycopg(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_psycopg(clock: StandingClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nurselog._stores.postgres", None)
     with pytest.raises(UsageError, match=r"pip install 'nurselog\[postgres\]'"):
         open_store("postgresql://", clock=clock)
@@ -122,7 +120,7 @@ async def test_a_schema_whose_name_is_a_word_of_sql(postgres_url: str, name: str
 
 
 @pytest.mark.parametrize("table", ["recipe (title text)", "about (version int, licence text)"])
-async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, clock: FakeClock, table: str) -> None:
+async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, clock: StandingClock, table: str) -> None:
     with behind(postgres_url) as connection:
         connection.execute(f"CREATE SCHEMA nurselog CREATE TABLE {table}")
     with pytest.raises(StoreCorrupt, match="another application"):
@@ -133,7 +131,7 @@ async def test_another_application_s_schema_stays_as_it_is(postgres_url: str, cl
         ).fetchall() == [(table.partition(" ")[0],)]
 
 
-async def test_a_schema_that_was_copied_without_its_rows(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_schema_that_was_copied_without_its_rows(postgres_url: str, clock: StandingClock) -> None:
     await migrate(postgres_url)
     with behind(postgres_url) as connection:
         connection.execute("DELETE FROM nurselog.about")
@@ -142,7 +140,7 @@ async def test_a_schema_that_was_copied_without_its_rows(postgres_url: str, cloc
             await use
 
 
-async def test_a_schema_that_only_newer_releases_can_use_is_left_alone(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_schema_that_only_newer_releases_can_use_is_left_alone(postgres_url: str, clock: StandingClock) -> None:
     async with opened(postgres_url, clock) as store:
         with behind(postgres_url) as connection:
             connection.execute("UPDATE about SET version = 99, oldest = 99")
@@ -152,7 +150,7 @@ async def test_a_schema_that_only_newer_releases_can_use_is_left_alone(postgres_
             await store_at(postgres_url, clock).open(Lease(worker="b", duration=LONG))
 
 
-async def test_a_newer_schema_that_older_releases_can_use_too(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_newer_schema_that_older_releases_can_use_too(postgres_url: str, clock: StandingClock) -> None:
     """Processes are updated one after another; the first new one has migrated."""
     async with opened(postgres_url, clock) as store:
         with behind(postgres_url) as connection:
@@ -163,7 +161,7 @@ async def test_a_newer_schema_that_older_releases_can_use_too(postgres_url: str,
         assert len(await store.find(["one"])) == 1
 
 
-async def test_the_number_of_shards_is_for_good(postgres_url: str, clock: FakeClock) -> None:
+async def test_the_number_of_shards_is_for_good(postgres_url: str, clock: StandingClock) -> None:
     async with opened(f"{postgres_url}&shards=3"):
         pass
     for other in (1, 8):
@@ -171,7 +169,7 @@ async def test_the_number_of_shards_is_for_good(postgres_url: str, clock: FakeCl
             await store_at(f"{postgres_url}&shards={other}", clock).open(ME)
 
 
-async def test_an_address_need_not_repeat_the_number_of_shards(postgres_url: str, clock: FakeClock) -> None:
+async def test_an_address_need_not_repeat_the_number_of_shards(postgres_url: str, clock: StandingClock) -> None:
     ids = [f"w{number}" for number in range(20)]
     async with opened(f"{postgres_url}&shards=3", clock) as maker, opened(postgres_url, clock, "b") as other:
         await create(maker, *map(creation, ids))
@@ -189,13 +187,15 @@ async def test_families_share_a_shard(postgres_url: str) -> None:
         assert all(w.key % 1024 == w.shard for w in found)
 
 
-async def test_an_old_server_is_refused(postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_server_is_refused(
+    postgres_url: str, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(schema, "OLDEST", 990000)
     with pytest.raises(StoreError, match="PostgreSQL 14 or newer"):
         await store_at(postgres_url, clock).open(ME)
 
 
-async def test_an_encoding_without_all_characters_is_refused(postgres_url: str, clock: FakeClock) -> None:
+async def test_an_encoding_without_all_characters_is_refused(postgres_url: str, clock: StandingClock) -> None:
     with behind(postgres_url) as connection:
         connection.execute("CREATE DATABASE nurselog_latin ENCODING 'LATIN1' TEMPLATE template0")
         try:
@@ -210,7 +210,7 @@ async def test_an_encoding_without_all_characters_is_refused(postgres_url: str, 
 @pytest.mark.parametrize(
     ("option", "expected"), [("", "on"), ("&synchronous=full", "on"), ("&synchronous=normal", "off")]
 )
-async def test_settings_of_connections(postgres_url: str, clock: FakeClock, option: str, expected: str) -> None:
+async def test_settings_of_connections(postgres_url: str, clock: StandingClock, option: str, expected: str) -> None:
     store = open_store(postgres_url + option, clock=clock)
     await store.open(ME)
     readers = store._session.readers  # type: ignore[attr-defined]  # it is PostgreSQL's
@@ -226,7 +226,7 @@ async def test_settings_of_connections(postgres_url: str, clock: FakeClock, opti
 
 async def test_leases_by_the_database_s_clock(postgres_url: str) -> None:
     """The test's own clock stands in 1970; for what is due it counts."""
-    store = open_store(postgres_url, clock=FakeClock())
+    store = open_store(postgres_url, clock=StandingClock())
     await store.open(Lease(worker="a", duration=LEASE))
     with behind(postgres_url) as connection:
         query = "SELECT abs(expires_at / 1e6 - extract(epoch FROM now()) - 1) < 60 FROM worker"
@@ -262,7 +262,7 @@ def owned_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str
             admin.execute("DROP ROLE nurselog_worker")
 
 
-async def do_everything(url: str, clock: FakeClock) -> None:
+async def do_everything(url: str, clock: StandingClock) -> None:
     async with opened(url, clock) as store:
         [key] = await create(store, creation("one"))
         await store.post(key, "note", b"")
@@ -274,7 +274,7 @@ async def do_everything(url: str, clock: FakeClock) -> None:
         assert await store.renew()
 
 
-async def test_a_role_with_the_least_rights(owned_url: str, clock: FakeClock) -> None:
+async def test_a_role_with_the_least_rights(owned_url: str, clock: StandingClock) -> None:
     """One role makes the schema; another one works, and may not change it."""
     await do_everything(owned_url, clock)
     for statement in ("DELETE FROM nurselog.log", "UPDATE nurselog.log SET seq = 0", "DROP TABLE nurselog.log"):
@@ -284,7 +284,7 @@ async def test_a_role_with_the_least_rights(owned_url: str, clock: FakeClock) ->
 
 @pytest.mark.parametrize(("right", "place"), RIGHTS)
 async def test_each_right_is_needed(
-    owned_url: str, postgres_url: str, clock: FakeClock, right: str, place: str
+    owned_url: str, postgres_url: str, clock: StandingClock, right: str, place: str
 ) -> None:
     with behind(postgres_url) as admin:
         admin.execute(f"REVOKE {right} ON {place} FROM nurselog_worker")
@@ -292,7 +292,7 @@ async def test_each_right_is_needed(
         await do_everything(owned_url, clock)
 
 
-async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: StandingClock) -> None:
     with behind(postgres_url) as admin:
         admin.execute("CREATE ROLE nurselog_guest LOGIN")
         try:
@@ -303,7 +303,7 @@ async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: Fak
 
 
 @pytest.mark.parametrize("schema", ["made", "empty"])
-async def test_a_role_that_may_not_use_the_schema(postgres_url: str, clock: FakeClock, schema: str) -> None:
+async def test_a_role_that_may_not_use_the_schema(postgres_url: str, clock: StandingClock, schema: str) -> None:
     """PostgreSQL does not say so: it says that there are no tables, or no place for them."""
     if schema == "made":
         await migrate(postgres_url)
@@ -317,7 +317,7 @@ async def test_a_role_that_may_not_use_the_schema(postgres_url: str, clock: Fake
             admin.execute("DROP ROLE nurselog_guest")
 
 
-async def test_a_schema_that_is_dropped_under_a_store(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_schema_that_is_dropped_under_a_store(postgres_url: str, clock: StandingClock) -> None:
     store = store_at(postgres_url, clock)
     await store.open(ME)
     with behind(postgres_url) as admin:

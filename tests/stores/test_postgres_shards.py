@@ -15,7 +15,8 @@ from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrations import Layout, load_migrations
 from nurselog._stores._postgres.session import Session, conninfo_for
 from nurselog.abc import Append, Batch, Filter, Wanted, WorkflowKey
-from tests.stores.kit import FakeClock, create, creation, opened, rows, sleeping
+from nurselog.testing.stores.records import StandingClock, create, creation, rows, sleeping
+from tests.stores.kit import opened
 
 SHARDS = 8
 
@@ -72,7 +73,7 @@ class Stage(NamedTuple):
 
 
 @asynccontextmanager
-async def staged(url: str, clock: FakeClock) -> AsyncIterator[Stage]:
+async def staged(url: str, clock: StandingClock) -> AsyncIterator[Stage]:
     async with opened(f"{url}&shards={SHARDS}", clock) as store:
         keys = await create(store, *(creation(f"w{number}", 7, owner="a") for number in range(60)))
         await create(store, *(creation(f"v{number}", 7) for number in range(60)))
@@ -89,7 +90,7 @@ async def staged(url: str, clock: FakeClock) -> AsyncIterator[Stage]:
             connection.discard()
 
 
-async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: FakeClock) -> None:
+async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: StandingClock) -> None:
     async with staged(postgres_url, clock) as (connection, session, mates, shard):
         one, two, three, *_ = mates
 
@@ -113,7 +114,7 @@ async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: F
         assert connection.walked == set()
 
 
-async def test_each_workflow_is_looked_at_by_itself(postgres_url: str, clock: FakeClock) -> None:
+async def test_each_workflow_is_looked_at_by_itself(postgres_url: str, clock: StandingClock) -> None:
     """However young the database is: once, all were looked through for each."""
     many, at_once = 300, 5
     async with opened(postgres_url, clock) as store:
@@ -142,7 +143,7 @@ async def _fetched(connection: TrioConnection) -> int:
     return fetched
 
 
-async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str, clock: FakeClock) -> None:
+async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str, clock: StandingClock) -> None:
     wanted = Wanted(worker="a", names=frozenset({"work"}), versions=frozenset({("work", "2")}), limit=100)
     async with staged(postgres_url, clock) as (connection, session, [one, *_], shard):
         assert await queries.next_due(connection, session, wanted) is not None
@@ -163,7 +164,7 @@ async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str
         assert connection.walked <= {"about"}
 
 
-async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, clock: FakeClock) -> None:
+async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, clock: StandingClock) -> None:
     async with staged(postgres_url, clock) as (connection, *_):
         assert len(await queries.list_workflows(connection, Filter(limit=500))) == 120
         with pytest.raises(AssertionError, match="ORDER BY key DESC"):

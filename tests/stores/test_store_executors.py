@@ -25,8 +25,9 @@ from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite.executors import Executor, InlineExecutor, ThreadExecutor, _Order
 from nurselog._stores._sqlite.schema import Location
 from nurselog._stores.sqlite import open_sqlite
-from nurselog.abc import Append, Batch, Filter, Lease, Wanted, WorkflowKey
-from tests.stores.kit import LONG, FakeClock, append, claim_due, create, creation, files, opened, rows, store_at
+from nurselog.abc import Append, Lease
+from nurselog.testing.stores.records import LONG, StandingClock, append, create, creation, rows
+from tests.stores.kit import files, opened
 
 NAME = "nurselog test"
 
@@ -243,42 +244,15 @@ async def left(wait: Callable[[], Awaitable[object]]) -> None:
         await wait()
 
 
-async def test_all_calls_are_checkpoints(url: str, clock: FakeClock) -> None:
-    store = store_at(url, clock)
-    key = WorkflowKey(1)
-    calls: list[Callable[[], Awaitable[object]]] = [
-        lambda: store.open(Lease(worker="a", duration=LONG)),
-        lambda: store.commit(Batch(creations=[creation("one", 7, owner="a")])),
-        lambda: store.commit(Batch(appends=[Append(key=key, rows=rows(2, 2, 7))])),
-        lambda: store.commit(Batch()),
-        lambda: claim_due(store, "a"),
-        store.renew,
-        store.reenter,
-        lambda: left(store.wait_changed),
-        lambda: store.post(key, "note", b""),
-        store.messages,
-        lambda: store.find(["one"]),
-        lambda: store.list(Filter()),
-        lambda: store.read(key),
-        lambda: store.next_due(Wanted(worker="a", names=frozenset(), limit=1)),
-        store.close,
-        store.close,
-    ]
-    for call in calls:
+async def test_waiting_for_others_and_closing_twice_are_checkpoints(url: str, clock: StandingClock) -> None:
+    async with opened(url, clock) as store:
         with trio.testing.assert_checkpoints():
-            await call()
+            await left(store.wait_changed)
+    with trio.testing.assert_checkpoints():
+        await store.close()
 
 
-async def test_a_cancelled_call_has_no_effect(url: str) -> None:
-    async with opened(url) as store:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await create(store, creation("one"))
-        assert scope.cancelled_caught
-        assert await store.find(["one"]) == []
-
-
-async def test_opening_can_be_cancelled(file_url: str, clock: FakeClock) -> None:
+async def test_opening_can_be_cancelled(file_url: str, clock: StandingClock) -> None:
     with ended_threads(f"nurselog {file_url}"):
         store = open_sqlite(file_url, clock=clock)
         with trio.CancelScope() as scope:
@@ -290,7 +264,7 @@ async def test_opening_can_be_cancelled(file_url: str, clock: FakeClock) -> None
 
 
 def test_control_c_while_a_store_opens_leaves_nothing_open(
-    file_url: str, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    file_url: str, tmp_path: Path, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its caller has none to close. A beacon that burns on would keep others from the worker's id."""
 
@@ -316,7 +290,7 @@ def test_control_c_while_a_store_opens_leaves_nothing_open(
     trio.run(main)
 
 
-async def test_closing_cannot(file_url: str, clock: FakeClock, tmp_path: Path) -> None:
+async def test_closing_cannot(file_url: str, clock: StandingClock, tmp_path: Path) -> None:
     """It closes first, and is cancelled then."""
     with ended_threads(f"nurselog {file_url}"):
         store = open_sqlite(file_url, clock=clock)
@@ -338,20 +312,6 @@ async def test_a_store_that_is_closed_or_not_opened_has_no_thread(file_url: str,
         async with opened(missing):
             pytest.fail("opened in a folder that is not there")
     assert not threads(name)
-
-
-async def test_calls_from_many_tasks(url: str) -> None:
-    async with opened(url) as store:
-        keys = await create(store, *(creation(f"w{number}", 7, owner="a") for number in range(10)))
-
-        async def work(key: WorkflowKey) -> None:
-            for seq in range(2, 12):
-                assert not await append(store, Append(key=key, rows=rows(seq, seq, 7)))
-                assert len(await store.read(key)) == seq
-
-        async with trio.open_nursery() as nursery:
-            for key in keys:
-                nursery.start_soon(work, key)
 
 
 async def test_a_virtual_clock_does_not_jump_while_a_commit_is_under_way(

@@ -22,23 +22,8 @@ from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores._sqlite.session import Session
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Append, Lease, WorkflowKey
-from tests.stores.kit import (
-    LONG,
-    FakeClock,
-    append,
-    connection_of,
-    content,
-    create,
-    creation,
-    database,
-    opened,
-    opened_inline,
-    overwrite,
-    restrict,
-    row,
-    rows,
-    using,
-)
+from nurselog.testing.stores.records import LONG, StandingClock, append, create, creation, row, rows, using
+from tests.stores.kit import connection_of, content, database, opened, opened_inline, overwrite, restrict
 
 T = TypeVar("T")
 
@@ -70,13 +55,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "BUSY_TIMEOUT", 0.02)
 
 
-async def test_a_folder_that_is_read_only(unprivileged: Path, clock: FakeClock) -> None:
+async def test_a_folder_that_is_read_only(unprivileged: Path, clock: StandingClock) -> None:
     restrict(unprivileged, 0o500)
     with pytest.raises(StoreReadOnly, match="folder is read-only"):
         await open_store(f"sqlite:///{unprivileged}/store.db", clock=clock).open(ME)
 
 
-async def test_a_file_that_is_read_only(unprivileged: Path, clock: FakeClock) -> None:
+async def test_a_file_that_is_read_only(unprivileged: Path, clock: StandingClock) -> None:
     url = f"sqlite:///{unprivileged}/store.db"
     async with opened(url, clock) as store:
         await create(store, creation("one"))
@@ -149,7 +134,7 @@ async def test_a_lock_that_somebody_keeps(path: Path, file_url: str) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_opening_under_a_lock(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_opening_under_a_lock(path: Path, file_url: str, clock: StandingClock) -> None:
     with database(path) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreUnavailable, match="lock"):
@@ -195,7 +180,7 @@ def test_the_switch_to_the_write_ahead_log_does_not_wait_for_ever(path: Path, mo
     assert caught.value.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
-async def test_a_damaged_file(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_a_damaged_file(path: Path, file_url: str, clock: StandingClock) -> None:
     async with opened(file_url, clock) as store:
         await create(store, *(creation(f"w{number}", length=20) for number in range(100)))
     whole = content(path)
@@ -273,7 +258,7 @@ def executor(monkeypatch: pytest.MonkeyPatch) -> LateExecutor:
 
 async def test_the_wait_for_a_lock_counts_from_the_call(file_url: str, executor: LateExecutor) -> None:
     """Else each call that waits behind another would wait as long once more: at the engine's end, for minutes."""
-    store = SqliteStore(parse_url(file_url), executor, FakeClock())
+    store = SqliteStore(parse_url(file_url), executor, StandingClock())
     async with using(store, "a", LONG):
         for late, left in ((0.0, 5000), (0.4, 5000), (3.0, 2000), (5.0, 0), (60.0, 0), (0.0, 5000)):
             executor.late = late
@@ -300,7 +285,7 @@ async def test_closing_waits_for_no_lock_that_was_waited_for(
         leave(session)
 
     monkeypatch.setattr(workers, "leave", look)
-    store = SqliteStore(parse_url(file_url), executor, FakeClock())
+    store = SqliteStore(parse_url(file_url), executor, StandingClock())
     with database(path) as other:
         async with using(store, "a", LONG):
             other.execute("BEGIN IMMEDIATE")

@@ -18,19 +18,8 @@ from nurselog._stores._sqlite.schema import Synchronous
 from nurselog._stores._sqlite.session import LOOK, Session
 from nurselog._stores.sqlite import parse_url
 from nurselog.abc import Batch, Filter, Lease
-from tests.stores.kit import (
-    LONG,
-    FakeClock,
-    connection_of,
-    content,
-    create,
-    creation,
-    database,
-    files,
-    opened,
-    opened_inline,
-    overwrite,
-)
+from nurselog.testing.stores.records import LONG, StandingClock, create, creation
+from tests.stores.kit import connection_of, content, database, files, opened, opened_inline, overwrite
 
 ME = Lease(worker="a", duration=LONG)
 
@@ -57,14 +46,14 @@ ME = Lease(worker="a", duration=LONG)
         "oracle://store.db",
     ],
 )
-def test_an_address_that_points_nowhere(url: str, clock: FakeClock) -> None:
+def test_an_address_that_points_nowhere(url: str, clock: StandingClock) -> None:
     with pytest.raises(UsageError) as caught:
         open_store(url, clock=clock)
     assert repr(url) in str(caught.value)
 
 
 async def test_a_relative_address_is_where_it_was_when_it_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: StandingClock
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store = open_store("sqlite:///relative.db", clock=clock)
@@ -76,7 +65,7 @@ async def test_a_relative_address_is_where_it_was_when_it_was_written(
     assert files(tmp_path) == ["relative.db"]
 
 
-async def test_a_file_name_is_taken_as_it_is(tmp_path: Path, clock: FakeClock) -> None:
+async def test_a_file_name_is_taken_as_it_is(tmp_path: Path, clock: StandingClock) -> None:
     path = tmp_path / "a b%20#\u00fc.db"
     async with opened(f"sqlite:///{path}", clock):
         assert path.name in files(tmp_path)
@@ -85,7 +74,7 @@ async def test_a_file_name_is_taken_as_it_is(tmp_path: Path, clock: FakeClock) -
 # -- opening and closing
 
 
-async def test_what_is_not_open(url: str, clock: FakeClock) -> None:
+async def test_what_is_not_open(url: str, clock: StandingClock) -> None:
     store = open_store(url, clock=clock)
     with pytest.raises(UsageError, match="not open"):
         await store.renew()
@@ -99,7 +88,7 @@ async def test_what_is_not_open(url: str, clock: FakeClock) -> None:
         await store.commit(Batch())
 
 
-async def test_a_file_is_opened_again(file_url: str, clock: FakeClock) -> None:
+async def test_a_file_is_opened_again(file_url: str, clock: StandingClock) -> None:
     store = open_store(file_url, clock=clock)
     for number in range(2):
         await store.open(ME)
@@ -108,7 +97,7 @@ async def test_a_file_is_opened_again(file_url: str, clock: FakeClock) -> None:
         await store.close()
 
 
-async def test_what_is_in_memory_goes(clock: FakeClock) -> None:
+async def test_what_is_in_memory_goes(clock: StandingClock) -> None:
     store = open_store("sqlite://", clock=clock)
     for _ in range(2):
         await store.open(ME)
@@ -117,7 +106,7 @@ async def test_what_is_in_memory_goes(clock: FakeClock) -> None:
         await store.close()
 
 
-async def test_opening_may_be_tried_again(tmp_path: Path, clock: FakeClock) -> None:
+async def test_opening_may_be_tried_again(tmp_path: Path, clock: StandingClock) -> None:
     folder = trio.Path(tmp_path) / "later"
     store = open_store(f"sqlite:///{folder}/store.db", clock=clock)
     with pytest.raises(StoreUnavailable, match="does its folder exist"):
@@ -127,7 +116,9 @@ async def test_opening_may_be_tried_again(tmp_path: Path, clock: FakeClock) -> N
     await store.close()
 
 
-async def test_closing_closes_even_if_the_worker_cannot_be_removed(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_closing_closes_even_if_the_worker_cannot_be_removed(
+    path: Path, file_url: str, clock: StandingClock
+) -> None:
     store = open_store(file_url, clock=clock)
     await store.open(ME)
     with database(path) as connection:
@@ -159,7 +150,7 @@ def test_settings_of_a_file(path: Path, synchronous: Synchronous, number: int) -
 # -- whose file it is
 
 
-async def test_another_application_s_database_stays_as_it_is(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_another_application_s_database_stays_as_it_is(path: Path, file_url: str, clock: StandingClock) -> None:
     with database(path) as connection:
         connection.execute("CREATE TABLE recipe (title TEXT)")
     before = content(path)
@@ -169,7 +160,9 @@ async def test_another_application_s_database_stays_as_it_is(path: Path, file_ur
 
 
 @pytest.mark.parametrize("pragma", ["application_id", "user_version"])
-async def test_another_application_s_empty_database(path: Path, file_url: str, clock: FakeClock, pragma: str) -> None:
+async def test_another_application_s_empty_database(
+    path: Path, file_url: str, clock: StandingClock, pragma: str
+) -> None:
     with database(path) as connection:
         connection.execute(f"PRAGMA {pragma} = 7")
     with pytest.raises(StoreCorrupt, match="another application"):
@@ -182,13 +175,13 @@ async def test_an_empty_file_is_taken(path: Path, file_url: str) -> None:
         await create(store, creation("one"))
 
 
-async def test_a_file_that_is_no_database(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_a_file_that_is_no_database(path: Path, file_url: str, clock: StandingClock) -> None:
     overwrite(path, b"Dear diary,\n" * 1000)
     with pytest.raises(StoreCorrupt, match="no SQLite database"):
         await open_store(file_url, clock=clock).open(ME)
 
 
-async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: StandingClock) -> None:
     async with opened(file_url):
         pass
     known = len(schema.load_migrations())
@@ -202,7 +195,7 @@ async def test_a_newer_schema_is_left_alone(path: Path, file_url: str, clock: Fa
     assert content(path) == before
 
 
-async def test_an_old_sqlite_is_refused(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_sqlite_is_refused(clock: StandingClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "OLDEST", (99, 1))
     with pytest.raises(StoreError, match=r"needs SQLite 99\.1"):
         await open_store("sqlite://", clock=clock).open(ME)
@@ -309,7 +302,7 @@ def test_a_connection_is_closed_when_the_scripts_cannot_be_read(file_url: str, m
 # -- a file that is lost
 
 
-async def test_a_file_that_has_gone_is_noticed_by_every_call(path: Path, file_url: str, clock: FakeClock) -> None:
+async def test_a_file_that_has_gone_is_noticed_by_every_call(path: Path, file_url: str, clock: StandingClock) -> None:
     async with opened(file_url, clock) as store:
         aside = await trio.Path(path).rename(path.with_name("moved.db"))
         for call in (store.renew, store.wait_changed, store.messages, lambda: store.commit(Batch())):

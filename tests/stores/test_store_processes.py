@@ -18,7 +18,8 @@ import nurselog
 from nurselog._errors import StoreUnavailable
 from nurselog._stores._sqlite import schema
 from nurselog.abc import Append, Claim
-from tests.stores.kit import LEASE, LONG, FakeClock, append, beacons, claim_due, create, creation, files, opened, rows
+from nurselog.testing.stores.records import LEASE, LONG, StandingClock, append, claim_due, create, creation, rows
+from tests.stores.kit import beacons, files, opened
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}:{Path(nurselog.__path__[0]).parent}"}
@@ -89,11 +90,13 @@ def child(*command: str) -> Iterator[Child]:
 
 @contextmanager
 def worker(url: str, id: str, lease: int = LONG) -> Iterator[Child]:
-    with child("-m", "tests.stores.worker", url, id, str(lease), str(FakeClock().now)) as process:
+    with child("-m", "tests.stores.worker", url, id, str(lease), str(StandingClock().now)) as process:
         yield process
 
 
-async def test_what_a_killed_worker_owned_is_taken_over_at_once(lit_url: str, clock: FakeClock, tmp_path: Path) -> None:
+async def test_what_a_killed_worker_owned_is_taken_over_at_once(
+    lit_url: str, clock: StandingClock, tmp_path: Path
+) -> None:
     with worker(lit_url, "victim") as victim:
         assert victim.answer() == "open"
         keys = victim.ask("create one two")
@@ -109,7 +112,7 @@ async def test_what_a_killed_worker_owned_is_taken_over_at_once(lit_url: str, cl
 
 
 async def test_a_stopped_worker_keeps_what_it_has_until_its_lease_is_over(
-    shared_url: str, clock: FakeClock, tmp_path: Path
+    shared_url: str, clock: StandingClock, tmp_path: Path
 ) -> None:
     with worker(shared_url, "sleeper", LEASE) as sleeper:
         assert sleeper.answer() == "open"
@@ -133,7 +136,9 @@ async def test_a_stopped_worker_keeps_what_it_has_until_its_lease_is_over(
     assert files(tmp_path) in ([], ["store.db"])
 
 
-async def test_a_worker_that_ends_properly_leaves_its_workflows_to_others(shared_url: str, clock: FakeClock) -> None:
+async def test_a_worker_that_ends_properly_leaves_its_workflows_to_others(
+    shared_url: str, clock: StandingClock
+) -> None:
     with worker(shared_url, "leaver") as leaver:
         assert leaver.answer() == "open"
         [key] = leaver.ask("create one")
@@ -143,7 +148,7 @@ async def test_a_worker_that_ends_properly_leaves_its_workflows_to_others(shared
 
 
 async def test_a_lock_of_another_process(
-    path: Path, file_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    path: Path, file_url: str, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "BUSY_TIMEOUT", 0.02)
     async with opened(file_url, clock) as store:
@@ -178,7 +183,7 @@ def test_processes_that_make_a_database_at_the_same_time(tmp_path: Path, scale: 
         assert files(folder) == ["store.db"]
 
 
-async def test_a_claim_goes_to_one_of_many(shared_url: str, clock: FakeClock) -> None:
+async def test_a_claim_goes_to_one_of_many(shared_url: str, clock: StandingClock) -> None:
     async with opened(shared_url, clock) as store:
         await create(store, *(creation(f"w{number}") for number in range(30)))
         with ExitStack() as stack:

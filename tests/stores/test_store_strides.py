@@ -14,7 +14,8 @@ from nurselog._stores._sqlite.session import Session
 from nurselog._stores._sqlite.strides import CACHE, LONGEST, SHORTEST, Strides
 from nurselog._stores.sqlite import parse_url
 from nurselog.abc import Append, Lease
-from tests.stores.kit import append, create, creation, opened_inline, rows
+from nurselog.testing.stores.records import append, create, creation, rows
+from tests.stores.kit import opened_inline
 
 END = 1 << 23
 

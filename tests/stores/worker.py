@@ -11,11 +11,12 @@ import sys
 import trio
 
 from nurselog.abc import Append, WorkflowKey
-from tests.stores.kit import FakeClock, append, claim_due, create, creation, opened, rows
+from nurselog.testing.stores.records import StandingClock, append, claim_due, create, creation, rows
+from tests.stores.kit import opened
 
 
 async def main(url: str, worker: str, lease: int, now: int) -> None:
-    async with opened(url, FakeClock(now), worker, lease) as store:
+    async with opened(url, StandingClock(now), worker, lease) as store:
         say("open")
         async for line in trio.wrap_file(sys.stdin):
             match line.split():

@@ -1,0 +1,231 @@
+"""The same random calls on a store and on the one in memory, side by side: what they answer must not differ.
+
+Clauses that somebody has thought of are not all that there are. Here the store in memory is the contract: whatever it
+answers is right. Keys, writers and numbers of messages are each store's own, and are compared by what they stand for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from ... import Status
+from ...abc import Append, Batch, Filter, Message, Standing, Store, Wanted, Workflow, WorkflowKey
+from ...lowlevel import Row, open_store
+from .checks import Bench, clause
+from .records import LEASE, StandingClock, creation, row, using
+
+ACTS, TURNS = 4, 150
+SIZE = 6
+"""Workflows of an act. With each act there are new ones: most of the old ones have ended."""
+NAMES = ("work", "play")
+OTHER_WRITER = 1
+GHOST = WorkflowKey(999 * 1024)
+"""No workflow's key."""
+
+Answer: TypeAlias = tuple[object, ...]
+
+
+@clause()
+async def it_does_what_the_store_in_memory_does(bench: Bench) -> None:
+    """Whatever is asked of it, in whatever order, a store answers as `sqlite://` does."""
+    memory = open_store("sqlite://", clock=bench.clock)
+    async with using(memory, "a", LEASE) as model, bench.opened("a", LEASE) as store:
+        await Play([Side(model), Side(store)], bench.clock, 0).run(ACTS, TURNS)
+
+
+class Log(NamedTuple):
+    """What a side believes of a log that it may write to."""
+
+    last: int
+    writer: int
+
+
+class Side:
+    """One store, and what it calls things."""
+
+    def __init__(self, store: Store) -> None:
+        self.store: Store = store
+        self.keys: dict[str, WorkflowKey] = {}
+        self.ids: dict[WorkflowKey, str] = {}
+        self.writers: dict[int, str] = {}
+        self.logs: dict[str, Log] = {}
+        self.letters: list[Message] = []
+
+    def workflow(self, found: Workflow) -> Answer:
+        """Say a workflow's row."""
+        self.keys[found.id], self.ids[found.key] = found.key, found.id
+        status, times = found.status.value, (found.due_at, found.created_at, found.updated_at)
+        return found.id, found.name, found.version, found.digest, status, found.owner, found.problem, *times
+
+    def workflows(self, found: Sequence[Workflow]) -> list[Answer]:
+        """Say rows, in no order."""
+        return sorted((self.workflow(one) for one in found), key=repr)
+
+    def row(self, line: Row) -> Answer:
+        """Say a row of a log."""
+        return line.seq, line.at, line.after, self.writers.get(line.writer, line.writer), line.event, line.value
+
+    def message(self, one: Message) -> Answer:
+        """Say a message."""
+        return self.ids[one.key], one.kind, one.body
+
+
+class Play:
+    """A random sequence of calls.
+
+    Args:
+        sides: the stores, of which the first is right.
+        clock: that of all of them.
+        seed: what is random is made of it.
+    """
+
+    def __init__(self, sides: Sequence[Side], clock: StandingClock, seed: int) -> None:
+        self.sides: Sequence[Side] = sides
+        self.tally: Counter[str] = Counter()
+        """What was answered."""
+        self._clock, self._rng, self._seed = clock, random.Random(seed), seed
+        self._act = self._turn = 0
+
+    async def run(self, acts: int, turns: int) -> None:
+        """Play so many acts of so many turns."""
+        moves = [self.create, *[self.append] * 3, self.claim, self.post, self.messages, self.look] * 2
+        if all(side.store.shared for side in self.sides[1:]):
+            moves.append(self.time)  # others need no lease
+        for self._act in range(acts):
+            for _ in range(turns):
+                self._turn += 1
+                await self._rng.choice(moves)()
+
+    async def all(self, label: str, call: Callable[[Side], Awaitable[Any]]) -> Any:
+        """Make a call on each side, and see that the answers are the same."""
+        right, *answers = [await call(side) for side in self.sides]
+        for answer in answers:
+            assert answer == right, f"seed {self._seed}, turn {self._turn}, {label}: {answer}, and not {right}"
+        self.tally[f"{label}: {'some' if right else 'none'}"] += 1
+        return right
+
+    @property
+    def _ids(self) -> list[str]:
+        return [f"w{self._act}.{number}" for number in range(SIZE)]
+
+    def _some_id(self) -> str:
+        """Draw a workflow of this act: one that is there, if any is."""
+        return self._rng.choice([id for id in self._ids if id in self.sides[0].keys] or self._ids)
+
+    async def create(self) -> None:
+        """Make a workflow, perhaps twice, perhaps one that is there."""
+        id, name, owner = self._rng.choice(self._ids), self._rng.choice(NAMES), self._rng.choice([None, "a", "nobody"])
+        writer, length, times = self._turn * 10 + 2, self._rng.randint(1, 3), self._rng.choice([1, 1, 2])
+        one = creation(id, writer, name=name, owner=owner, length=length, digest=str(self._turn))
+
+        async def call(side: Side) -> list[object]:
+            receipt = await side.store.commit(Batch(creations=[one] * times))
+            answer = [(created.new, side.workflow(created.workflow)) for created in receipt.created]
+            if receipt.created[0].new:
+                side.logs[id] = Log(length, writer)
+            return [*answer]
+
+        [(new, _), *_] = await self.all("create", call)
+        self.tally[f"created: {new}"] += 1
+
+    async def append(self) -> None:
+        """Append to a workflow: the next rows, some that are there, behind a gap, or as somebody else."""
+        id, gap, length = self._some_id(), self._rng.choice([-1, 0, 0, 0, 1]), self._rng.randint(0, 3)
+        stale, take = self._rng.random() < 0.1, self._rng.random() < 0.5
+        standing = self._standing()
+
+        async def call(side: Side) -> bool:
+            if id not in side.logs:
+                return False
+            last, writer = side.logs[id]
+            first = max(1, last + 1 + gap)
+            lines = [row(seq, OTHER_WRITER if stale else writer, value=b"v") for seq in range(first, first + length)]
+            key = side.keys[id]
+            taken = [one.number for one in side.letters if take and one.key == key]
+            part = Append(key=key, rows=lines, standing=standing, taken=taken)
+            refused = (await side.store.commit(Batch(appends=[Append(key=GHOST, rows=[row(2, 5)]), part]))).refused
+            assert GHOST in refused, "a workflow that is not there was not refused"
+            if key not in refused and lines:
+                side.logs[id] = Log(max(last, lines[-1].seq), writer)
+            return key in refused
+
+        refused = await self.all("refused", call)
+        if not refused and standing:
+            self.tally[f"standing: {standing.status.value}"] += 1
+
+    def _standing(self) -> Standing | None:
+        status, release = self._rng.choice([None, None, *Status]), self._rng.random() < 0.5
+        problem, due = self._rng.choice([None, "why"]), self._rng.choice([None, 0, self._clock.now + 5])
+        return status and Standing(status=status, due_at=due, release=release, problem=problem)
+
+    async def claim(self) -> None:
+        """Claim what is due of some names, or some keys."""
+        ids = self._rng.sample(self._ids, 3) if self._rng.random() < 0.4 else None
+        names = frozenset(self._rng.sample(NAMES, self._rng.randint(0, 2)))
+
+        async def call(side: Side) -> list[object]:
+            keys = None if ids is None else frozenset(side.keys[id] for id in ids if id in side.keys)
+            claims = await side.store.claim(Wanted(worker="a", names=names, limit=100, keys=keys))
+            for claim in claims:
+                side.writers[claim.writer] = f"claim of {claim.workflow.id} in turn {self._turn}"
+                side.logs[claim.workflow.id] = Log(claim.rows[-1].seq, claim.writer)
+            answers = [
+                (side.workflow(one.workflow), [side.row(r) for r in one.rows], [side.message(m) for m in one.messages])
+                for one in claims
+            ]
+            return sorted(answers, key=repr)
+
+        await self.all("claim", call)
+
+    async def post(self) -> None:
+        """Leave a message."""
+        id, body = self._some_id(), str(self._turn).encode()
+
+        async def call(side: Side) -> None:
+            if id in side.keys:
+                await side.store.post(side.keys[id], "note", body)
+
+        await self.all("post", call)
+
+    async def messages(self) -> None:
+        """Ask for messages."""
+
+        async def call(side: Side) -> list[Answer]:
+            side.letters = list(await side.store.messages())
+            return [side.message(one) for one in side.letters]
+
+        await self.all("messages", call)
+
+    async def time(self) -> None:
+        """Let time pass, and renew the lease, perhaps too late."""
+        self._clock.now += self._rng.choice([1, 10, LEASE // 2, LEASE])
+        renewed = await self.all("renew", lambda side: side.store.renew())
+        self.tally[f"renewed: {renewed}"] += 1
+
+    async def look(self) -> None:
+        """Ask all the questions there are."""
+        where = Filter(
+            status=self._rng.choice([None, frozenset(self._rng.sample(list(Status), 5))]),
+            name=self._rng.choice([None, *NAMES]),
+            prefix=self._rng.choice([None, "w", f"w{self._act}.1"]),
+        )
+        names = Wanted(worker="a", names=frozenset(NAMES), limit=1)
+        id, from_seq = self._some_id(), self._rng.choice([1, 2, 100, -1, -2])
+
+        async def read(side: Side) -> list[Answer]:
+            return [side.row(r) for r in await side.store.read(side.keys[id], from_seq)] if id in side.keys else []
+
+        async def listed(side: Side) -> list[Answer]:
+            return side.workflows(await side.store.list(where))
+
+        async def found(side: Side) -> list[Answer]:
+            return side.workflows(await side.store.find(self._ids))
+
+        await self.all("list", listed)
+        await self.all("find", found)
+        await self.all("read", read)
+        due = await self.all("next due", lambda side: side.store.next_due(names))
+        self.tally["next due: a time"] += due is not None

@@ -1,0 +1,233 @@
+"""A store in plain dictionaries, as somebody might write it who knows nurselog's contracts and nothing of its inside.
+
+It stands for the stores of others: it goes through all checks, and the wrong stores of the tests are made of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import trio
+
+from nurselog import Status, StoreUnavailable
+from nurselog.abc import (
+    Append,
+    Batch,
+    Change,
+    Claim,
+    Clock,
+    Created,
+    Creation,
+    Filter,
+    Lease,
+    Message,
+    Receipt,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
+from nurselog.lowlevel import Claimed, Row, encode_event
+
+
+@dataclass
+class Data:
+    """What all stores on one set of data share."""
+
+    workflows: dict[WorkflowKey, Workflow] = field(default_factory=dict)
+    logs: dict[WorkflowKey, list[Row]] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    workers: dict[str, int] = field(default_factory=dict)
+    """When each one's lease expires."""
+    changes: int = 0
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+
+class DictStore:
+    """Each of its methods waits first and does everything then, in one go: nothing can come in between."""
+
+    def __init__(self, data: Data, clock: Clock) -> None:
+        self.data, self.clock = data, clock
+        self.me, self.duration, self.heard = "", 0, 0
+
+    shared = True
+
+    async def open(self, lease: Lease) -> None:
+        await trio.lowlevel.checkpoint()
+        self.bury()
+        if lease.worker in self.data.workers:
+            raise StoreUnavailable(f"a worker {lease.worker!r} is alive")
+        self.me, self.duration, self.heard = lease.worker, lease.duration, self.data.changes
+        self.enter()
+
+    async def close(self) -> None:
+        self.leave(self.me)
+        await trio.lowlevel.checkpoint()
+
+    async def commit(self, batch: Batch) -> Receipt:
+        await trio.lowlevel.checkpoint()
+        self.data.changes += 1
+        before = set(self.data.workflows)
+        refused = frozenset(part.key for part in batch.appends if not self.append(part))
+        return Receipt(created=[self.create(one, before) for one in batch.creations], refused=refused)
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        await trio.lowlevel.checkpoint()
+        self.bury()
+        due = [one for one in self.data.workflows.values() if self.is_claimed(one, wanted)]
+        due.sort(key=lambda one: (one.due_at if wanted.keys is None else 0, one.key))
+        return [self.take(one) for one in due[: wanted.limit]] if wanted.worker in self.data.workers else []
+
+    async def renew(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        good = self.clock.utc() < self.data.workers.get(self.me, 0)
+        if not good:
+            self.leave(self.me)
+        self.enter()
+        return good
+
+    async def reenter(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.leave(self.me)
+        self.enter()
+
+    async def wait_changed(self) -> frozenset[Change]:
+        while True:
+            await trio.sleep(0.001)
+            if self.heard < self.data.changes:
+                self.heard = self.data.changes
+                return frozenset(Change)
+
+    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.data.changes += 1
+        if key in self.data.workflows and not self.data.workflows[key].status.final:
+            self.data.messages.append(Message(number=next(self.data.numbers), key=key, kind=kind, body=body))
+            self.change(key, due_at=0)
+
+    async def messages(self) -> Sequence[Message]:
+        await trio.lowlevel.checkpoint()
+        return [one for one in self.data.messages if self.data.workflows[one.key].owner == self.me]
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
+        await trio.lowlevel.checkpoint()
+        return [one for one in self.data.workflows.values() if one.id in ids]
+
+    async def list(self, where: Filter) -> Sequence[Workflow]:
+        await trio.lowlevel.checkpoint()
+        found = [
+            one
+            for key, one in sorted(self.data.workflows.items(), reverse=True)
+            if (where.before is None or key < where.before)
+            and (where.status is None or one.status in where.status)
+            and one.name == (where.name or one.name)
+            and one.id.startswith(where.prefix or "")
+        ]
+        return found[: where.limit]
+
+    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+        await trio.lowlevel.checkpoint()
+        log = self.data.logs.get(key, [])
+        return log[from_seq if from_seq < 0 else from_seq - 1 :]
+
+    async def next_due(self, wanted: Wanted) -> int | None:
+        await trio.lowlevel.checkpoint()
+        due = [one.due_at for one in self.data.workflows.values() if self.is_wanted(one, wanted)]
+        return min((at for at in due if at is not None), default=None)
+
+    # -- parts of these, which wait for nothing
+
+    def change(self, key: WorkflowKey, **fields: object) -> Workflow:
+        changed = self.data.workflows[key] = msgspec.structs.replace(self.data.workflows[key], **fields)
+        return changed
+
+    def create(self, one: Creation, before: set[WorkflowKey]) -> Created:
+        for found in self.data.workflows.values():
+            if found.id == one.id:
+                rows = self.data.logs[found.key][: len(one.rows)]
+                return Created(workflow=found, new=found.key in before and rows == one.rows)
+        key = WorkflowKey(next(self.data.numbers))
+        self.data.logs[key] = list(one.rows)
+        self.data.workflows[key] = Workflow(
+            key=key,
+            id=one.id,
+            name=one.name,
+            version=one.version,
+            digest=one.digest,
+            status=one.status,
+            owner=one.owner if one.owner in self.data.workers else None,
+            due_at=0,
+            created_at=one.at,
+            updated_at=one.at,
+        )
+        return Created(workflow=self.data.workflows[key], new=True)
+
+    def append(self, part: Append) -> bool:
+        if part.key not in self.data.workflows or not self.is_mine(part):
+            return False
+        log = self.data.logs[part.key]
+        log += [row for row in part.rows if row.seq > len(log)]
+        self.drop(part)
+        if part.standing:
+            self.stand(part)
+        return True
+
+    def is_mine(self, part: Append) -> bool:
+        """Whether the writer of these rows may write them; without rows, whether the worker is the owner."""
+        if not part.rows:
+            return self.data.workflows[part.key].owner == self.me
+        log = self.data.logs[part.key]
+        return part.rows[0].seq <= len(log) + 1 and log[-1].writer == part.rows[-1].writer
+
+    def drop(self, part: Append) -> None:
+        over = part.standing is not None and part.standing.status.final
+        self.data.messages = [
+            one for one in self.data.messages if one.number not in part.taken and not (over and one.key == part.key)
+        ]
+
+    def stand(self, part: Append) -> None:
+        new, old = part.standing, self.data.workflows[part.key]
+        assert new
+        mail = new.status is not Status.STUCK and any(one.key == part.key for one in self.data.messages)
+        self.change(
+            part.key,
+            status=new.status,
+            problem=new.problem,
+            owner=None if new.release else old.owner,
+            due_at=0 if mail else new.due_at,
+            updated_at=self.clock.utc(),
+        )
+
+    def is_wanted(self, one: Workflow, wanted: Wanted) -> bool:
+        return one.owner is None and (one.name in wanted.names or (one.name, one.version) in wanted.versions)
+
+    def is_claimed(self, one: Workflow, wanted: Wanted) -> bool:
+        if wanted.keys is not None:
+            return one.owner is None and one.key in wanted.keys and not one.status.final
+        return self.is_wanted(one, wanted) and one.due_at is not None and one.due_at <= self.clock.utc()
+
+    def take(self, one: Workflow) -> Claim:
+        log, now = self.data.logs[one.key], self.clock.utc()
+        writer = 1000 + next(self.data.numbers)
+        at = max(now, log[-1].at if log else 0)
+        log.append(Row(len(log) + 1, at, 0, writer, encode_event(Claimed(worker=self.me))))
+        status = one.status if one.status is Status.CANCELLING else Status.RUNNING
+        mine = self.change(one.key, status=status, owner=self.me, due_at=0, problem=None, updated_at=now)
+        messages = [message for message in self.data.messages if message.key == one.key]
+        return Claim(workflow=mine, writer=writer, rows=list(log), messages=messages)
+
+    def enter(self) -> None:
+        self.data.workers[self.me] = self.clock.utc() + self.duration
+
+    def leave(self, worker: str) -> None:
+        self.data.changes += 1
+        self.data.workers.pop(worker, None)
+        for one in [one for one in self.data.workflows.values() if one.owner == worker]:
+            self.change(one.key, owner=None)
+
+    def bury(self) -> None:
+        """Remove the dead."""
+        for worker in [worker for worker, expires in self.data.workers.items() if expires <= self.clock.utc()]:
+            self.leave(worker)
