@@ -44,7 +44,7 @@ from nurselog import (
     workflow,
     workflow_id,
 )
-from tests.laws.harness import entered
+from nurselog.testing.corpus.world import entered
 
 
 @dataclass(frozen=True)

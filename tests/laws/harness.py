@@ -16,8 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -30,24 +29,20 @@ from nurselog import (
     NurselogError,
     Status,
     StoreCorrupt,
-    Suspended,
     Workflow,
     WorkflowCancelled,
     WorkflowEnded,
     WorkflowHandle,
     WorkflowKilled,
     WorkflowStuck,
-    attempt,
-    now,
     open_engine,
-    step_key,
 )
 from nurselog._engine.handle import value_of
-from nurselog._flow.current import current_strand
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
 from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing, Store
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
+from nurselog.testing.corpus.world import World, shape, watched
 from tests.clocks import EPOCH, VirtualClock
 
 T = TypeVar("T")
@@ -58,48 +53,6 @@ FOR_EVER = 400 * 86400.0
 
 tally: Counter[str] = Counter()
 """What has been tried: lives, replays, cuts, suspensions, events."""
-
-
-# -- what workflows of the tests use -------------------------------------------------------------
-
-
-@dataclass
-class World:
-    """What one life does, apart from its log."""
-
-    random: random.Random
-    bodies: list[tuple[str, int]] = field(default_factory=list)
-    """Idempotency key and attempt of each body that was entered, in order."""
-    trace: list[tuple[int, Any]] = field(default_factory=list)
-    """What the workflow's code saw when it last ran: the number of delivered events, and what was noted."""
-    sequencer: Sequencer | None = None
-    """Whose code it was. A workflow that was evicted in this life has begun anew when it came back."""
-
-
-_world: ContextVar[World] = ContextVar("laws_world")
-
-
-def chance() -> random.Random:
-    """Return this life's random numbers, for bodies: how long they take may differ from life to life."""
-    return _world.get().random
-
-
-def entered() -> None:
-    """Say that a step's body runs; every body of the tests calls it first."""
-    _world.get().bodies.append((step_key(), attempt()))
-
-
-def note(*what: object) -> None:
-    """Say what the workflow's code sees. It must be the same, at the same place in the log, in every life."""
-    try:
-        strand = current_strand("note")
-        seen = (strand.text, now().isoformat(), *(repr(one) for one in what))
-    except Suspended:
-        return  # what unwinds in a dying process is nobody's history
-    world = _world.get()
-    if world.sequencer is not strand.sequencer:
-        world.sequencer, world.trace = strand.sequencer, []
-    world.trace.append((strand.sequencer.cursor.delivered, seen))
 
 
 def as_workflow(name: str, fn: Callable[..., Awaitable[Any]]) -> Workflow[..., Any]:
@@ -142,16 +95,6 @@ class Unfinished:
 
 
 Outcome = Returned | Raised | WasCancelled | WasKilled | GotStuck | Unfinished
-
-
-def shape(exc: BaseException | None) -> Any:
-    """Return what two errors must share to be the same one: all but tracebacks and context."""
-    if exc is None:
-        return None
-    members = tuple(map(shape, exc.exceptions)) if isinstance(exc, BaseExceptionGroup) else None
-    text = exc.message if isinstance(exc, BaseExceptionGroup) else str(exc)
-    notes = tuple(getattr(exc, "__notes__", ()))
-    return type(exc).__qualname__, text, members, notes, shape(exc.__cause__)
 
 
 @dataclass(frozen=True)
@@ -331,12 +274,8 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
 def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int, *, threads: bool = False) -> tuple[T, World]:
     """Run a program under Trio, shuffled by a seed; return its result, and what its workflows did meanwhile."""
     trio._core._run._r.seed(seed)
-    world = World(random.Random(seed))
-    token = _world.set(world)
-    try:
+    with watched(World(random.Random(seed))) as world:
         return trio.run(main, clock=MockClock(autojump_threshold=0.02 if threads else 0)), world
-    finally:
-        _world.reset(token)
 
 
 def end_of(rows: Sequence[Row], workflow: Workflow[..., Any]) -> Outcome | None:

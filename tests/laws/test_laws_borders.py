@@ -29,8 +29,8 @@ from nurselog import (
     step_key,
     workflow_id,
 )
+from nurselog.testing.corpus.workflows.steps import fetch, slow, step
 from tests.laws.checks import check_replay, finished
-from tests.laws.corpus.registry import fetch, slow, step
 from tests.laws.harness import GotStuck, WasCancelled, as_workflow, resume, run_live
 
 

@@ -26,9 +26,10 @@ from nurselog import (
     sleep,
 )
 from nurselog.lowlevel import Claimed
+from nurselog.testing.corpus.workflows.steps import at_once, fetch, refund, slow, step
+from nurselog.testing.corpus.world import note
 from tests.laws.checks import check_replay, check_resumed, finished, text
-from tests.laws.corpus.registry import at_once, fetch, refund, slow, step
-from tests.laws.harness import GotStuck, Recording, as_workflow, note, resume, run_live
+from tests.laws.harness import GotStuck, Recording, as_workflow, resume, run_live
 
 HERE = "# here"
 """Marks the line that an error must name."""

@@ -19,8 +19,8 @@ from nurselog import (
     select,
     sleep,
 )
+from nurselog.testing.corpus.workflows.steps import fetch, step
 from tests.laws.checks import check_log, check_replay, finished
-from tests.laws.corpus.registry import fetch, step
 from tests.laws.harness import GotStuck, Recording, as_workflow, resume, run_live
 
 HERE = "# here"

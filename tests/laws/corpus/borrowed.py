@@ -10,8 +10,45 @@ from anyio.abc import TaskGroup, TaskStatus
 from tricycle import MultiCancelScope, RWLock, open_service_nursery
 
 from nurselog import CancelScope, move_on_after, open_nursery, sleep
-from tests.laws.corpus.registry import at_once, case, fail, fetch, refund, slow
-from tests.laws.harness import note, shape
+from nurselog.testing.corpus import case, note
+from nurselog.testing.corpus.workflows.steps import at_once, fail, fetch, refund, slow
+from nurselog.testing.corpus.world import shape
+
+
+@case()
+async def task_group() -> list[Any]:
+    """AnyIO's task group, limiter and event, as they come."""
+    got: list[Any] = []
+
+    async def worker(i: int) -> None:
+        got.append(await fetch(i))
+        if i == 3:
+            group.cancel_scope.cancel()
+        try:
+            await slow(i)
+        finally:
+            got.append(["finally", i])
+            note(got[-1])
+
+    async with anyio.create_task_group() as group:
+        for i in range(5):
+            group.start_soon(worker, i)
+    limiter, event = anyio.CapacityLimiter(2), anyio.Event()
+
+    async def limited(i: int) -> None:
+        async with limiter:
+            got.append(["limited", i])
+            await fetch(i)
+        await event.wait()
+        got.append(["event", i])
+
+    async with anyio.create_task_group() as group2:
+        for i in range(4):
+            group2.start_soon(limited, i)
+        got.append(await fetch(9))
+        event.set()
+    note(got)
+    return got
 
 
 @case()

@@ -1,4 +1,4 @@
-"""Helpers that few have installed: aiometer and trio-util. Entered into the corpus where they are."""
+"""Helpers that few have installed: aiometer and trio-util. In the corpus where they are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from nurselog import move_on_after, open_nursery, sleep
-from tests.laws.corpus.registry import case, fetch, refund, slow
-from tests.laws.harness import note
+from nurselog.testing.corpus import case, note
+from nurselog.testing.corpus.workflows.steps import fetch, refund, slow
 
 if find_spec("aiometer"):
     import aiometer

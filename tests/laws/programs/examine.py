@@ -36,9 +36,10 @@ from nurselog.lowlevel import (
     decode_event,
     parse_path,
 )
+from nurselog.testing.corpus.world import chance
 from tests.laws import harness
 from tests.laws.checks import check_log, check_replay, check_resumed, text
-from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, chance, end_of, resume, run_live, tally
+from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, end_of, resume, run_live, tally
 from tests.laws.programs.scenario import Scenario, program
 from tests.laws.programs.steps import STEPS, too_late
 

@@ -15,7 +15,7 @@ import trio
 import nurselog
 from nurselog import Failed
 from nurselog._flow.current import current_strand
-from tests.laws.harness import note
+from nurselog.testing.corpus.world import note
 from tests.laws.programs.steps import STEPS
 from tests.laws.programs.world import World, is_ours, shape
 

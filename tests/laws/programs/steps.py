@@ -13,7 +13,7 @@ import trio
 from nurselog import Retry, Step, step
 from nurselog._flow.body import Body
 from nurselog._flow.strand import place
-from tests.laws.harness import chance, entered
+from nurselog.testing.corpus.world import chance, entered
 
 
 class Odd(Exception):

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 import nurselog
-from tests.laws.harness import note
+from nurselog.testing.corpus.world import note
 from tests.laws.programs.leaves import AnyLeaf
 from tests.laws.programs.steps import STEPS
 from tests.laws.programs.world import World, shape

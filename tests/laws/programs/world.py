@@ -8,7 +8,7 @@ import anyio
 import trio
 
 from nurselog import CancelScope, Handle, open_memory_channel
-from tests.laws.harness import note
+from nurselog.testing.corpus.world import note
 
 SHARED = 3
 """How many there are of each thing to share."""

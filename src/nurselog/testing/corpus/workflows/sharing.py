@@ -7,8 +7,10 @@ from typing import Any
 
 import trio
 
-from nurselog import (
+from .... import (
     Failed,
+    MemoryReceiveChannel,
+    MemorySendChannel,
     after,
     move_on_after,
     open_memory_channel,
@@ -16,8 +18,9 @@ from nurselog import (
     select,
     sleep,
 )
-from tests.laws.corpus.registry import at_once, case, fetch, slow
-from tests.laws.harness import note
+from ..cases import case
+from ..world import note
+from .steps import at_once, fetch, slow
 
 
 @case()
@@ -108,23 +111,23 @@ async def our_channels() -> list[Any]:
     got: list[Any] = []
     send, receive = open_memory_channel[Any](1)
 
-    async def produce(i: int) -> None:
-        async with send.clone() as end:
+    async def produce(i: int, send: MemorySendChannel[Any]) -> None:
+        async with send:
             for j in range(3):
                 with move_on_after(0.004) as scope:
-                    await end.send([i, await fetch(j)])
+                    await send.send([i, await fetch(j)])
                 got.append(["gave up", i, j, scope.cancelled_caught])
 
-    async def consume(i: int) -> None:
-        async with receive.clone() as end:
-            async for item in end:
+    async def consume(i: int, receive: MemoryReceiveChannel[Any]) -> None:
+        async with receive:
+            async for item in receive:
                 got.append([i, item, await fetch(i)])
                 note(got[-1])
 
     async with open_nursery() as nursery, send, receive:
         for i in range(2):
-            nursery.go(produce, i)
-            nursery.go(consume, i)
+            nursery.go(produce, i, send.clone())
+            nursery.go(consume, i, receive.clone())
     return got
 
 

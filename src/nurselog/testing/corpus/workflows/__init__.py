@@ -1,0 +1,1 @@
+"""The workflows of the corpus, by theme; each says what it is there for."""
