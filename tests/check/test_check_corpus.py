@@ -14,8 +14,9 @@ from nurselog.check import check_source
 from tests.house.pages import blocks
 from tests.house.tree import ROOT, files
 
-CORPUS = ROOT / "tests" / "laws" / "corpus"
-REGISTRY = ast.parse((CORPUS / "registry.py").read_text("utf-8"))
+CORPUS = ROOT / "src" / "nurselog" / "testing" / "corpus" / "workflows"
+BORROWED = ROOT / "tests" / "laws" / "corpus"
+STEPS = ast.parse((CORPUS / "steps.py").read_text("utf-8"))
 REASONS = {
     ("cancelling.py", "swallowed-cancellation"): "swallows_its_cancellation does what it says",
     ("corners.py", "swallowed-cancellation"): "swallows_everything does what it says",
@@ -38,7 +39,10 @@ class Plain(ast.NodeTransformer):
     """Writes a file of the corpus as users would: `@workflow` and `@step` of nurselog, and steps that are near."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        return None if node.module == "tests.laws.corpus.registry" else node
+        names = {alias.name for alias in node.names}
+        if "steps" in str(node.module) or "case" in names:
+            return None
+        return ast.ImportFrom("nurselog", node.names, 0) if node.level and node.module is None else node
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         self.generic_visit(node)
@@ -51,12 +55,12 @@ class Plain(ast.NodeTransformer):
 
 def as_users_write(path: Path) -> str:
     tree = Plain().visit(ast.parse(path.read_text("utf-8")))
-    steps = [node for node in REGISTRY.body if isinstance(node, ast.AsyncFunctionDef)]
+    steps = [node for node in STEPS.body if isinstance(node, ast.AsyncFunctionDef)]
     tree.body += [Plain().visit(ast.parse(ast.unparse(node))) for node in steps]
-    return f"{ast.unparse(tree)}\nimport nurselog\nfrom tests.laws.harness import chance, entered"
+    return f"{ast.unparse(tree)}\nimport nurselog\nfrom nurselog.testing.corpus.world import chance, entered, note"
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.glob("[!_]*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*CORPUS.glob("[!_]*.py"), *BORROWED.glob("[!_]*.py")]), ids=lambda path: path.name)
 def test_the_corpus(path: Path) -> None:
     text = as_users_write(path)
     cases = path.read_text("utf-8").count("@case(")
