@@ -60,7 +60,9 @@ def as_users_write(path: Path) -> str:
     return f"{ast.unparse(tree)}\nimport nurselog\nfrom nurselog.testing.corpus.world import chance, entered, note"
 
 
-@pytest.mark.parametrize("path", sorted([*CORPUS.glob("[!_]*.py"), *BORROWED.glob("[!_]*.py")]), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*CORPUS.glob("[!_]*.py"), *BORROWED.glob("[!_]*.py")]), ids=lambda path: path.name
+)
 def test_the_corpus(path: Path) -> None:
     text = as_users_write(path)
     cases = path.read_text("utf-8").count("@case(")

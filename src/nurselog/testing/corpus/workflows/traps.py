@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
 from typing import Any
 
 import trio
@@ -12,7 +11,6 @@ from .... import (
     CancelScope,
     Handle,
     Succeeded,
-    move_on_after,
     open_memory_channel,
     open_nursery,
     select,
@@ -242,9 +240,8 @@ async def ids_are_taken_at_the_call() -> list[Any]:
 async def nursery_in_a_cancelled_scope() -> list[Any]:
     """Everything is begun under a cancellation that has come already."""
     got: list[Any] = []
-    with move_on_after(0) as scope:
-        with suppress(trio.Cancelled):
-            await fetch(0)
+    with CancelScope() as scope:
+        scope.cancel("before anything")
         async with open_nursery() as nursery:
             handle = nursery.go(branch, 1)
             nursery.start_soon(branch, 2)
