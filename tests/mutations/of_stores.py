@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations.mutant import STORE, Mutant
+from tests.mutations.mutant import CONTRACT, STORE, Mutant
 
 OF_STORES = (
     Mutant(
@@ -11,7 +11,7 @@ OF_STORES = (
         file="_stores/_sqlite/bulk.py",
         before="SELECT writer = column5 AND seq >= column9 - 1 FROM",
         after="SELECT seq >= column9 - 1 FROM",
-        tests=(f"{STORE}store_commit.py::test_who_was_taken_over_is_refused_and_others_are_not",),
+        tests=(f"{CONTRACT}file-who_was_taken_over_is_refused_and_others_are_not]",),
     ),
     Mutant(
         name="sqlite-gap",
@@ -19,7 +19,7 @@ OF_STORES = (
         file="_stores/_sqlite/bulk.py",
         before="SELECT writer = column5 AND seq >= column9 - 1 FROM",
         after="SELECT writer = column5 FROM",
-        tests=(f"{STORE}store_commit.py::test_a_gap_is_refused",),
+        tests=(f"{CONTRACT}file-a_gap_is_refused]",),
     ),
     Mutant(
         name="sqlite-theft",
@@ -27,7 +27,7 @@ OF_STORES = (
         file="_stores/_sqlite/claims.py",
         before="WHERE owner IS NULL AND due_at <= :now AND",
         after="WHERE due_at <= :now AND",
-        tests=(f"{STORE}store_claim.py::test_only_what_is_due_is_claimed_and_the_earliest_first",),
+        tests=(f"{CONTRACT}file-only_what_is_due_is_claimed_and_the_earliest_first]",),
     ),
     Mutant(
         name="sqlite-expired-lease",
@@ -35,7 +35,7 @@ OF_STORES = (
         file="_stores/_sqlite/workers.py",
         before="WHERE id = :worker AND expires_at > :now",
         after="WHERE id = :worker",
-        tests=(f"{STORE}store_workers.py::test_who_is_too_late_owns_nothing_and_begins_anew",),
+        tests=(f"{CONTRACT}file-who_is_too_late_owns_nothing_and_begins_anew]",),
     ),
     Mutant(
         name="sqlite-lost-wake-up",
@@ -43,7 +43,7 @@ OF_STORES = (
         file="_stores/_sqlite/commits.py",
         before="WHEN new.status <> :stuck AND EXISTS (",
         after="WHEN new.status = :stuck AND EXISTS (",
-        tests=(f"{STORE}store_commit.py::test_a_message_wakes_who_has_just_let_go",),
+        tests=(f"{CONTRACT}file-a_message_wakes_who_has_just_let_go]",),
     ),
     Mutant(
         name="sqlite-orphan",
@@ -51,7 +51,7 @@ OF_STORES = (
         file="_stores/_sqlite/commits.py",
         before="(SELECT id FROM worker WHERE id = json_extract(value, '$[6]'))",
         after="json_extract(value, '$[6]')",
-        tests=(f"{STORE}store_commit.py::test_only_a_worker_that_is_there_may_own",),
+        tests=(f"{CONTRACT}file-only_a_worker_that_is_there_may_own]",),
     ),
     Mutant(
         name="sqlite-creation-lost",
@@ -59,7 +59,7 @@ OF_STORES = (
         file="_stores/_sqlite/commits.py",
         before="    new = {c.id for c in creations if c.id in taken and _is_own(session, made[c.id], c)}\n",
         after="    new = set[str]()\n",
-        tests=(f"{STORE}store_commit.py::test_a_creation_whose_answer_was_lost_is_ones_own",),
+        tests=(f"{CONTRACT}file-a_creation_whose_answer_was_lost_is_ones_own]",),
     ),
     Mutant(
         name="postgres-fence",

@@ -5,7 +5,7 @@ everything. Three lines ask the corpus:
 
     @pytest.mark.parametrize("case", CORPUS, ids=str)
     def test_workflows_survive(case):
-        crash_everywhere(case.workflow, *case.args, threads=case.threads)
+        crash_everywhere(case.workflow, *case.args)
 
 Why all of it, in the package, and not a selection, or a package of its own? Each workflow is there for something that
 once went wrong or would have, and a selection would be a guess at what others will break. It takes 25 kB of a wheel of
