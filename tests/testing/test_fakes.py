@@ -21,7 +21,18 @@ from nurselog import (
     step_key,
     workflow,
 )
-from nurselog.testing import Call, Hangs, Ignores, Script, Takes, VirtualClock, fakes
+from nurselog.testing import (
+    Call,
+    Hangs,
+    Ignores,
+    Life,
+    Returned,
+    Script,
+    Takes,
+    VirtualClock,
+    crash_everywhere,
+    fakes,
+)
 
 Clock = trio.testing.MockClock
 
@@ -39,6 +50,11 @@ def count(number: int) -> int:
 @step
 async def outer(name: str) -> str:
     return await fetch(name)
+
+
+@step
+async def pick(first: int, last: int) -> int:
+    raise AssertionError("the real one")
 
 
 class Shop:
@@ -74,12 +90,46 @@ async def test_fakes_take_the_place_of_steps_of_all_kinds() -> None:
 
 
 async def test_fakes_nest() -> None:
-    with fakes({fetch: lambda name, fresh: name, count: lambda number: 1}):
-        with fakes({fetch: lambda name, fresh=False: "inner"}):
+    with fakes({fetch: lambda name, fresh: "outer", count: lambda number: 1}):
+        with fakes({fetch: lambda name, fresh: "inner"}):
             assert await fetch("a") == "inner"
             assert await count(0) == 1
-        with pytest.raises(TypeError):
-            await fetch("a")
+        assert await fetch("a") == "outer"
+
+
+async def test_blocks_of_several_tasks_end_in_any_order() -> None:
+    one, other = fakes({count: lambda number: 1}), fakes({count: lambda number: 2, fetch: lambda name, fresh: name})
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert await count(0) == 2
+    assert await fetch("still there") == "still there"
+    other.__exit__(None, None, None)
+    with pytest.raises(AssertionError, match="the real one"):
+        await count(0)
+
+
+async def test_a_fake_is_called_in_one_way_however_the_step_is_called() -> None:
+    @workflow(name="calls")
+    async def calls() -> list[str]:
+        return [await fetch("a"), await fetch(name="b"), await fetch(fresh=True, name="c")]
+
+    script = Script("done")
+    with fakes({fetch: lambda other_name, *, fresh: f"{other_name} {fresh}"}):
+        assert await run(calls) == ["a False", "b False", "c True"]
+    with fakes({fetch: script}):
+        await run(calls)
+    assert [(call.args, call.kwargs["fresh"]) for call in script.calls] == [
+        (("a",), False),
+        (("b",), False),
+        (("c",), True),
+    ]
+
+
+async def test_a_step_that_is_written_in_c() -> None:
+    largest = step(max, name="largest")
+    with fakes({largest: lambda *numbers: min(numbers)}):
+        assert await largest(1, 2) == 1
 
 
 async def test_variants_of_a_step_have_its_fake() -> None:
@@ -95,6 +145,8 @@ async def test_variants_of_a_step_have_its_fake() -> None:
         ({fetch: lambda: 3}, "cannot be called as step 'fetch' is, with (name, fresh): too many positional"),
         ({fetch: lambda name: 3}, "cannot be called as step 'fetch' is, with (name, fresh): got an unexpected keyword"),
         ({Shop.price: lambda: 3}, "cannot be called as step 'Shop.price' is, with (item)"),
+        ({pick: lambda last, first: 3}, "has 'last' where step 'pick' has 'first', of (first, last)"),
+        ({fetch: dict}, "cannot be called as step 'fetch' is, with (name, fresh)"),
     ],
 )
 async def test_what_is_no_fake(instead: Any, message: str) -> None:
@@ -188,9 +240,7 @@ def test_a_script_has_an_outcome() -> None:
         Script()
 
 
-async def test_an_attempt_that_runs_again_has_the_outcome_that_it_had() -> None:
-    script = Script(1, 2)
-
+async def test_each_call_of_a_step_that_calls_others_has_an_outcome_of_its_own() -> None:
     @step(name="twice")
     async def twice() -> list[int]:
         assert step_key()
@@ -200,5 +250,39 @@ async def test_an_attempt_that_runs_again_has_the_outcome_that_it_had() -> None:
     async def again() -> list[int]:
         return [*await twice(), await count(3)]
 
+    with fakes({count: Script(1, 2, 3)}):
+        assert await run(partial(again)) == [1, 2, 3]
+
+
+def test_an_attempt_that_runs_again_has_the_outcomes_that_it_had() -> None:
+    @step(name="two of them")
+    async def two() -> list[int]:
+        return [await count(1), await count(2)]
+
+    @workflow(name="two and one")
+    async def more() -> list[int]:
+        return [*await two(), await count(3)]
+
+    report = crash_everywhere(more, fakes={count: Script(1, 2, 3)})
+    assert report.live.outcome == Returned([1, 2, 3])
+
+
+async def test_a_script_outside_of_workflows() -> None:
+    script = Script(1, 2)
     with fakes({count: script}):
-        assert await run(partial(again)) == [1, 1, 2]
+        assert [await count(7), await count(8), await count(9)] == [1, 2, 2]
+    assert script.calls[0] == Call((7,), {}, "", 1)
+
+
+def test_an_invariant_sees_the_calls_of_its_own_life() -> None:
+    script = Script(1, 2, 3)
+    seen: list[int] = []
+
+    def is_fair(script: Script[int], life: Life) -> None:
+        assert len({call.key for call in script.calls}) == 2
+        seen.append(len(script.calls))
+
+    crash_everywhere(several, 2, fakes={count: script}, invariant=partial(is_fair, script))
+    assert seen[0] == 2
+    assert max(seen) == 3, "a crash before an outcome is recorded is one more call"
+    assert not script.calls, "each life has a copy"

@@ -9,6 +9,7 @@ a fake whose outcomes are written down beforehand.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from typing import Any, Generic, TypeVar, cast, final
 
 import trio
 
-from .. import Step, UsageError, attempt, step_key
+from .. import Step, UsageError
+from .._flow.body import Body
 from .._flow.step import stand_ins
+from .._flow.strand import place
 
 T = TypeVar("T")
 
@@ -29,9 +32,11 @@ Fakes = Mapping[Step[..., Any], Callable[..., Any]]
 def fakes(instead: Fakes, /) -> Generator[None]:
     """Have fakes take the place of steps, in all engines of this process, inside the block.
 
+    Where several blocks are open, in one task or in several, the one that was opened last counts.
+
     Args:
-        instead: for each step the function that runs instead; it is called with the step's arguments, without `self`
-            where the step is a method.
+        instead: for each step the function that runs instead. It is called with the step's arguments and defaults,
+            without `self` where the step is a method: by place, and by name what the step takes by name only.
 
     Raises:
         UsageError: if a key is no step, or a value no function that can be called as the step is.
@@ -40,16 +45,25 @@ def fakes(instead: Fakes, /) -> Generator[None]:
         yield
 
 
+Functions = Mapping[object, Callable[..., Awaitable[Any]]]
+"""What runs instead of which step's function; for None, instead of all others."""
+
+_blocks: list[Functions] = []
+"""All that are open, in the order in which they were opened."""
+
+
 @contextmanager
-def standing_in(functions: Mapping[object, Callable[..., Awaitable[Any]]]) -> Generator[None]:
-    """Have functions run instead of those of steps; for None, instead of all others."""
-    before = dict(stand_ins)
+def standing_in(functions: Functions) -> Generator[None]:
+    """Have functions run instead of those of steps. Blocks of several tasks may end in any order."""
+    _blocks.append(functions)
     stand_ins.update(functions)
     try:
         yield
     finally:
+        _blocks[:] = [block for block in _blocks if block is not functions]
         stand_ins.clear()
-        stand_ins.update(before)
+        for block in _blocks:
+            stand_ins.update(block)
 
 
 def _checked(instead: Fakes) -> Fakes:
@@ -63,23 +77,42 @@ def _checked(instead: Fakes) -> Fakes:
 
 
 def _check_parameters(step: Step[..., Any], fake: Callable[..., Any]) -> None:
-    """See that a call that the step takes is taken by the fake, as far as names and numbers go."""
-    wanted = [one for one in inspect.signature(step.fn).parameters.values() if one.name != "self"]
-    given = inspect.signature(fake)
-    free = [one for one in wanted if one.kind in _BY_PLACE]
-    named = {one.name: None for one in wanted if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    """See that a call that the step takes is taken by the fake, and means the same."""
+    if (wanted := _parameters(step)) is None:
+        return
+    names = ", ".join(wanted.parameters)
+    free = [one.name for one in wanted.parameters.values() if one.kind in _BY_PLACE]
+    named = {one.name: None for one in wanted.parameters.values() if one.kind is inspect.Parameter.KEYWORD_ONLY}
     try:
-        given.bind(*free, **named)
-    except TypeError as exc:
-        names = ", ".join(one.name for one in wanted)
+        given = inspect.signature(fake).bind(*free, **named)
+    except (TypeError, ValueError) as exc:
         raise UsageError(f"{fake!r} cannot be called as step {step.name!r} is, with ({names}): {exc}") from None
+    for name, wrong in given.arguments.items():
+        if name in free and wrong in free and wrong != name:
+            raise UsageError(f"{fake!r} has {name!r} where step {step.name!r} has {wrong!r}, of ({names})")
+
+
+def _parameters(step: Step[..., Any]) -> inspect.Signature | None:
+    """Return what a step is called with; None where nobody knows: functions that are written in C need not tell."""
+    try:
+        found = inspect.signature(step.fn)
+    except ValueError:
+        return None
+    return found.replace(parameters=[one for one in found.parameters.values() if one.name != "self"])
 
 
 _BY_PLACE = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
 def _stand_in(step: Step[..., Any], fake: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Return what calls the fake as it was checked, however the workflow calls the step."""
+    parameters = _parameters(step)
+
     async def stand_in(*args: Any, **kwargs: Any) -> Any:
+        if parameters is not None:
+            call = parameters.bind(*args, **kwargs)
+            call.apply_defaults()
+            args, kwargs = call.args, call.kwargs
         value = fake(*args, **kwargs)
         return await value if inspect.isawaitable(value) else value
 
@@ -118,7 +151,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     key: str
-    """The step's idempotency key, the same in all its attempts and after a crash."""
+    """The step's idempotency key, the same in all its attempts and after a crash; empty outside of workflows."""
     attempt: int
 
 
@@ -127,21 +160,26 @@ class Script(Generic[T]):
     """A fake whose outcomes are written down: the first call has the first, and so on; further calls have the last.
 
     Attempts are calls: `Script(OSError(), OSError(), 7)` fails twice and then returns 7. An attempt that runs again,
-    because a crash came before its outcome was recorded, has the outcome that it had.
+    because a crash came before its outcome was recorded, has the outcome that it had. Calls that run side by side come
+    in the order in which Trio starts them, so where the outcome hangs on the argument, a function is the better fake.
 
     Args:
         outcomes: a value, which is returned; an exception, which is raised; `Hangs()`, `Takes(seconds, outcome)` or
             `Ignores(seconds, outcome)`.
 
     Attributes:
-        calls: what it was called with, in order.
+        calls: what it was called with, in order. The lives of `crash_everywhere` and `cancel_everywhere` have copies of
+            the script, each with calls of its own, which the invariant sees: `invariant=partial(is_fair, script)`.
     """
 
     def __init__(self, *outcomes: T | Exception | Hangs | Takes | Ignores) -> None:
         if not outcomes:
             raise UsageError("a Script needs at least one outcome")
         self._outcomes = outcomes
-        self._turns: dict[tuple[str, int], int] = {}
+        self._turns: dict[tuple[str, int, int], int] = {}
+        """Which outcome each call has had: by key, attempt and place among the calls of this attempt."""
+        self._made: Counter[tuple[Body | None, int]] = Counter()
+        """How many calls each attempt of a step has made."""
         self.calls: list[Call] = []
 
     def __deepcopy__(self, _memo: object) -> Script[T]:
@@ -152,9 +190,11 @@ class Script(Generic[T]):
 
     async def __call__(self, *args: Any, **kwargs: Any) -> T:
         """Have the next outcome. A checkpoint."""
-        call = Call(args, kwargs, step_key(), attempt())
-        self.calls.append(call)
-        turn = self._turns.setdefault((call.key, call.attempt), len(self._turns))
+        here = place.get()
+        body, key, attempt = (here, here.key, here.attempt) if isinstance(here, Body) else (None, "", 1)
+        self.calls.append(Call(args, kwargs, key, attempt))
+        self._made[body, attempt] += 1
+        turn = self._turns.setdefault((key, attempt, self._made[body, attempt]), len(self._turns))
         outcome: Any = self._outcomes[min(turn, len(self._outcomes) - 1)]
         await trio.lowlevel.checkpoint()
         if isinstance(outcome, Takes | Ignores):
