@@ -135,6 +135,15 @@ def test_a_log_is_exported_for_tests(store: str, tmp_path: Path) -> None:
     assert main(["export", store, "greeting-2", str(whole)]) == 1
 
 
+def test_an_export_makes_its_folder_and_says_what_it_has_not_redacted(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "golden" / "1.json"
+    assert main(["export", store, "greeting-1", str(file), "--redact", "name", "--redact", "nmae"]) == 0
+    assert capsys.readouterr().err == "nurselog: no value of the log has a field 'nmae': nothing is crossed out there\n"
+    assert b"xxxx" in (load_log(file)[0].value or b"")
+
+
 def test_reading_changes_no_log(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["log", store, "greeting-1"])
     before = capsys.readouterr().out

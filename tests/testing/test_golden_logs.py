@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import trio
-from msgspec.structs import replace
 from trio.testing import MockClock
 
-from nurselog import Retry, UsageError, Workflow, open_engine, sleep, step, workflow
+from nurselog import UsageError, Workflow, open_engine, sleep, step, workflow
 from nurselog.lowlevel import Ended, JsonCodec, LogEntry, Result, Started
-from nurselog.testing import Broken, Hangs, Law, Script, VirtualClock, fakes, load_log, redact, replay, save_log
+from nurselog.testing import Broken, Law, Script, VirtualClock, fakes, load_log, replay, save_log
 from nurselog.testing.golden import workflow_of
 
 
@@ -44,6 +43,11 @@ def record(flow: Any, *args: Any, seconds: float = 7200, answers: Any = ("yes", 
                 return list(await handle.log())
 
     return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    save_log(record(talk, "rain"), tmp_path / "logs" / "of talks" / "log.json")
+    assert load_log(tmp_path / "logs" / "of talks" / "log.json")
 
 
 def test_a_file_has_the_log(tmp_path: Path) -> None:
@@ -140,73 +144,37 @@ def test_code_that_does_not_come_to_its_end() -> None:
         replay(changed(waiting), record(talk, "rain"))
 
 
-def test_redaction() -> None:
-    @step(name="person")
-    async def person(name: str) -> dict[str, Any]:
-        return {"name": name, "age": 40, "pets": [{"name": "Rex", "kind": "dog"}]}
-
-    @workflow(name="meet")
-    async def meet(name: str) -> str:
-        found = await person(name)
-        with pytest.raises(ExceptionGroup):
-            await ask("why?")
-        return f"{found['name']} {len(found['pets'])}"
-
-    error = ExceptionGroup("secret", [ValueError("secret")])
-    log = record(meet, "Ada", answers=(error,))
-    named = redact(log, ["name"])
-    assert b'{"age":40,"name":"xxx","pets":[{"kind":"dog","name":"xxx"}]}' in [one.value for one in named]
-    assert b'{"name":"xxx"}' in [one.value for one in named], "the input"
-    everything = redact(log)
-    assert b'{"age":40,"name":"xxx","pets":[{"kind":"xxx","name":"xxx"}]}' in [one.value for one in everything]
-    assert all(b"secret" not in (one.value or b"") for one in (*named, *everything))
-    assert replay(meet, everything).ahead, "the code can still follow it"
-
-
-def test_redaction_of_a_cancelled_run_with_retries() -> None:
-    @workflow(name="insist")
-    async def insist() -> None:
-        await ask.using(retry=Retry(attempts=3, delay=60))("why?")
-
-    error = ValueError("secret")
-    error.__cause__ = KeyError("secret", 5)
-
-    async def main() -> Any:
-        with fakes({ask: Script(error, Hangs())}):
-            async with open_engine("sqlite://", [insist], clock=VirtualClock()) as engine:
-                handle = await engine.submit(insist)
-                await trio.sleep(100)
-                await engine.cancel(handle.id, "secret")
-                await trio.sleep(1)
-                return await handle.log()
-
-    log = redact(trio.run(main, clock=MockClock(autojump_threshold=0)))
-    assert "secret" not in repr(log)
-    assert "xxxxxx" in repr(log)
-    replay(insist, log)
-
-
 def test_a_killed_run_has_no_end_of_its_own() -> None:
     log = record(talk, "rain", seconds=1800)
     killed = LogEntry(len(log) + 1, log[-1].at, log[-1].after, Ended(result=Result.KILLED), None)
     replay(talk, [*log, killed])
 
 
-def test_what_cannot_be_redacted() -> None:
-    log = record(talk, "rain")
-    with pytest.raises(UsageError, match="is no JSON"):
-        redact([replace(log[0], value=b"\xff")])
-
-
 def test_the_workflow_of_a_log() -> None:
     log = record(talk, "rain")
     assert workflow_of(log) is talk
-    with pytest.raises(UsageError, match="none has that name"):
-        workflow_of([LogEntry(1, 0, 0, Started(name="nobody", seed=""), b"{}")])
-    other = workflow(name="talk")(_other)
-    with pytest.raises(UsageError, match="2 have that name"):
-        workflow_of(log)
+    with pytest.raises(
+        UsageError, match=r"of workflow 'nobody', version '3', which none of all workflows [^.]* take up$"
+    ):
+        workflow_of([LogEntry(1, 0, 0, Started(name="nobody", version="3", seed=""), b"{}")])
+    other = workflow(name="talk", version="2")(_other)
+    assert workflow_of(log) is talk, "the other one is of another version"
     assert other.name == "talk"
+    other = workflow(name="talk")(_other)
+    with pytest.raises(UsageError, match=r"which 2 of all .* There is workflow 'talk' in \S+, workflow 'talk' in \S+$"):
+        workflow_of(log)
+
+
+def test_the_workflow_of_a_log_that_only_other_versions_have() -> None:
+    workflow(name="versioned", version="2")(_other)
+    with pytest.raises(UsageError, match=r"version '1', which none .* There is workflow 'versioned', version '2' in "):
+        workflow_of([LogEntry(1, 0, 0, Started(name="versioned", version="1", seed=""), b"{}")])
+
+
+def test_code_of_another_version_does_not_replay_a_log() -> None:
+    """It was taken for one that waits: an engine would not have taken the log up."""
+    with pytest.raises(UsageError, match="is one of workflow 'talk', and not of workflow 'talk', version '2'"):
+        replay(Workflow(talk.fn, "talk", "2"), record(talk, "rain", seconds=1800))
 
 
 async def _other(topic: str) -> str:
@@ -217,7 +185,10 @@ def test_what_is_no_log(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text('{"rows": 3}')
     with pytest.raises(UsageError, match="has no log"):
         replay(talk, tmp_path / "log.json")
+    (tmp_path / "newer.json").write_text('{"nurselog": 2, "rows": []}')
+    with pytest.raises(UsageError, match=r"newer\.json has a log in form 2, and this nurselog reads form 1"):
+        replay(talk, tmp_path / "newer.json")
     with pytest.raises(UsageError, match="begins with the start"):
         replay(talk, [])
-    with pytest.raises(UsageError, match="one of workflow 'talk', and not of 'other'"):
+    with pytest.raises(UsageError, match="one of workflow 'talk', and not of workflow 'other'"):
         replay(Workflow(talk.fn, "other", None), record(talk, "rain"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -65,7 +66,12 @@ def _export(chosen: argparse.Namespace) -> int:
     from ..testing import redact, save_log  # noqa: PLC0415 - all other commands start without what tests need
 
     log = _read(chosen)
-    save_log(redact(log, chosen.redact) if chosen.redact else log, chosen.file)
+    if chosen.redact:
+        with warnings.catch_warnings(record=True, action="always") as caught:
+            log = redact(log, chosen.redact)
+        for warning in caught:
+            print(f"nurselog: {warning.message}", file=sys.stderr)
+    save_log(log, chosen.file)
     return 0
 
 

@@ -15,7 +15,6 @@ from .fakes import Script as Script
 from .fakes import Takes as Takes
 from .fakes import fakes as fakes
 from .golden import load_log as load_log
-from .golden import redact as redact
 from .golden import replay as replay
 from .golden import save_log as save_log
 from .hash_seeds import UntriedWarning as UntriedWarning
@@ -23,6 +22,7 @@ from .life import Cancelled as Cancelled
 from .life import Life as Life
 from .life import Raised as Raised
 from .life import Returned as Returned
+from .redaction import redact as redact
 from .report import Broken as Broken
 from .report import Finding as Finding
 from .report import Law as Law

@@ -11,29 +11,24 @@ and would write the next one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from msgspec.structs import replace as replace_fields
 
 from .. import UsageError, Workflow
 from .._flow.workflow import registry
 from ..abc import Codec
 from ..lowlevel import (
     Ended,
-    ErrorRecord,
     Event,
     JsonCodec,
     LogEntry,
     Result,
     Row,
-    ScopeCancelled,
     Started,
-    StepEnded,
-    StepRetried,
     decode_error,
     decode_event,
     encode_event,
@@ -69,9 +64,10 @@ def save_log(log: Iterable[LogEntry], path: Path | str) -> None:
 
     Args:
         log: what `WorkflowHandle.log()` returns, or `Life.entries`.
-        path: the file; one that is there is replaced.
+        path: the file; one that is there is replaced, and folders that are not there are made.
     """
     rows = [_Line(one.seq, one.at, one.after, msgspec.Raw(encode_event(one.event)), *_value(one.value)) for one in log]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(_File(_FORM, rows)), indent=1) + b"\n")
 
 
@@ -91,10 +87,15 @@ def load_log(path: Path | str) -> Sequence[LogEntry]:
         path: what `save_log` or `nurselog export` has written.
 
     Raises:
-        UsageError: if the file has none.
+        UsageError: if the file has none, or one that a newer nurselog has written.
     """
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=_File)
+        if found.nurselog != _FORM:
+            raise UsageError(
+                f"{path} has a log in form {found.nurselog}, and this nurselog reads form {_FORM}: replay it with the "
+                "nurselog that has written it, or a newer one"
+            )
         return [LogEntry(one.seq, one.at, one.after, decode_event(one.event), _bytes(one)) for one in found.rows]
     except msgspec.DecodeError as exc:
         raise UsageError(f"{path} has no log as save_log writes them: {exc}") from exc
@@ -102,88 +103,6 @@ def load_log(path: Path | str) -> Sequence[LogEntry]:
 
 def _bytes(line: _Line) -> bytes | None:
     return line.data if line.value is msgspec.UNSET else msgspec.json.encode(line.value)
-
-
-# -- what must not leave the house ----------------------------------------------------------------
-
-EVERYTHING = "*"
-"""Stands for all texts."""
-
-
-def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> Sequence[LogEntry]:
-    """Return a log in which texts are crossed out: of each character there is an x.
-
-    Args:
-        log: a workflow's log.
-        fields: the names of the fields whose texts are meant, however deep; "*" means all texts. Where a text stands
-            for something else (a date, a member of an enum), it can then not be read back: name fields.
-
-    The end is left out: it is made of the texts, and would not be the same. Keys and numbers stay. Reasons and all that
-    errors hold are crossed out, their types stay. Digests of arguments are left out, since they would not fit any more.
-    """
-    return [_redacted(entry, fields) for entry in log if not isinstance(entry.event, Ended)]
-
-
-def _redacted(entry: LogEntry, fields: Collection[str]) -> LogEntry:
-    event, value = entry.event, entry.value
-    if isinstance(event, StepEnded):
-        event = replace_fields(event, digest=None)
-    if isinstance(event, StepEnded | ScopeCancelled):
-        event = replace_fields(event, reason=_crossed_out(event.reason))
-    if value is not None:
-        value = _redacted_error(value) if _is_error(event) else _redacted_value(value, fields)
-    return replace_fields(entry, event=event, value=value)
-
-
-def _is_error(event: Event) -> bool:
-    return isinstance(event, StepRetried) or getattr(event, "result", None) is Result.ERROR
-
-
-def _redacted_error(value: bytes) -> bytes:
-    return msgspec.json.encode(_bare(decode_error(value)))
-
-
-def _bare(error: ErrorRecord) -> ErrorRecord:
-    """Leave the types of an error and its members."""
-    cause = None if error.cause is None else _bare(error.cause)
-    members = None if error.members is None else tuple(map(_bare, error.members))
-    return ErrorRecord(
-        module=error.module,
-        qualname=error.qualname,
-        message="",
-        args=[_bare_argument(one) for one in error.args],
-        cause=cause,
-        members=members,
-        rebuild=error.rebuild,
-    )
-
-
-def _bare_argument(argument: Any) -> Any:
-    """Keep what the type's constructor may insist on."""
-    if isinstance(argument, str):
-        return _crossed_out(argument)
-    return argument if isinstance(argument, int | float) else None
-
-
-def _redacted_value(value: bytes, fields: Collection[str]) -> bytes:
-    try:
-        return msgspec.json.encode(_without(msgspec.json.decode(value), fields, inside=EVERYTHING in fields))
-    except msgspec.DecodeError as exc:
-        raise UsageError(f"a value of the log is no JSON, and cannot be redacted: {exc}") from exc
-
-
-def _without(value: Any, fields: Collection[str], *, inside: bool) -> Any:
-    """Cross out texts, if one is inside of a field that is meant."""
-    if isinstance(value, dict):
-        members = cast("Mapping[str, Any]", value).items()
-        return {key: _without(one, fields, inside=inside or key in fields) for key, one in members}
-    if isinstance(value, list):
-        return [_without(one, fields, inside=inside) for one in cast("Sequence[Any]", value)]
-    return _crossed_out(value) if inside and isinstance(value, str) else value
-
-
-def _crossed_out(text: str | None) -> str | None:
-    return None if text is None else "x" * len(text)
 
 
 # -- replay --------------------------------------------------------------------------------------
@@ -202,7 +121,7 @@ def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry], *
 
     Raises:
         Broken: if the code does not follow the log.
-        UsageError: if the file has no log, the log is another workflow's, or Trio runs already.
+        UsageError: if the file has no log, the log is another workflow's or version's, or Trio runs already.
     """
     entries = load_log(log) if isinstance(log, Path | str) else log
     _check_owner(workflow, entries)
@@ -226,11 +145,15 @@ def workflow_of(log: Sequence[LogEntry]) -> Workflow[..., Any]:
         UsageError: if there is none, or more than one.
     """
     started = _start(log)
-    found = [one for one in registry.values() if one.name == started.name and one.version in {None, started.version}]
-    if len(found) != 1:
-        what = "none has" if not found else f"{len(found)} have"
-        raise UsageError(f"the log is one of workflow {started.name!r}, and of all that are imported {what} that name")
-    return found[0]
+    named = [one for one in registry.values() if one.name == started.name]
+    found = [one for one in named if _takes_up(one, started)]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(f"{_called(one)} in {one.__module__}" for one in found or named)
+    raise UsageError(
+        f"the log is one of {_called(started)}, which {len(found) or 'none'} of all workflows that are imported can "
+        f"take up{f'. There is {there}' if there else ''}"
+    )
 
 
 def _start(log: Sequence[LogEntry]) -> Started:
@@ -241,8 +164,17 @@ def _start(log: Sequence[LogEntry]) -> Started:
 
 
 def _check_owner(workflow: Workflow[..., Any], log: Sequence[LogEntry]) -> None:
-    if (name := _start(log).name) != workflow.name:
-        raise UsageError(f"the log is one of workflow {name!r}, and not of {workflow.name!r}")
+    started = _start(log)
+    if started.name != workflow.name or not _takes_up(workflow, started):
+        raise UsageError(f"the log is one of {_called(started)}, and not of {_called(workflow)}")
+
+
+def _takes_up(workflow: Workflow[..., Any], started: Started) -> bool:
+    return workflow.version in {None, started.version}
+
+
+def _called(what: Workflow[..., Any] | Started) -> str:
+    return f"workflow {what.name!r}{'' if what.version is None else f', version {what.version!r}'}"
 
 
 def _broken(life: Life, end: Row | None) -> tuple[Law, str] | None:
