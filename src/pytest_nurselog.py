@@ -9,6 +9,7 @@ does.
 
 from __future__ import annotations
 
+import enum
 import os
 import secrets
 from collections.abc import AsyncGenerator, Generator
@@ -45,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add a test for each log."""
+    """Leave out tests of a database that there is not; add a test for each log."""
+    if not os.environ.get(_POSTGRES):
+        items[:] = [item for item in items if not _needs_database(item)]
     folder: Path | None = config.getoption("--nurselog-golden")
     if folder is None:
         return
@@ -75,31 +78,51 @@ class _GoldenLog(pytest.Item):
         return Path(self.name), None, self.name
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what an earlier run of the same test has left: other plugins run tests again."""
+    item.stash[_FAILED], item.stash[_LOGS] = False, []
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the logs of a failed test; where its fixtures are still open, remember that it has failed."""
+    """Show the logs of a failed test: with its call, or with its teardown, where its engines are open until then."""
     report = yield
     if call.when == "call":
         item.stash[_FAILED] = report.failed
-        if report.failed:
-            report.sections += [(_TITLE, text) for text in item.stash.get(_LOGS, list[str]())]
+    if call.when != "setup" and item.stash.get(_FAILED, False):
+        report.sections += [(f"{_TITLE}, {call.when}", text) for text in item.stash[_LOGS]]
+        item.stash[_LOGS] = []
     return report
 
 
-def _urls() -> list[str]:
-    return ["memory", "sqlite", *(["postgresql"] if os.environ.get(_POSTGRES) else [])]
+class _Where(enum.Enum):
+    """Where a test's store is."""
+
+    MEMORY = "memory"
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
 
 
-@pytest.fixture(params=_urls())
+def _needs_database(item: pytest.Item) -> bool:
+    """Whether it runs in PostgreSQL. The fixture is made before a conftest.py can name a database, and cannot know."""
+    call: Any = getattr(item, "callspec", None)
+    return call is not None and _Where.POSTGRESQL in call.params.values()
+
+
+@pytest.fixture(params=list(_Where), ids=lambda where: where.value)
 def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
     """The address of an empty store: in memory, in a file, and in a database if `NURSELOG_TEST_POSTGRES` names one."""
-    if request.param == "postgresql":
-        with _schema(os.environ[_POSTGRES]) as url:
-            yield url
-    else:
-        yield "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'nurselog.db'}"
+    match request.param:
+        case _Where.MEMORY:
+            yield "sqlite://"
+        case _Where.SQLITE:
+            yield f"sqlite:///{tmp_path / 'nurselog.db'}"
+        case _:
+            with _schema(os.environ[_POSTGRES]) as url:
+                yield url
 
 
 @pytest.fixture
@@ -138,7 +161,7 @@ async def _opened(request: pytest.FixtureRequest, options: dict[str, Any]) -> As
 
 
 async def _keep_logs(item: pytest.Item, engine: Engine) -> None:
-    """Draw the logs while they can be read. pytest-trio comes here before the test is known to have failed."""
+    """Draw the logs while they can be read: with pytest-trio, before anybody knows whether the test has failed."""
     import trio  # noqa: PLC0415 - see above
 
     from nurselog._tree import draw_log  # noqa: PLC0415 - see above
@@ -147,9 +170,7 @@ async def _keep_logs(item: pytest.Item, engine: Engine) -> None:
         for info in await engine.list(limit=_SHOWN):
             entries = await (await engine.get(info.id)).log()
             text = "\n".join(line.text for line in draw_log(f"{info.id}, {info.status.value}", entries))
-            item.stash.setdefault(_LOGS, []).append(text)
-            if item.stash.get(_FAILED, False):
-                item.add_report_section("teardown", _TITLE, text)
+            item.stash[_LOGS].append(text)
 
 
 @contextmanager
@@ -158,7 +179,12 @@ def _schema(url: str) -> Generator[str]:
     import psycopg  # noqa: PLC0415 - see above
     from psycopg import sql  # noqa: PLC0415 - see above
 
+    from nurselog._stores._postgres.address import parse  # noqa: PLC0415 - see above
+
     name = f"nurselog_test_{secrets.token_hex(8)}"
-    yield f"{url}{'&' if '?' in url else '?'}schema={name}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
+    conninfo = parse(url).conninfo
+    try:
+        yield f"{url}{'&' if '?' in url else '?'}schema={name}"
+    finally:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))

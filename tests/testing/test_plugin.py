@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import psycopg
 import pytest
 
 HEAD = """
@@ -200,10 +201,117 @@ def test_a_database(tmp_path: Path, postgres_url: str) -> None:
         """,
         "-k",
         "postgresql",
-        NURSELOG_TEST_POSTGRES=postgres_url,
+        NURSELOG_TEST_POSTGRES=f"{postgres_url}{'&' if '?' in postgres_url else '?'}synchronous=normal",
     )
     assert code == 0, said
     assert "2 passed" in said
+    with psycopg.connect(postgres_url) as connection:
+        schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'nurselog%'").fetchall()
+    assert not schemas
+
+
+def test_a_database_that_a_conftest_names(tmp_path: Path) -> None:
+    """It is asked for after the plugin was imported."""
+    (tmp_path / "conftest.py").write_text("import os\nos.environ['NURSELOG_TEST_POSTGRES'] = 'postgresql:nonsense'\n")
+    code, said = run(
+        tmp_path,
+        """
+        def test_stores(engine_url):
+            pass
+        """,
+        NURSELOG_TEST_POSTGRES="",
+    )
+    assert code == 1, said
+    assert "2 passed, 1 error" in said
+    assert "'postgresql:nonsense' is no address of a PostgreSQL store" in said
+
+
+def test_fixtures_of_ones_own_with_the_same_names(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        textwrap.dedent("""
+        import enum, pytest
+
+        @pytest.fixture
+        def engine():
+            return "a motor"
+
+        @pytest.fixture(params=["postgresql", "else"])
+        def engine_url(request):
+            return request.param
+        """)
+    )
+    code, said = run(
+        tmp_path,
+        """
+        def test_them(engine, engine_url):
+            assert engine == "a motor"
+            assert engine_url in {"postgresql", "else"}
+        """,
+        NURSELOG_TEST_POSTGRES="",
+    )
+    assert code == 0, said
+    assert "2 passed" in said
+
+
+AGAIN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem, log=False)
+    item._initrequest()
+    runtestprotocol(item, nextitem=nextitem, log=True)
+    return True
+"""
+
+
+@pytest.mark.parametrize("plugin", ["trio", "anyio"])
+def test_a_test_that_runs_again_shows_the_logs_of_its_last_run(tmp_path: Path, plugin: str) -> None:
+    (tmp_path / "conftest.py").write_text(AGAIN)
+    code, said = run(
+        tmp_path,
+        f"""
+        pytestmark = pytest.mark.{plugin}
+        runs = []
+
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        async def test_it({"engine, anyio_backend" if plugin == "anyio" else "engine"}):
+            runs.append(1)
+            await engine.run(total, [1, 2], id=f"run-{{len(runs)}}")
+            assert False
+        """,
+        *(["-p", "no:trio"] if plugin == "anyio" else []),
+    )
+    assert code == 1, said
+    assert said.count("run-2, completed") == 1, said
+    assert "run-1" not in said
+
+
+@pytest.mark.parametrize("plugin", ["trio", "anyio"])
+def test_a_test_that_fails_and_then_passes_shows_no_logs(tmp_path: Path, plugin: str) -> None:
+    (tmp_path / "conftest.py").write_text(AGAIN)
+    code, said = run(
+        tmp_path,
+        f"""
+        pytestmark = pytest.mark.{plugin}
+        runs = []
+
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        async def test_it({"engine, anyio_backend" if plugin == "anyio" else "engine"}):
+            runs.append(1)
+            await engine.run(total, [1, 2])
+            assert len(runs) > 1
+        """,
+        "-rA",
+        *(["-p", "no:trio"] if plugin == "anyio" else []),
+    )
+    assert code == 0, said
+    assert "nurselog: what the log has" not in said
 
 
 def test_golden_logs(tmp_path: Path) -> None:
