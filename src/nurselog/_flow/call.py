@@ -11,6 +11,7 @@ from outcome import Error, Value, capture
 from outcome import Outcome as Answer
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
+from .._errors import NurselogError
 from .._log.cursor import History, describe
 from .._log.events import Result, StepEnded
 from .._log.failures import decode_error, rebuild_error
@@ -178,10 +179,13 @@ def check_step(sequencer: Sequencer, step: Step[..., Any], path: str, digest: st
 
 def outcome_of(sequencer: Sequencer, step: Step[..., Any], event: StepEnded, value: bytes | None) -> Outcome[Any]:
     """Return what a recorded outcome is to the code: decoded from what was encoded, live as on replay."""
-    match event.result:
-        case Result.VALUE:
-            return Succeeded(sequencer.host.codec.decode(value or b"", step.returns))
-        case Result.ERROR:
-            return Failed(rebuild_error(decode_error(value or b"")))
-        case _:
-            return WasCancelled(event.reason, event.path)
+    try:
+        match event.result:
+            case Result.VALUE:
+                return Succeeded(sequencer.host.codec.decode(value or b"", step.returns))
+            case Result.ERROR:
+                return Failed(rebuild_error(decode_error(value or b"")))
+            case _:
+                return WasCancelled(event.reason, event.path)
+    except NurselogError as exc:
+        raise trouble.unreadable(sequencer, describe(event), event.path, exc) from exc

@@ -9,6 +9,7 @@ from trio.lowlevel import current_task
 
 from .._errors import NurselogError, Suspended
 from .._log.events import Ended, Result
+from . import trouble
 from .groups import find_fatal, no_error, split_error
 from .guards import check_awaited
 from .leftovers import close_nurseries
@@ -28,7 +29,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
     try:
         args, kwargs = workflow.signature.decode_call(sequencer.host.codec.decode, arguments)
     except NurselogError as exc:
-        sequencer.stuck(exc)
+        sequencer.stuck(trouble.unreadable(sequencer, "its input", "", exc, defined_at(workflow.fn)))
     if sequencer.suspending:  # its input cannot be read, or it was killed before its first turn
         sequencer.host.over()
         return

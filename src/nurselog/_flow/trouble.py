@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import DeadlockError, NonDeterminismError, StuckError
+from .._errors import DeadlockError, NonDeterminismError, NurselogError, StuckError
 from .where import caller, parked
 
 if TYPE_CHECKING:
@@ -61,6 +61,13 @@ def deadlock(sequencer: Sequencer) -> DeadlockError:
         sequencer.id,
         tuple(f"path {one.text or 'root'} waits at {parked(one.coroutine) or 'an unknown place'}" for one in strands),
     )
+
+
+def unreadable(sequencer: Sequencer, what: str, path: str, exc: NurselogError, where: str | None = None) -> StuckError:
+    """Return the error for something recorded that the code cannot take any more, since its types have changed."""
+    place = where or _somewhere(sequencer, path)
+    at = f" at {place}" if place else ""
+    return StuckError(f"workflow {sequencer.id!r}, path {path or 'root'}{at}: {what} cannot be read: {exc}")
 
 
 def unexpected(sequencer: Sequencer, exc: BaseException) -> StuckError:
