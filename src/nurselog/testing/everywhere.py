@@ -22,7 +22,7 @@ from typing import Any
 
 from .._flow.where import defined_at
 from ..abc import Clock, Codec, Store
-from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, encode_event
+from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, StepBegan, encode_event
 from .fakes import Fakes
 from .forks import processors, shared
 from .hash_seeds import HashSeeds
@@ -91,7 +91,7 @@ def cancel_everywhere(
     store: Callable[[Clock], Store] | None = None,
     codec: Codec | None = None,
 ) -> Report:
-    """See that a workflow cleans up whenever it is cancelled from outside, after each of its events.
+    """See that a workflow cleans up whenever it is cancelled from outside: after each of its events, and in each wait.
 
     Args:
         workflow: a function decorated with `@workflow`; for keyword arguments a `functools.partial` of it.
@@ -136,7 +136,9 @@ class _Lived:
     world: World
     plan: Plan
     left: Mapping[int, _Left]
-    """By the number of rows that were durable."""
+    """By the number of rows that were durable, at the last moment when there were no more of them."""
+    begun: Mapping[int, _Left]
+    """The same at the first moment, for those of which the last row says that a step has begun."""
 
 
 @dataclass
@@ -278,30 +280,47 @@ class _Search:
         rows = len(closed.life.rows)
         left = {rows: _Left(closed.world, closed.life.where)}
         what, moment = f"is suspended after move {after} of {moves}", Moment("is suspended", "move", after)
-        yield from self._die(
-            replace(closed, left=left, plan=first.plan), rows, what, moment, twice=len(first.life.rows) if twice else 0
-        )
+        before = replace(closed, left=left, begun={}, plan=first.plan)
+        yield from self._die(before, rows, what, moment, twice=len(first.life.rows) if twice else 0)
 
     def cancel(self, first: _Lived, *, crashes: bool) -> Strikes:
         """Cancel after each move."""
         moves = _moves(first)
-        return {after: partial(self._cancel, first, after, moves, crashes=crashes) for after in range(moves)}
+        return {after: partial(self._cancel_at, first, after, moves, crashes=crashes) for after in range(moves)}
 
-    def _cancel(self, first: _Lived, after: int, moves: int, *, crashes: bool) -> Iterator[Finding | None]:
-        what, moment = f"is cancelled after move {after} of {moves}", Moment("is cancelled", "move", after)
+    def _cancel_at(self, first: _Lived, after: int, moves: int, *, crashes: bool) -> Iterator[Finding | None]:
+        """Cancel when a move is made, and, if everything waits before the next one, when it does."""
         plan = replace(first.plan, cancel_after=after)
+        for what, settled in (("is cancelled", False), ("is cancelled a while", True)):
+            if not settled or _waits(first.life, after):
+                moment = Moment(what, "move", after)
+                told = f"{what} after move {after} of {moves}"
+                yield from self._cancel(replace(plan, settled=settled), told, moment, crashes=crashes)
+
+    def _cancel(self, plan: Plan, what: str, moment: Moment, *, crashes: bool) -> Iterator[Finding | None]:
         cancelled = self._live([self._first], self._pristine, plan, keep=ALL if crashes else ())
         yield self._judge(cancelled, what, cancelled.life.cancelled_at, moment)
-        asked, arrived = _asked(cancelled.life, after), _arrived(cancelled.life)
+        asked, arrived = _asked(cancelled.life, plan.cancel_after or 0), _arrived(cancelled.life)
         for cut in sorted(cut for cut in cancelled.left if cut >= asked):
             again = cut < arrived  # nobody was told that it is cancelled: whoever wanted that asks once more
             dies = f"{misfortune_at('dies', cancelled.life, cut)}{', and is cancelled again' if again else ''}"
-            before = replace(cancelled, plan=replace(plan, cancel_after=0 if again else None))
+            before = replace(cancelled, plan=replace(plan, cancel_after=0 if again else None, settled=False))
             yield from self._die(before, cut, f"{what}, and {dies}", moment._replace(then=", and dies"))
 
     def _die(self, before: _Lived, cut: int, what: str, moment: Moment, *, twice: int = 0) -> Iterator[Finding | None]:
-        """Live on with what was left; with `twice`, die again half way to so many rows."""
-        left = before.left[cut]
+        """Live on with what was left; with `twice`, die again half way to so many rows.
+
+        The worst moment to die at is the last one, when what was under way is done and not recorded. But where the
+        log says that a step has begun, the worst is that it has done nothing.
+        """
+        yield from self._go_on(before, cut, before.left[cut], what, moment, twice=twice)
+        if left := before.begun.get(cut):
+            at_once = moment._replace(then=f"{moment.then}, at once")
+            yield from self._go_on(before, cut, left, f"{what}, at once", at_once, twice=twice)
+
+    def _go_on(
+        self, before: _Lived, cut: int, left: _Left, what: str, moment: Moment, *, twice: int
+    ) -> Iterator[Finding | None]:
         half = (cut + 1 + twice) // 2  # the takeover has written a row
         after = self._live(before.life.rows[:cut], left.world, before.plan, keep=(half,) if twice else ())
         yield self._judge(after, what, left.where, moment)
@@ -313,14 +332,17 @@ class _Search:
         """Live; keep what is left at some numbers of rows: to copy the world at each is most of the work."""
         own = world.copy()
         left: dict[int, _Left] = {}
+        begun: dict[int, _Left] = {}
 
         def watch(before: int, after: int, where: Callable[[], str | None]) -> None:
             if cuts := [cut for cut in range(before, after) if cut in keep]:
-                left.update(dict.fromkeys(cuts, _Left(own.copy(), where())))
+                now = begun[after] = _Left(own.copy(), where())
+                left.update(dict.fromkeys(cuts, now))
 
         life = live(self._workflow, prefix, plan, instead=own.fakes, watch=watch)
         self._tried.lives += 1
-        return _Lived(life, own, plan, left)
+        begins = [cut for cut in begun if cut in left and isinstance(life.events[cut - 1], StepBegan)]
+        return _Lived(life, own, plan, left, {cut: begun[cut] for cut in begins})
 
     # -- the laws --------------------------------------------------------------------------------
 
@@ -368,6 +390,12 @@ def _difference(life: Life, again: Life) -> Problem | None:
 
 def _moves(lived: _Lived) -> int:
     return sum(map(is_move, lived.life.events))
+
+
+def _waits(life: Life, after: int) -> bool:
+    """Whether time passes between a move and the next one."""
+    at = [life.rows[0].at, *(row.at for row, event in zip(life.rows, life.events, strict=True) if is_move(event))]
+    return at[after] < at[after + 1]
 
 
 def _asked(life: Life, after: int) -> int:

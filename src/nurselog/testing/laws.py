@@ -19,6 +19,8 @@ _MISTAKES = frozenset({"AssertionError", "NameError", "UnboundLocalError"})
 
 _UNSEEN = "Virtual time does not wait for threads and sockets that a step uses by itself: such a step needs a fake."
 
+_CIRCLE = "It goes in a circle, and no time passes: perhaps it catches a cancellation in a loop, and tries again."
+
 
 class Problem(NamedTuple):
     """What is wrong with a life."""
@@ -33,7 +35,8 @@ def of_code(life: Life) -> Iterator[Problem]:
     if isinstance(life.outcome, Stuck):
         yield Problem(Law.FOLLOWS, life.outcome.problem, life.where)
     elif isinstance(life.outcome, Hung):
-        yield Problem(Law.ENDS, f"The last event is {describe(life.events[-1])}. {_UNSEEN}", life.where)
+        why = _CIRCLE if life.outcome.circling else _UNSEEN
+        yield Problem(Law.ENDS, f"The last event is {describe(life.events[-1])}. {why}", life.where)
     for error in _errors(life):
         if error.type_name in _MISTAKES:
             where = None

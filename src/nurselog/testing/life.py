@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from .. import (
     Engine,
@@ -56,6 +57,8 @@ class Plan:
     """Of Trio's scheduler: in which order tasks run that could."""
     cancel_after: int | None = None
     """Cancel the workflow from outside when so many moves of this life are durable; 0: before it goes on at all."""
+    settled: bool = False
+    """Cancel it only when everything has come to a wait after that: steps are under way."""
     close_after: int | None = None
     """Close the engine when so many moves of this life are durable: the workflow is suspended."""
     follow: bool = False
@@ -104,7 +107,10 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Hung:
-    """The workflow waits for something that will not come."""
+    """The workflow does not come to an end."""
+
+    circling: bool = False
+    """Whether it goes in a circle; otherwise it waits for something that will not come."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +230,8 @@ def live(
         clock = VirtualClock()
         clock.set(rows[-1].at)
         inner = cast("Store", HeldStore(plan.store(clock), hold))
-        recorder = Recorder(inner, rows, watch, cancelled=plan.cancel_after == 0, follow=plan.follow)
+        cancelled = plan.cancel_after == 0 and not plan.settled
+        recorder = Recorder(inner, rows, watch, cancelled=cancelled, follow=plan.follow)
         store.append(recorder)
         for instrument in (recorder, *plan.instruments):
             trio.lowlevel.add_instrument(instrument)
@@ -248,19 +255,21 @@ async def _live(workflow: Workflow[..., Any], plan: Plan, store: Recorder, clock
         handle = await engine.get(ID)
         outcome: Outcome = Closed()
         async with trio.open_nursery() as nursery:
-            if plan.cancel_after:
-                nursery.start_soon(_cancel, engine, store, plan.cancel_after)
+            if plan.cancel_after or plan.settled:
+                nursery.start_soon(_cancel, engine, store, plan)
             if plan.close_after is not None:
                 nursery.start_soon(_close, nursery.cancel_scope, partial(store.moved, plan.close_after))
             if plan.follow:
                 nursery.start_soon(_close, nursery.cancel_scope, store.followed.wait)
-            outcome = await _outcome(handle.result)
+            outcome = await _outcome(handle.result, store.patience)
             nursery.cancel_scope.cancel()
         return outcome
 
 
-async def _cancel(engine: Engine, store: Recorder, after: int) -> None:
-    await store.moved(after)
+async def _cancel(engine: Engine, store: Recorder, plan: Plan) -> None:
+    await store.moved(plan.cancel_after or 0)
+    if plan.settled:
+        await wait_all_tasks_blocked()
     with suppress(WorkflowEnded):
         await engine.cancel(ID)
 
@@ -270,9 +279,10 @@ async def _close(scope: trio.CancelScope, wait: Callable[[], Awaitable[None]]) -
     scope.cancel()
 
 
-async def _outcome(result: Callable[[], Awaitable[Any]]) -> Outcome:
+async def _outcome(result: Callable[[], Awaitable[Any]], patience: trio.CancelScope) -> Outcome:
+    patience.deadline = longest = trio.current_time() + LONGEST
     try:
-        with trio.move_on_after(LONGEST):
+        with patience:
             return Returned(await result())
     except WorkflowCancelled as exc:
         return Cancelled(exc.reason)
@@ -280,4 +290,4 @@ async def _outcome(result: Callable[[], Awaitable[Any]]) -> Outcome:
         return Stuck(exc.problem)
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
         return Raised.of(exc)
-    return Hung()
+    return Hung(circling=trio.current_time() < longest)

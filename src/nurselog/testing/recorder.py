@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import trio
+from trio.testing import MockClock
 
 from .. import Engine, Status
 from .._engine.messages import Kind, body_of
@@ -20,10 +21,13 @@ from .._flow import trouble
 from .._flow.sequencer import Sequencer
 from ..abc import Batch, Claim, Creation, Lease, Receipt, Store, Wanted, WorkflowKey
 from ..lowlevel import Cause, Event, Row, Started, decode_event, is_delivered, is_note
-from .clock import Hold
+from .clock import PATIENCE, Hold
 
 ID = "run"
 """The id of every workflow in a life: there is one."""
+
+MOST = 15_000
+"""How often tasks may be woken while no time passes and nothing happens: twice that is taken to be a circle."""
 
 Watcher = Callable[[int, int, Callable[[], str | None]], None]
 """Called before each commit: the number of rows before and after it, and who can tell where the code stands."""
@@ -75,6 +79,11 @@ class Recorder(trio.abc.Instrument):
         self._path = decode_event(rows[-1].event).path
         """Of the last event."""
         self._over = False
+        self._woken = 0
+        self._instant = -1.0
+        self._most = MOST + 100 * len(rows)  # a replay makes no events
+        self.patience: trio.CancelScope = trio.CancelScope()
+        """Around whoever waits for the workflow's end; cancelled if its code goes in a circle."""
         self.rows: tuple[Row, ...] = tuple(rows)
         self.ahead: tuple[Row, ...] = ()
         """What would have been written next, where the log is only followed."""
@@ -142,6 +151,8 @@ class Recorder(trio.abc.Instrument):
         receipt = await self._inner.commit(batch)
         self._length += len(rows)
         if moves := sum(map(is_move, events)):
+            if not self.cancelled_at:  # afterwards it may do and be refused the same thing again and again
+                self._woken = 0
             self._moves += moves
             self._moved.set()
             self._moved = trio.Event()
@@ -161,7 +172,10 @@ class Recorder(trio.abc.Instrument):
         return self.stood
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - when matters, and not what
-        """See whether the workflow has been cancelled, or suspended, just now."""
+        """See whether the workflow has been cancelled, or suspended, just now, or goes in a circle."""
+        self._woken += 1
+        if self._woken > self._most:
+            self._give_up()
         for run in self._runs.values():
             sequencer = run.sequencer
             if not self.cancelled_at and is_cancelled(sequencer):
@@ -169,6 +183,16 @@ class Recorder(trio.abc.Instrument):
             if sequencer.suspending and not self._over:
                 self._over = True
                 self.stood = getattr(sequencer.problem, "where", None) or self._look(self._path)
+
+    def _give_up(self) -> None:
+        """See whether time stands still; then nobody waits any longer, neither for the end nor for code to let go."""
+        clock = cast("MockClock", trio.lowlevel.current_clock())
+        stands = clock.current_time() == self._instant
+        self._instant, self._woken = clock.current_time(), 0
+        if stands:
+            self.patience.cancel()
+        if self._over:
+            clock.jump(PATIENCE)
 
 
 def is_cancelled(sequencer: Sequencer) -> bool:

@@ -24,7 +24,7 @@ class Law(enum.Enum):
     """What must hold of a workflow, whatever happens to its process; the value says what does not."""
 
     FOLLOWS = "its code does not follow its log"
-    ENDS = "it waits for something that will not come"
+    ENDS = "it does not come to an end"
     ASSERTION = "an assertion failed, or a name is not there, in a fake or in the workflow's code"
     REPLAYS = "its log, replayed, comes to another end: the code depends on what no log has"
     HASHING = "in another process its code does not follow its log: an order hangs on hashing, as that of a set does"
