@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from nurselog.check import Rule, check_source
 
 FOLDER = Path(__file__).parent / "planted"

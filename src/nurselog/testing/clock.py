@@ -7,7 +7,7 @@ holds the time meanwhile. Not for ever, though: a thread may itself wait for vir
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -96,11 +96,13 @@ class HoldingLimiter:
         self._limiter.release_on_behalf_of(borrower)
 
 
-def in_virtual_time(main: Callable[[Hold], Awaitable[T]], seed: int) -> T:
+def in_virtual_time(
+    main: Callable[[Hold], Awaitable[T]], seed: int, instruments: Iterable[trio.abc.Instrument] = ()
+) -> T:
     """Run a program under Trio, with a clock that jumps, and in an order that a seed decides and nothing else."""
     clock = MockClock(autojump_threshold=0)
     with _in_seeded_order(seed):
-        return trio.run(main, Hold(clock), clock=clock)
+        return trio.run(main, Hold(clock), clock=clock, instruments=list(instruments))
 
 
 @contextmanager
