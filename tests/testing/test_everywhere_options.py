@@ -176,7 +176,7 @@ def test_time_stands_still_while_threads_are_out() -> None:
 
 
 def test_a_thread_may_wait_for_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "PATIENCE", 0.001)
+    monkeypatch.setattr(clock, "PATIENCE", 0.2)  # time enough for a thread to start
 
     @step(name="long")
     def long() -> float:

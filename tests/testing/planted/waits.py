@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import trio
 
@@ -66,8 +67,8 @@ async def a_file_of_trios() -> None:
 
 
 @step
-async def exists(path: str) -> bool:
-    return await trio.Path(path).exists()
+def exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 @workflow
