@@ -255,6 +255,33 @@ PAIRS = [
         """,
     ),
     Pair(
+        "a lock that all workflows share",
+        """
+        import trio
+        lock = trio.Lock()
+        limit = trio.CapacityLimiter(3)
+        @workflow
+        async def flow():
+            async with lock:  # breaks: module-state
+                await charge(1)
+            await limit.acquire()  # breaks: module-state
+        """,
+        """
+        import trio
+        limit = trio.CapacityLimiter(3)
+        @step
+        async def limited():
+            async with limit:
+                return 1
+        @workflow
+        async def flow():
+            lock = trio.Lock()
+            async with lock:
+                await charge(await limited())
+            await charge(limit)
+        """,
+    ),
+    Pair(
         "a step without await",
         """
         async def branch():

@@ -161,6 +161,12 @@ CHANGES = frozenset(
 )
 """Methods that change a container."""
 
+MEETINGS = frozenset(
+    _in("trio", "CapacityLimiter Condition Event Lock Semaphore StrictFIFOLock")
+    + _in("anyio", "CapacityLimiter Condition Event Lock Semaphore")
+)
+"""What makes something at which tasks wait for each other. Workflows that do are woken by what no log has."""
+
 ITERATORS = frozenset(
     _in("itertools", "count cycle repeat chain islice") + _in("builtins", "iter enumerate zip map filter")
 )

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from .flow import Code
-from .known import CHANGES, CONTAINERS, ITERATORS
+from .known import CHANGES, CONTAINERS, ITERATORS, MEETINGS
 from .names import Module, called
 from .rules import Found, Rule
 from .scopes import Assigned, Defined, Imported
@@ -22,6 +22,10 @@ def find_state(code: Code) -> Iterator[Found]:
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name in scope.of_module:
                 yield Found(Rule.MODULE_STATE, node, name)
+            case ast.withitem(context_expr=value) | ast.Attribute(value=value, ctx=ast.Load()) if _is_meeting(
+                module, value
+            ):
+                yield Found(Rule.MODULE_STATE, value, ast.unparse(value))
             case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()) if _is_container(module, value):
                 yield Found(Rule.MODULE_STATE, node, ast.unparse(node))
             case ast.Attribute(value=value, ctx=ast.Store() | ast.Del()) if _is_of_module(module, value):
@@ -58,6 +62,13 @@ def _is_iterator(module: Module, node: ast.expr) -> bool:
         isinstance(value, ast.GeneratorExp)
         or (isinstance(value, ast.Call) and module.meaning(called(value)) in ITERATORS)
         for value in values
+    )
+
+
+def _is_meeting(module: Module, node: ast.expr) -> bool:
+    values = _values(module, node)
+    return bool(values) and all(
+        isinstance(value, ast.Call) and module.meaning(called(value)) in MEETINGS for value in values
     )
 
 

@@ -10,6 +10,7 @@ import trio
 from nurselog import CancelScope, fail_after, open_nursery, sleep, step, workflow
 
 found: list[str] = []
+lock = trio.Lock()
 
 
 @step
@@ -110,6 +111,18 @@ async def name_of_the_machine() -> str:
 @workflow
 async def it_asks_where_it_is() -> None:
     if await name_of_the_machine() != "nowhere":
+        await fetch("it")
+
+
+@workflow
+async def it_shares_a_lock() -> None:
+    async with lock:  # check: module-state
+        await fetch("it")
+
+
+@workflow
+async def it_has_a_lock_of_its_own() -> None:
+    async with trio.Lock():
         await fetch("it")
 
 
