@@ -233,12 +233,11 @@ def live(
         cancelled = plan.cancel_after == 0 and not plan.settled
         recorder = Recorder(inner, rows, watch, cancelled=cancelled, follow=plan.follow)
         store.append(recorder)
-        for instrument in (recorder, *plan.instruments):
-            trio.lowlevel.add_instrument(instrument)
+        trio.lowlevel.add_instrument(recorder)
         return await _live(workflow, plan, recorder, clock, hold)
 
     with fakes(instead), standing_in({None: _hang}) if plan.follow else nullcontext():
-        outcome = in_virtual_time(main, plan.seed)
+        outcome = in_virtual_time(main, plan.seed, plan.instruments)
     [recorder] = store
     return Life(recorder.rows, len(rows), outcome, recorder.ahead, recorder.stood, recorder.cancelled_at)
 
