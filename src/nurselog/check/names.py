@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
@@ -48,12 +48,14 @@ class Module:
     """A module's syntax tree, and what can be asked about it."""
 
     def __init__(self, text: str, find: Callable[[str], Module | None]) -> None:
-        self.tree = ast.parse(text)
+        self.tree: ast.Module = ast.parse(text)
         self._find = find
         """Finds another module by its name, with dots in front if that is relative to this one."""
         self._exported: dict[str, ast.Name] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         """What each node stands in."""
+        self.scopes: Mapping[ast.AST, Scope]
+        self.stars: list[str]
         self.scopes, self.stars = read(self.tree)
         self.answers: dict[tuple[str, ast.AST], Any] = {}
         """What has been asked about nodes."""
