@@ -7,7 +7,7 @@ simplest answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import NoReturn
 
@@ -133,4 +133,7 @@ class MemoryStore:
     async def _nobody_asks(self, *_: object) -> NoReturn:
         raise AssertionError("no other process can have written, and no lease runs out")  # pragma: no cover - see there
 
-    renew = reenter = wait_changed = list = _nobody_asks
+    renew: Callable[..., Awaitable[NoReturn]] = _nobody_asks
+    reenter: Callable[..., Awaitable[NoReturn]] = _nobody_asks
+    wait_changed: Callable[..., Awaitable[NoReturn]] = _nobody_asks
+    list: Callable[..., Awaitable[NoReturn]] = _nobody_asks
