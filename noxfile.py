@@ -58,9 +58,16 @@ def servers() -> list[Path]:
     return sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
-def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
+def pytest(session: nox.Session, *arguments: str) -> None:
     """Run the tests on all processors; what stands after `--` on the command line goes to pytest."""
-    session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs, env=environment)
+    session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs)
+
+
+def pytest_at_length(session: nox.Session, *arguments: str) -> None:
+    """Run tests that repeat a hundred times as often; none is taken to hang before a day is over."""
+    patience = ("-o", "faulthandler_timeout=86400")
+    options = (*patience, *arguments, *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", *options, env={"NURSELOG_TEST_SCALE": "100"})
 
 
 @nox.session(python=False)
@@ -120,14 +127,14 @@ def psycopg(session: nox.Session, version: str) -> None:
 def long(session: nox.Session) -> None:
     """Run the generated programs and the kills a hundred times as often as `gates` does."""
     session.install("-e", ".[test]")
-    pytest(session, NURSELOG_TEST_SCALE="100")
+    pytest_at_length(session)
 
 
 @nox.session
 def product(session: nox.Session) -> None:
     """Try the laws on all workflows, at every event, on every store; `gates` tries a sample."""
     session.install("-e", ".[test]")
-    pytest(session, "tests/laws/test_laws_stores.py", NURSELOG_TEST_SCALE="100")
+    pytest_at_length(session, "tests/laws/test_laws_stores.py")
 
 
 @nox.session
