@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import trio
 
-from nurselog import gather, open_nursery, sleep, step, workflow
+from nurselog import gather, move_on_after, open_nursery, sleep, step, workflow
+from nurselog._log.cursor import Cursor
 from nurselog.abc import Clock, Store
-from nurselog.lowlevel import JsonCodec, open_store
+from nurselog.lowlevel import Cause, JsonCodec, ScopeCancelled, open_store
 from nurselog.testing import Broken, Life, Returned, cancel_everywhere, clock, crash_everywhere, progress, replay
 from nurselog.testing.everywhere import spread
+from nurselog.testing.life import Plan, beginning, live
 
 
 @step
@@ -206,3 +208,50 @@ def test_a_hang_tells_what_virtual_time_does_not_wait_for() -> None:
     with pytest.raises(Broken, match="does not come to an end") as caught:
         crash_everywhere(run)
     assert "such a step needs a fake" in caught.value.report.findings[0].problem
+
+
+# -- scopes --------------------------------------------------------------------------------------
+
+
+@workflow
+async def bounded() -> int:
+    async def count_for_a_while() -> int:
+        await sleep(10)
+        return 1
+
+    with move_on_after(100):
+        async with open_nursery() as nursery:
+            nursery.go(count_for_a_while)
+            nursery.go(add, 1)
+    return await add(1)
+
+
+def test_each_scope_is_cancelled_by_itself() -> None:
+    """A time limit, the nursery in it, and a branch; the workflow itself, too, and it alone is said to be cancelled."""
+    cancelled: dict[str, set[str]] = {}
+
+    def invariant(life: Life) -> None:
+        for event in life.events:
+            if isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL:
+                cancelled.setdefault(event.path, set()).add(type(life.outcome).__name__)
+
+    report = cancel_everywhere(bounded, fakes={add: same}, invariant=invariant, scopes=True, crashes=True)
+    assert report.live.scopes[1] == ["1", "2", "3"]
+    assert set(cancelled) == {"", "1", "2", "3"}
+    assert cancelled["1"] == cancelled["2"] == cancelled["3"] == {"Returned"}
+    assert "Cancelled" in cancelled[""]
+
+
+def test_scopes_are_left_alone_unless_one_asks() -> None:
+    report = cancel_everywhere(bounded, fakes={add: same})
+    assert report.live.scopes == {}
+    assert report.misfortunes < cancel_everywhere(bounded, fakes={add: same}, scopes=True).misfortunes
+
+
+def test_a_scope_that_is_not_open_is_cancelled_by_nobody() -> None:
+    flow, first = beginning(bounded, (), 0, JsonCodec())
+    life = live(flow, [first], Plan(cancel_after=1, scope="7"), instead={add: same})
+    assert life.outcome == Returned(1)
+    assert ScopeCancelled(path="7", by=Cause.EXTERNAL) in life.events
+    assert live(flow, life.rows[:-1], Plan(), instead={}).outcome == Returned(1)
+    assert not Cursor(life.rows).cancelled, "the workflow is not, so it may still be"

@@ -52,7 +52,7 @@ def standing_after(event: Event) -> Standing | None:
     match event:
         case Ended(result=result):
             return _ended(result)
-        case ScopeCancelled(by=Cause.EXTERNAL):
+        case ScopeCancelled(by=Cause.EXTERNAL, path=""):
             return Standing(status=Status.CANCELLING, due_at=0)
         case _:
             return None

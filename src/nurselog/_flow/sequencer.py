@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -239,8 +239,11 @@ class Sequencer:
                     call.ended(event, row.value)
                 case TimerFired(path=path, due=due):
                     self.timers.fire(path, due)
-                case ScopeCancelled(reason=reason):
-                    self.root.cancel_by(Cause.EXTERNAL, reason)
+                case ScopeCancelled(path=path, reason=reason):
+                    for scope in self.scopes():
+                        if scope.path == path:
+                            scope.cancel_by(Cause.EXTERNAL, reason)
+                            break
                 case _:  # pragma: no cover - is_delivered() admits no others
                     raise AssertionError(event)
         finally:
@@ -270,9 +273,18 @@ class Sequencer:
             timer.logged = True
             self._append_first(TimerFired(path=timer.path, due=timer.due))
 
-    def cancel(self, reason: str | None) -> None:
-        """Somebody outside cancels the workflow."""
-        self._append_first(ScopeCancelled(by=Cause.EXTERNAL, reason=reason))
+    def cancel(self, reason: str | None, path: str = "") -> None:
+        """Somebody outside cancels the workflow, or a scope of it; one that is left by then is nobody's any more."""
+        self._append_first(ScopeCancelled(path=path, by=Cause.EXTERNAL, reason=reason))
+
+    def scopes(self) -> Iterator[CancelScope]:
+        """Yield the scopes that are open, each as often as strands are in it; that of the workflow itself is first."""
+        yield self.root
+        for strand in self.strands:
+            scope = strand.scope
+            while scope is not None:
+                yield scope
+                scope = scope._outer
 
     def _append_first(self, event: Event) -> None:
         row = self.log.append(event)

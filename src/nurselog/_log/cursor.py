@@ -158,7 +158,7 @@ class Cursor:
         if is_delivered(event):
             self.left.append(entry)
             self.histories.pop(event.path, None)
-            self.cancelled |= isinstance(event, ScopeCancelled)
+            self.cancelled |= isinstance(event, ScopeCancelled) and not event.path
         elif is_note(event):
             self._notes.append(entry)
         elif isinstance(event, StepBegan):

@@ -124,7 +124,10 @@ class TimerFired(_Event, frozen=True, kw_only=True, tag="fired"):
 
 
 class ScopeCancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
-    """A scope was cancelled; an empty path is the whole workflow."""
+    """A scope was cancelled; an empty path is the whole workflow.
+
+    Somebody outside cancels the whole workflow. That of a scope inside comes from tests only, which try what happens.
+    """
 
     by: Cause
     reason: str | None = None

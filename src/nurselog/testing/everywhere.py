@@ -87,6 +87,7 @@ def cancel_everywhere(
     invariant: Invariant | None = None,
     seeds: Sequence[int] = (0,),
     crashes: bool = False,
+    scopes: bool = False,
     seconds: float | None = None,
     store: Callable[[Clock], Store] | None = None,
     codec: Codec | None = None,
@@ -101,6 +102,8 @@ def cancel_everywhere(
         seeds: of Trio's scheduler; for each of them everything is tried.
         crashes: whether the process dies after each event of its cleanup, too. Where it dies before the cancellation
             is in the log, it is cancelled again.
+        scopes: whether each scope that it opens (nurseries, branches, time limits) is cancelled, too, by itself and at
+            each moment at which it is open: what is around it goes on.
         seconds: how long it may take, as for `crash_everywhere`.
         store: makes an empty store for each life, as for `crash_everywhere`.
         codec: turns values into bytes; by default JSON.
@@ -112,7 +115,7 @@ def cancel_everywhere(
         Broken: if anything went wrong, with the report.
         UsageError: as `crash_everywhere`.
     """
-    plan = Plan(store=store or in_memory, codec=codec or JsonCodec())
+    plan = Plan(store=store or in_memory, codec=codec or JsonCodec(), note_scopes=scopes)
     search = _Search(workflow, args, World(fakes or {}, invariant), plan)
     return search.run(partial(search.cancel, crashes=crashes), seeds, seconds)
 
@@ -290,12 +293,14 @@ class _Search:
 
     def _cancel_at(self, first: _Lived, after: int, moves: int, *, crashes: bool) -> Iterator[Finding | None]:
         """Cancel when a move is made, and, if everything waits before the next one, when it does."""
-        plan = replace(first.plan, cancel_after=after)
-        for what, settled in (("is cancelled", False), ("is cancelled a while", True)):
-            if not settled or _waits(first.life, after):
-                moment = Moment(what, "move", after)
-                told = f"{what} after move {after} of {moves}"
-                yield from self._cancel(replace(plan, settled=settled), told, moment, crashes=crashes)
+        for path in ("", *first.life.scopes.get(after, ())):
+            plan = replace(first.plan, cancel_after=after, scope=path)
+            of = f"in scope {path} " if path else ""
+            for what, settled in ((f"is cancelled {of}".strip(), False), (f"is cancelled {of}a while", True)):
+                if not settled or _waits(first.life, after):
+                    moment = Moment(what, "move", after)
+                    told = f"{what} after move {after} of {moves}"
+                    yield from self._cancel(replace(plan, settled=settled), told, moment, crashes=crashes)
 
     def _cancel(self, plan: Plan, what: str, moment: Moment, *, crashes: bool) -> Iterator[Finding | None]:
         cancelled = self._live([self._first], self._pristine, plan, keep=ALL if crashes else ())
@@ -304,7 +309,8 @@ class _Search:
         for cut in sorted(cut for cut in cancelled.left if cut >= asked):
             again = cut < arrived  # nobody was told that it is cancelled: whoever wanted that asks once more
             dies = f"{misfortune_at('dies', cancelled.life, cut)}{', and is cancelled again' if again else ''}"
-            before = replace(cancelled, plan=replace(plan, cancel_after=0 if again else None, settled=False))
+            again_later = again and bool(plan.scope)  # when the scope is open again
+            before = replace(cancelled, plan=replace(plan, cancel_after=0 if again else None, settled=again_later))
             yield from self._die(before, cut, f"{what}, and {dies}", moment._replace(then=", and dies"))
 
     def _die(self, before: _Lived, cut: int, what: str, moment: Moment, *, twice: int = 0) -> Iterator[Finding | None]:

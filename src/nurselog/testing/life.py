@@ -9,7 +9,7 @@ of sleep last as long as an instruction.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,6 +59,10 @@ class Plan:
     """Cancel the workflow from outside when so many moves of this life are durable; 0: before it goes on at all."""
     settled: bool = False
     """Cancel it only when everything has come to a wait after that: steps are under way."""
+    scope: str = ""
+    """Cancel only the scope at this path."""
+    note_scopes: bool = False
+    """Tell which scopes are open."""
     close_after: int | None = None
     """Close the engine when so many moves of this life are durable: the workflow is suspended."""
     follow: bool = False
@@ -69,6 +73,11 @@ class Plan:
     """Turns values into bytes."""
     instruments: tuple[trio.abc.Instrument, ...] = ()
     """Who looks on."""
+
+    @property
+    def begins_cancelled(self) -> bool:
+        """Whether the workflow finds that it was cancelled when nobody ran it."""
+        return self.cancel_after == 0 and not self.settled and not self.scope
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,8 @@ class Life:
     """File and line where its code stood last: when it waited for its last event, or was left waiting."""
     cancelled_at: str | None = None
     """File and line where its code stood when it was cancelled from outside."""
+    scopes: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
+    """Which scopes inside of it were open after how many moves, by their paths."""
 
     @property
     def events(self) -> list[Event]:
@@ -230,8 +241,8 @@ def live(
         clock = VirtualClock()
         clock.set(rows[-1].at)
         inner = cast("Store", HeldStore(plan.store(clock), hold))
-        cancelled = plan.cancel_after == 0 and not plan.settled
-        recorder = Recorder(inner, rows, watch, cancelled=cancelled, follow=plan.follow)
+        recorder = Recorder(inner, rows, watch, cancelled=plan.begins_cancelled, follow=plan.follow)
+        recorder.note_scopes = plan.note_scopes
         store.append(recorder)
         trio.lowlevel.add_instrument(recorder)
         return await _live(workflow, plan, recorder, clock, hold)
@@ -239,7 +250,8 @@ def live(
     with fakes(instead), standing_in({None: _hang}) if plan.follow else nullcontext():
         outcome = in_virtual_time(main, plan.seed, plan.instruments)
     [recorder] = store
-    return Life(recorder.rows, len(rows), outcome, recorder.ahead, recorder.stood, recorder.cancelled_at)
+    seen = recorder.stood, recorder.cancelled_at, recorder.scopes
+    return Life(recorder.rows, len(rows), outcome, recorder.ahead, *seen)
 
 
 async def _hang(*_: object, **__: object) -> None:
@@ -254,7 +266,7 @@ async def _live(workflow: Workflow[..., Any], plan: Plan, store: Recorder, clock
         handle = await engine.get(ID)
         outcome: Outcome = Closed()
         async with trio.open_nursery() as nursery:
-            if plan.cancel_after or plan.settled:
+            if plan.cancel_after is not None and not plan.begins_cancelled:
                 nursery.start_soon(_cancel, engine, store, plan)
             if plan.close_after is not None:
                 nursery.start_soon(_close, nursery.cancel_scope, partial(store.moved, plan.close_after))
@@ -269,6 +281,9 @@ async def _cancel(engine: Engine, store: Recorder, plan: Plan) -> None:
     await store.moved(plan.cancel_after or 0)
     if plan.settled:
         await wait_all_tasks_blocked()
+    if plan.scope:
+        store.cancel(plan.scope)
+        return
     with suppress(WorkflowEnded):
         await engine.cancel(ID)
 

@@ -7,7 +7,7 @@ come between events. Trio tells of them in the same moment, by scheduling a task
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from .. import Engine, Status
 from .._engine.messages import Kind, body_of
 from .._engine.run import Run
 from .._flow import trouble
-from .._flow.sequencer import Sequencer
+from .._flow.scope import CancelScope
 from ..abc import Batch, Claim, Creation, Lease, Receipt, Store, Wanted, WorkflowKey
 from ..lowlevel import Cause, Event, Row, Started, decode_event, is_delivered, is_note
 from .clock import PATIENCE, Hold
@@ -93,6 +93,11 @@ class Recorder(trio.abc.Instrument):
         """File and line where the code stood last."""
         self.cancelled_at: str | None = None
         """File and line where it stood when it was cancelled from outside."""
+        self._cancelled_scope = ""
+        self.note_scopes: bool = False
+        """Whether anybody wants to know about scopes."""
+        self.scopes: dict[int, Sequence[str]] = {}
+        """Which scopes inside of it were open after how many moves, by their paths."""
 
     def begin(self, engine: Engine) -> None:
         """Let the engine have the workflow."""
@@ -146,6 +151,8 @@ class Recorder(trio.abc.Instrument):
             self.followed.set()
             await trio.sleep_forever()
         if events:
+            if self.note_scopes:
+                self.scopes[self._moves] = sorted({scope.path for scope in self._scopes() if scope.path})
             self._watch(self._length, self._length + len(rows), partial(self._look, events[0].path))
             self._path = events[-1].path
         receipt = await self._inner.commit(batch)
@@ -157,6 +164,12 @@ class Recorder(trio.abc.Instrument):
             self._moved.set()
             self._moved = trio.Event()
         return receipt
+
+    def cancel(self, path: str) -> None:
+        """Cancel a scope from outside, unless the workflow has ended."""
+        self._cancelled_scope = path
+        for run in self._runs.values():
+            run.sequencer.cancel(None, path)
 
     async def moved(self, count: int) -> None:
         """Wait until so many moves of this life are durable."""
@@ -178,11 +191,22 @@ class Recorder(trio.abc.Instrument):
             self._give_up()
         for run in self._runs.values():
             sequencer = run.sequencer
-            if not self.cancelled_at and is_cancelled(sequencer):
+            if not self.cancelled_at and self._is_cancelled():
                 self.cancelled_at = self._look(self._path)
             if sequencer.suspending and not self._over:
                 self._over = True
                 self.stood = getattr(sequencer.problem, "where", None) or self._look(self._path)
+
+    def _scopes(self) -> Iterator[CancelScope]:
+        """Yield the scopes that are open; there are none before the workflow begins, and when it is over."""
+        for run in self._runs.values():
+            if hasattr(run.sequencer, "root"):
+                yield from run.sequencer.scopes()
+
+    def _is_cancelled(self) -> bool:
+        """Whether the cancellation from outside has arrived."""
+        scope = next((scope for scope in self._scopes() if scope.path == self._cancelled_scope), None)
+        return scope is not None and scope.cause is Cause.EXTERNAL
 
     def _give_up(self) -> None:
         """See whether time stands still; then nobody waits any longer, neither for the end nor for code to let go."""
@@ -193,9 +217,3 @@ class Recorder(trio.abc.Instrument):
             self.patience.cancel()
         if self._over:
             clock.jump(PATIENCE)
-
-
-def is_cancelled(sequencer: Sequencer) -> bool:
-    """Whether the cancellation from outside has arrived."""
-    root = getattr(sequencer, "root", None)  # it has none before it begins, and when it is over
-    return root is not None and root.cause is Cause.EXTERNAL

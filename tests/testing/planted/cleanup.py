@@ -8,7 +8,7 @@ import trio
 
 from nurselog import CancelScope, fail_after, sleep, workflow
 from nurselog.testing import Law
-from tests.testing.planted.table import Planted, cancel, cancel_and_crash
+from tests.testing.planted.table import Planted, cancel, cancel_and_crash, cancel_scopes
 from tests.testing.planted.world import Outside, book, pay, refund, repay, unbook
 
 planted: list[Planted] = []
@@ -333,4 +333,41 @@ async def a_step_that_is_tried_until_it_is_cancelled() -> str:
 
 planted.append(
     Planted(a_step_that_is_tried_for_ever, a_step_that_is_tried_until_it_is_cancelled, law=Law.ENDS, found_by=cancel)
+)
+
+
+@workflow
+async def a_scope_of_which_nobody_asks_whether_it_was_cancelled() -> None:
+    try:
+        await book("it")
+        with CancelScope():
+            await pay(10)  # here
+    except BaseException:
+        with CancelScope(shield=True):
+            await unbook("it")
+        raise
+
+
+@workflow
+async def a_scope_that_was_cancelled_is_no_success() -> None:
+    try:
+        await book("it")
+        with CancelScope() as scope:
+            await pay(10)
+        if scope.cancelled_caught:
+            raise TimeoutError("not paid")
+    except BaseException:
+        with CancelScope(shield=True):
+            await unbook("it")
+        raise
+
+
+planted.append(
+    Planted(
+        a_scope_of_which_nobody_asks_whether_it_was_cancelled,
+        a_scope_that_was_cancelled_is_no_success,
+        law=Law.INVARIANT,
+        found_by=cancel_scopes,
+        judge=Outside.is_fair,
+    )
 )

@@ -22,6 +22,7 @@ crash: Check = crash_everywhere
 crash_in_other_orders: Check = partial(crash_everywhere, seeds=range(6))
 cancel: Check = cancel_everywhere
 cancel_and_crash: Check = partial(cancel_everywhere, crashes=True)
+cancel_scopes: Check = partial(cancel_everywhere, crashes=True, scopes=True)
 
 
 @dataclass(frozen=True)
