@@ -8,27 +8,15 @@ from typing import Any, cast
 import pytest
 import trio
 
-from nurselog import Status, StoreUnavailable, open_engine, open_nursery, step, workflow
+from nurselog import Status, StoreUnavailable, open_engine, step, workflow
 from nurselog._engine.journal import MOST, Journal
 from nurselog._engine.patience import patiently
 from nurselog.abc import Batch, Standing, WorkflowKey
+from nurselog.lowlevel import Cause, Row, ScopeCancelled
 from tests.clocks import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory
 
 Clock = trio.testing.MockClock
-
-
-@step
-async def count_up(number: int) -> int:
-    return number + 1
-
-
-@workflow
-async def counting_together(size: int) -> int:
-    async with open_nursery() as nursery:
-        for number in range(size):
-            nursery.start_soon(count_up, number)
-    return size
 
 
 @step
@@ -67,7 +55,7 @@ async def test_a_burst_is_committed_in_lots(autojump_clock: Clock, tmp_path: Pat
     store, sizes = Hooked(file_store(path, clock)), list[int]()
 
     async def count(batch: Batch) -> None:
-        sizes.append(len(batch.creations) + sum(len(append.rows) for append in batch.appends))
+        sizes.append(len(batch.creations) + len(batch.appends))
 
     store.before_commit = count
     async with open_engine(store, [dozing], clock=clock, max_running=10_000) as engine, trio.open_nursery() as nursery:
@@ -77,19 +65,19 @@ async def test_a_burst_is_committed_in_lots(autojump_clock: Clock, tmp_path: Pat
     assert sizes[:3] == [MOST, MOST, 1]
 
 
-async def test_a_crowd_in_one_workflow_is_committed_in_lots(autojump_clock: Clock, tmp_path: Path) -> None:
-    """A lot is full when it has so many rows, however few the workflows are that have written them."""
-    path, clock = tmp_path / "log.db", VirtualClock()
-    store, sizes = Hooked(file_store(path, clock)), list[int]()
-
-    async def count(batch: Batch) -> None:
-        sizes.append(sum(len(append.rows) for append in batch.appends))
-
-    store.before_commit = count
-    async with open_engine(store, [counting_together], clock=clock) as engine:
-        assert await engine.run(counting_together, 2 * MOST + 1, id="a crowd") == 2 * MOST + 1
-        assert [entry.seq for entry in await (await engine.get("a crowd")).log()] == list(range(1, 2 * MOST + 4))
-    assert max(sizes) == MOST
+async def test_a_message_is_removed_in_the_batch_that_enters_it(autojump_clock: Clock) -> None:
+    """Also where it is the last thing that a lot has room for: or a cancellation that was promised could be lost."""
+    journal = Journal(in_memory(VirtualClock()))
+    for key in range(1, 2 * MOST):
+        journal.stand(cast("Any", Says(key)), Standing(status=Status.WAITING, due_at=None))
+    writer = cast("Any", Says(0))
+    journal.take(writer, 17)
+    journal.append(writer, Row(2, 0, 0, 7, b""), ScopeCancelled(by=Cause.EXTERNAL))
+    journal.stand(writer, Standing(status=Status.CANCELLING, due_at=0))
+    [batch] = [batch for batch in (lot.batch() for lot in journal._queued) if batch.appends[0].key == 0]
+    [append, *_] = batch.appends
+    assert (append.taken, [row.seq for row in append.rows]) == ([17], [2])
+    assert append.standing is not None
 
 
 class Says:

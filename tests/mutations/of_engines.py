@@ -10,10 +10,10 @@ OF_ENGINES = (
         breaks="the code sees an outcome only when it is durable",
         file="_engine/journal.py",
         before=(
-            "        if self._flying.size:\n            self._flying.answer(await self._commit(self._flying.batch()))\n"
+            "        if self._flying:\n            self._flying.answer(await self._commit(self._flying.batch()))\n"
         ),
         after=(
-            "        if self._flying.size:\n"
+            "        if self._flying:\n"
             "            batch = self._flying.batch()\n"
             "            for part in self._flying.parts.values():\n"
             "                rows, part.rows = part.rows, []\n"

@@ -21,8 +21,7 @@ from unittest.mock import patch
 import msgspec
 import trio
 
-from nurselog.testing.life import Plan as LifePlan
-from nurselog.testing.life import in_virtual_time
+from nurselog.testing.clock import in_virtual_time
 from tests.simulation.cluster import Cluster
 from tests.simulation.judge import Breach, Complaints, Judge, Law
 from tests.simulation.plan import Plan, draw_plan
@@ -55,7 +54,7 @@ def simulate(seed: int, plan: Plan | None = None) -> Verdict:
     cluster = Cluster(plan, tally)
     judge = cluster.judge
     with _watchdog(judge), _no_collector(), _seeded(seed), _hearing(judge):
-        in_virtual_time(cluster.run, LifePlan(seed=seed))
+        in_virtual_time(lambda _: cluster.run(), seed)
     if not judge.breaches:
         judge.conclude()
     if not judge.breaches:

@@ -23,7 +23,7 @@ from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, Wo
 from .patience import Outage, patiently
 
 MOST = 1_000
-"""Rows, and other things to be written, in one batch; what comes then waits for the next."""
+"""Workflows in one batch; the next ones wait for the next."""
 
 
 class Writer(Protocol):
@@ -88,17 +88,18 @@ class _Asked:
 class _Lot:
     """What is committed in one go."""
 
-    __slots__ = ("asked", "barriers", "parts", "since", "size")
+    __slots__ = ("asked", "barriers", "parts", "since")
 
     def __init__(self) -> None:
-        self.size = 0
-        """How many things have come into it."""
         self.since: float | None = None
         """When the first thing in it came, by Trio's clock."""
         self.parts: dict[WorkflowKey, _Part] = {}
         self.asked: list[_Asked] = []
         self.barriers: list[trio.Event] = []
         """Who waits until everything that is queued now is durable."""
+
+    def __len__(self) -> int:
+        return len(self.parts) + len(self.asked)
 
     def batch(self) -> Batch:
         """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
@@ -148,29 +149,30 @@ class Journal:
     # -- collecting ------------------------------------------------------------------------------
 
     def _part(self, writer: Writer) -> _Part:
-        """Return what a workflow has to write, for one thing more."""
-        for lot in self._queued:
-            self._drop_former(lot, writer)
-        lot = self._lot_with_room()
-        part = lot.parts.get(writer.key)
-        if part is None:
-            part = lot.parts[writer.key] = _Part(writer)
+        """Return what a workflow has to write next.
+
+        It joins what the workflow has in the last lot, however full that is: a message and the row that enters it, or
+        an end and the standing that follows from it, must be committed together.
+        """
+        part = self._queued[-1].parts.get(writer.key)
+        if part is None or part.writer is not writer:
+            self._drop_former(writer)
+            part = self._lot_with_room().parts[writer.key] = _Part(writer)
         return part
 
-    @staticmethod
-    def _drop_former(lot: _Lot, writer: Writer) -> None:
+    def _drop_former(self, writer: Writer) -> None:
         """Drop what a former run of a workflow, lost and taken up again here, has to say: it would not be let in."""
-        part = lot.parts.get(writer.key)
-        if part is not None and part.writer is not writer:
-            del lot.parts[writer.key]
-            part.writer.refused()
+        for lot in self._queued:
+            part = lot.parts.get(writer.key)
+            if part is not None and part.writer is not writer:
+                del lot.parts[writer.key]
+                part.writer.refused()
 
     def _lot_with_room(self) -> _Lot:
-        """Return a lot for one thing more."""
-        if self._queued[-1].size >= MOST:
+        """Return a lot for one workflow more."""
+        if len(self._queued[-1]) >= MOST:
             self._queued.append(_Lot())
         lot = self._queued[-1]
-        lot.size += 1
         if lot.since is None:
             lot.since = trio.current_time()
         self._some.set()
@@ -233,7 +235,7 @@ class Journal:
         if not self._queued:
             self._queued.append(_Lot())
             self._some = trio.Event()
-        if self._flying.size:
+        if self._flying:
             self._flying.answer(await self._commit(self._flying.batch()))
         self._flying.pass_barriers()
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
