@@ -125,19 +125,3 @@ def last_word_late() -> AbstractContextManager[Any]:
 
     before = Database._append
     return patch.object(Database, "_append", append)
-
-
-BREAKAGES: Sequence[Breakage] = [
-    no_fence,
-    fence_by_owner,
-    hasty_answers,
-    forgotten_commits,
-    eternal_leases,
-    stale_claims,
-    lost_claims,
-    two_of_one_id,
-    lost_creations,
-    mail_kept,
-    mail_lost,
-    last_word_late,
-]
