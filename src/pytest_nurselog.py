@@ -61,6 +61,9 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 class _GoldenLog(pytest.Item):
     """The log of a real run, which the code of today must follow."""
 
+    obj = None
+    """Plugins ask an item for the function that it runs; this one has none."""
+
     def runtest(self) -> None:
         from nurselog.testing.golden import load_log, replay, workflow_of  # noqa: PLC0415 - see above
 
@@ -109,7 +112,7 @@ class _Where(enum.Enum):
 def _needs_database(item: pytest.Item) -> bool:
     """Whether it runs in PostgreSQL. The fixture is made before a conftest.py can name a database, and cannot know."""
     call: Any = getattr(item, "callspec", None)
-    return call is not None and _Where.POSTGRESQL in call.params.values()
+    return call is not None and any(one is _Where.POSTGRESQL for one in call.params.values())
 
 
 @pytest.fixture(params=list(_Where), ids=lambda where: where.value)
@@ -139,10 +142,13 @@ async def autojump_engine(request: pytest.FixtureRequest) -> AsyncGenerator[Engi
     from trio.testing import MockClock  # noqa: PLC0415 - see above
 
     from nurselog.testing import VirtualClock  # noqa: PLC0415 - see above
+    from nurselog.testing.clock import Hold, hold_in_threads  # noqa: PLC0415 - see above
 
-    if not isinstance(trio.lowlevel.current_clock(), MockClock):
+    clock = trio.lowlevel.current_clock()
+    if not isinstance(clock, MockClock):
         pytest.fail("autojump_engine needs a clock that jumps: let the test ask for pytest-trio's autojump_clock, too")
     async with _opened(request, {"clock": VirtualClock()}) as engine:
+        hold_in_threads(engine, Hold(clock))
         yield engine
 
 

@@ -169,4 +169,27 @@ PAIRS = [
                     await release("it")
         """,
     ),
+    Pair(
+        "clauses behind one that passes cancellations on",
+        """
+        @workflow
+        async def flow():
+            try:
+                await charge(1)
+            except trio.Cancelled:
+                raise
+            except BaseException:  # breaks: swallowed-cancellation
+                await release("it")  # breaks: unshielded-cleanup
+        """,
+        """
+        @workflow
+        async def flow():
+            try:
+                await charge(1)
+            except (trio.Cancelled, nurselog.Suspended):
+                raise
+            except BaseException:
+                await release("it")
+        """,
+    ),
 ]

@@ -59,3 +59,9 @@ def test_a_text_is_no_comment() -> None:
 def test_a_comment_has_its_place() -> None:
     [mistake] = check_source("x = 'ä'  # see  # nurselog: effect is fine because of x", "a/b.py")
     assert str(mistake).startswith("a/b.py:1:17: exemption: ")
+
+
+def test_a_line_may_be_right_in_two_ways() -> None:
+    comments = (f"# nurselog: {rule} is fine because of it" for rule in ("effect", "environment"))
+    line = f"open(os.environ['x'])  {'  '.join(comments)}"
+    assert check_source(f"import os\n{HEAD}    {line}\n", "a.py") == []

@@ -121,3 +121,13 @@ def test_columns_count_characters() -> None:
 def test_what_is_no_python_raises(text: str) -> None:
     with pytest.raises((SyntaxError, ValueError)):
         check_source(text, "a.py")
+
+
+def test_lines_may_end_as_they_used_to() -> None:
+    text = "from nurselog import workflow\rimport time\r@workflow\rasync def flow():\r    return time.time()\r"
+    [mistake] = check_source(text, "a.py")
+    assert (mistake.line, mistake.column) == (5, 12)
+
+
+def test_warnings_of_the_syntax_are_not_ours() -> None:
+    assert check_source("x = '\\d'", "a.py") == []

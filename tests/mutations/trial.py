@@ -65,7 +65,7 @@ class Trial:
 def judge(code: int, output: str, seconds: float) -> Trial:
     """Say what pytest's exit code and its summary mean."""
     failed = _FAILED.search(output)
-    if code == 0:
+    if code == 0 and " passed" in output:  # else all were skipped
         return Trial(Verdict.PASSED, seconds)
     if code == 1 and failed:
         return Trial(Verdict.FAILED, seconds, failed[1], failed[2] or "")

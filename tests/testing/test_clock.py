@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from nurselog import now, open_engine, sleep, workflow
 from nurselog.testing import VirtualClock
+from nurselog.testing.clock import Hold, in_virtual_time
 
 NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
 
@@ -35,3 +37,23 @@ async def test_a_clock_that_is_set(autojump_clock: MockClock) -> None:
     await clock.sleep_until(0)
     await clock.sleep_until(8_000_000)
     assert trio.current_time() == 3
+
+
+def test_tests_that_are_interrupted_stop() -> None:
+    """In a nursery Trio puts Control-C into a group, which pytest would take for a failure."""
+
+    async def main(_: Hold) -> None:
+        async with trio.open_nursery():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_virtual_time(main, 0)
+
+
+def test_other_groups_are_raised_as_they_are() -> None:
+    async def main(_: Hold) -> None:
+        async with trio.open_nursery():
+            raise ValueError("no")
+
+    with pytest.raises(ExceptionGroup):
+        in_virtual_time(main, 0)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import trio
 
-from nurselog import gather, move_on_after, open_nursery, sleep, step, workflow
+from nurselog import UsageError, gather, move_on_after, open_nursery, sleep, step, workflow
 from nurselog._log.cursor import Cursor
 from nurselog.abc import Clock, Store
 from nurselog.lowlevel import Cause, JsonCodec, ScopeCancelled, open_store
-from nurselog.testing import Broken, Life, Returned, cancel_everywhere, clock, crash_everywhere, progress, replay
+from nurselog.testing import Broken, Law, Life, Returned, cancel_everywhere, clock, crash_everywhere, progress, replay
 from nurselog.testing.everywhere import spread
 from nurselog.testing.life import Plan, beginning, live
 
@@ -255,3 +255,33 @@ def test_a_scope_that_is_not_open_is_cancelled_by_nobody() -> None:
     assert ScopeCancelled(path="7", by=Cause.EXTERNAL) in life.events
     assert live(flow, life.rows[:-1], Plan(), instead={}).outcome == Returned(1)
     assert not Cursor(life.rows).cancelled, "the workflow is not, so it may still be"
+
+
+def test_without_seeds_nothing_would_be_tried() -> None:
+    with pytest.raises(UsageError, match="seeds= is empty"):
+        crash_everywhere(bounded, fakes={add: same}, seeds=())
+
+
+def test_an_invariant_may_fail_as_tests_do() -> None:
+    def invariant(_: Life) -> None:
+        pytest.fail("not so")
+
+    with pytest.raises(Broken, match="not so") as caught:
+        crash_everywhere(bounded, fakes={add: same}, invariant=invariant)
+    assert caught.value.report.findings[0].law is Law.INVARIANT
+
+
+def test_an_invariant_may_be_interrupted() -> None:
+    def invariant(_: Life) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        crash_everywhere(bounded, fakes={add: same}, invariant=invariant)
+
+
+def test_an_invariant_that_nobody_would_await() -> None:
+    async def invariant(_: Life) -> None:
+        pass
+
+    with pytest.raises(UsageError, match="is async, and nobody would await it"):
+        crash_everywhere(bounded, fakes={add: same}, invariant=invariant)

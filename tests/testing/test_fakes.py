@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ from nurselog.testing import (
     VirtualClock,
     crash_everywhere,
     fakes,
+    replay,
 )
 
 Clock = trio.testing.MockClock
@@ -61,6 +63,11 @@ class Shop:
     @step
     async def price(self, item: str) -> int:
         raise AssertionError("the real one")
+
+
+@workflow
+async def counting() -> int:
+    return await count(6)
 
 
 @workflow
@@ -286,3 +293,36 @@ def test_an_invariant_sees_the_calls_of_its_own_life() -> None:
     assert seen[0] == 2
     assert max(seen) == 3, "a crash before an outcome is recorded is one more call"
     assert not script.calls, "each life has a copy"
+
+
+@pytest.mark.parametrize("outcome", [ValueError, Hangs, Takes])
+def test_a_class_is_no_outcome(outcome: Any) -> None:
+    with pytest.raises(UsageError, match=f"{outcome.__name__} is a class"):
+        Script(outcome)
+
+
+def test_an_error_is_raised_anew_each_time() -> None:
+    """One object raised again and again would drag along where it has been, and write all of it into each record."""
+    error = OSError("no line")
+    script = Script[int](error)
+
+    async def main() -> None:
+        for _ in range(3):
+            with pytest.raises(OSError, match="no line"):
+                await script()
+
+    trio.run(main)
+    assert len(traceback.extract_tb(error.__traceback__)) < 4
+
+
+def test_in_a_replay_no_step_runs_whatever_has_a_fake() -> None:
+    report = crash_everywhere(counting, fakes={count: Script(7)})
+    ran: list[int] = []
+
+    def run_it(number: int) -> int:
+        ran.append(number)
+        return 7
+
+    with fakes({count: run_it}):
+        replay(counting, report.live.entries[:1])
+    assert ran == []

@@ -201,3 +201,14 @@ def test_as_many_as_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     assert processors() == 3
+
+
+def test_a_fork_whose_parent_is_gone_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    near, far = multiprocessing.Pipe(duplex=False)
+    work_off(far, [1, 2, 3], abs)
+    assert near.recv() == (1, 1)
+    with pytest.raises(EOFError):
+        near.recv()
+    near.close()

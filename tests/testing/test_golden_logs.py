@@ -192,3 +192,19 @@ def test_what_is_no_log(tmp_path: Path) -> None:
         replay(talk, [])
     with pytest.raises(UsageError, match="one of workflow 'talk', and not of workflow 'other'"):
         replay(Workflow(talk.fn, "other", None), record(talk, "rain"))
+
+
+def test_code_that_goes_in_a_circle_is_found_though_the_log_has_no_end() -> None:
+    async def circle(topic: str) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(Broken, match="goes in a circle"):
+        replay(changed(circle), record(talk, "tea")[:1])
+
+
+def test_a_file_that_is_no_text_has_no_log(tmp_path: Path) -> None:
+    file = tmp_path / "log.json"
+    file.write_bytes(b'{"nurselog": 1, "rows": "\xff"}')
+    with pytest.raises(UsageError, match="has no log"):
+        load_log(file)

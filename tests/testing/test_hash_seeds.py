@@ -133,7 +133,7 @@ class Told:
     def ask(self, request: elsewhere.Request) -> None:
         pass
 
-    def verdict(self, number: int) -> Verdict:
+    def verdict(self, number: int, deadline: float) -> Verdict:
         return self._verdict
 
 
@@ -172,6 +172,7 @@ def test_verdicts(
 def test_seeds_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
     monkeypatch.setattr(hash_seeds, "_process", begun.append)
+    monkeypatch.setattr(hash_seeds, "SEEDS", (1, 2, 3))
     monkeypatch.setenv("PYTHONHASHSEED", "2")
     HashSeeds(greet_all, JsonCodec())
     assert begun == [1, 3]

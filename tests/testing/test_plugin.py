@@ -338,6 +338,8 @@ trio.run(main)
     code, said = run(tmp_path, "", "--nurselog-golden", logs(""))
     assert code == 0, said
     assert "1 passed" in said
+    code, said = run(tmp_path, "", "-o", "trio_mode=true", "--nurselog-golden", "golden")
+    assert code == 0, said
     code, said = run(tmp_path, "", "--nurselog-golden", logs("add = step(name='plus')(add.fn)"))
     assert code == 1
     assert "the log has step 'plus'" in said

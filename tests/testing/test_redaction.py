@@ -167,3 +167,8 @@ def test_what_cannot_be_redacted() -> None:
     log = recorded(_meeting, "Ada", answers=("Grace",))
     with pytest.raises(UsageError, match="is no JSON"):
         redact([replace(log[0], value=b"\xff")])
+
+
+def test_a_text_is_no_list_of_fields() -> None:
+    with pytest.raises(UsageError, match=r"write \['card'\]"):
+        redact([], "card")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cProfile
 import inspect
 import logging
 import os
@@ -128,14 +127,19 @@ def test_other_threads_do_what_they_like() -> None:
 def test_nobody_looks_on_afterwards() -> None:
     seen(looks_at_the_clock)
     assert sys.getprofile() is None
-    assert _audit.watcher is None
+    assert not _audit.watchers
 
 
 def test_a_profiler_is_let_alone() -> None:
-    profiler = cProfile.Profile()
-    with profiler:
+    def profile(*_: object) -> None:
+        pass
+
+    sys.setprofile(profile)
+    try:
         touches = seen(looks_at_the_clock)
-        assert sys.getprofile() is profiler
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(None)
     assert list(touches) == []
 
 
@@ -200,7 +204,7 @@ def hear(watcher: Watcher) -> None:
     thread = threading.Thread(target=_audit, args=("open", (os.devnull, "r", 0)))
     thread.start()
     thread.join()
-    _audit.looks_for(None)
+    _audit.leave(watcher)
 
 
 def test_what_the_profile_function_and_the_audit_hook_do() -> None:

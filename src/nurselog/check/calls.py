@@ -18,7 +18,7 @@ from .known import (
     SCOPES,
     WAITS,
 )
-from .names import Module
+from .names import Module, once
 from .rules import Found, Rule
 from .scopes import Assigned, Binding, FunctionNode
 
@@ -129,13 +129,12 @@ def _is_lost(code: Code, call: ast.Call) -> bool:
 
 def _is_read(code: Code, target: ast.Name) -> bool:
     """Whether anybody looks at a local variable, also in a function in its function."""
-    module = code.module
-    owner = module.owner(target)
-    return (
-        owner is None
-        or not isinstance(owner.node, FunctionNode)
-        or any(
-            isinstance(node, ast.Name) and node.id == target.id and isinstance(node.ctx, ast.Load)
-            for node in ast.walk(owner.node)
-        )
-    )
+    owner = code.module.owner(target)
+    return owner is None or not isinstance(owner.node, FunctionNode) or target.id in _read_in(code.module, owner.node)
+
+
+@once(unknown=frozenset[str]())
+def _read_in(_: Module, function: ast.AST) -> frozenset[str]:
+    """Return the names that a function reads anywhere: it is asked about each of them."""
+    nodes = ast.walk(function)
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))

@@ -14,6 +14,8 @@ from .scopes import FunctionNode
 _WAITS = (ast.Await, ast.AsyncWith, ast.AsyncFor, ast.Yield)
 _LOOKS = frozenset(f"builtins.{name}" for name in ("format", "isinstance", "len", "print", "repr", "str", "type"))
 """What looks at an error and does not keep it."""
+_ALL = "builtins.BaseException"
+_BOTH = frozenset({"trio.Cancelled", "nurselog.Suspended"})
 _LOGS = frozenset({"critical", "debug", "error", "exception", "info", "log", "warning"})
 
 
@@ -32,7 +34,7 @@ def find_swallowed(code: Code) -> Iterator[Found]:
 
 
 def _in_try(code: Code, node: ast.Try | ast.TryStar) -> Iterator[Found]:
-    stopping = [one for one in node.handlers if _catches(code.module, one.type) and not _passes_on(code, one)]
+    stopping = [one for one in _reached(code.module, node) if not _passes_on(code, one)]
     for one in stopping:
         caught = f"except {ast.unparse(one.type)}" if one.type else "except"
         yield Found(Rule.SWALLOWED_CANCELLATION, one, f"`{caught}`")
@@ -67,9 +69,11 @@ def _is_cleanup(module: Module, part: ast.AST, parent: ast.AST) -> bool:
     match parent:
         case ast.Try(finalbody=final, body=body) | ast.TryStar(finalbody=final, body=body):
             return part in final and _waits(body)
-        case ast.ExceptHandler(type=caught):
+        case ast.ExceptHandler():
             tried = module.parents[parent]
-            return _catches(module, caught) and isinstance(tried, (ast.Try, ast.TryStar)) and _waits(tried.body)
+            return (
+                isinstance(tried, (ast.Try, ast.TryStar)) and parent in _reached(module, tried) and _waits(tried.body)
+            )
         case _:
             return False
 
@@ -79,13 +83,29 @@ def _waits(body: list[ast.stmt]) -> bool:
     return any(isinstance(node, _WAITS) for statement in body for node in ast.walk(statement))
 
 
+def _reached(module: Module, node: ast.Try | ast.TryStar) -> list[ast.ExceptHandler]:
+    """Return the clauses that catch a cancellation or a suspension, if one comes to them: some catch both before."""
+    caught: set[object] = set()
+    reached: list[ast.ExceptHandler] = []
+    for handler in node.handlers:
+        if not (caught >= _BOTH or _ALL in caught) and _catches(module, handler.type):
+            reached.append(handler)
+        caught |= _caught(module, handler.type)
+    return reached
+
+
 def _catches(module: Module, caught: ast.expr | None) -> bool:
     """Whether what stands after `except` certainly catches a cancellation or a suspension."""
+    return not CANCELLATIONS.isdisjoint(_caught(module, caught))
+
+
+def _caught(module: Module, caught: ast.expr | None) -> set[object]:
+    """Return what stands after `except`, by its meaning."""
     if caught is None:
-        return True
+        return {_ALL}
     if isinstance(caught, ast.Tuple):
-        return any(_catches(module, one) for one in caught.elts)
-    return module.meaning(called(caught)) in CANCELLATIONS
+        return set[object]().union(*(_caught(module, one) for one in caught.elts))
+    return {module.meaning(called(caught))}
 
 
 def _passes_on(code: Code, handler: ast.ExceptHandler) -> bool:

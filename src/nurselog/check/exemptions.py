@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_COMMENT = re.compile(r"#\s*nurselog:\s*(?P<rule>[\w-]+) is fine\b(?:\s+because\s+(?P<reason>\w.*))?")
+_COMMENT = re.compile(r"#\s*nurselog:\s*(?P<rule>[\w-]+) is fine\b(?:\s+because\s+(?P<reason>\w[^#]*))?")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,6 @@ class Exemption:
 def exemptions(text: str) -> Iterator[Exemption]:
     """Yield a module's exemptions."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT and (found := _COMMENT.search(token.string)):
-            line, column = token.start
+        line, column = token.start
+        for found in _COMMENT.finditer(token.string) if token.type == tokenize.COMMENT else ():
             yield Exemption(line, column + found.start() + 1, found["rule"], found["reason"] is not None)

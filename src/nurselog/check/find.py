@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -54,6 +55,7 @@ def check_source(text: str, path: str) -> list[Mistake]:
         SyntaxError: if it is no Python, or not that of the Python that this runs in.
         ValueError: the same, if it has null bytes.
     """
+    text = io.StringIO(text, newline=None).read()  # lines end as in a file that is opened
     return check(text, path, Module(text, lambda _: None)).mistakes
 
 

@@ -126,9 +126,17 @@ def run_by(module: Module, call: ast.Call) -> list[ast.expr]:
     """Return what a call runs, here or in another task of the workflow: what is called, and functions it is given."""
     if is_spawner(call):
         return [call.args[0]]
-    if module.meaning(call.func) in RUNS:
+    if module.meaning(call.func) in RUNS and not _runs_in_step(module, call):
         return [call.func, *call.args, *(keyword.value for keyword in call.keywords)]
     return [call.func]
+
+
+def _runs_in_step(module: Module, node: ast.expr) -> bool:
+    """Whether something is made a step, or given to one, which runs it."""
+    parent = module.parents[node]
+    if not isinstance(parent, ast.Call) or parent.func is node:
+        return False
+    return module.meaning(called(parent.func)) == "nurselog.step" or is_step(module, parent.func)
 
 
 def is_spawner(call: ast.Call) -> bool:

@@ -101,7 +101,7 @@ BREAKS_WHEN_READ: Mapping[str, Rule] = dict.fromkeys(("os.environ", "os.environb
 NO_WAIT = frozenset(_in("trio", "sleep") + _in("anyio", "sleep"))
 """Sleeps that are plain checkpoints for zero seconds, which workflow code may have."""
 
-NO_DEADLINE = frozenset({"builtins.None", "math.inf"})
+NO_DEADLINE = frozenset({"math.inf"})
 """Deadlines that are none."""
 
 SCOPES = frozenset({"trio.CancelScope", "anyio.CancelScope"})

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, TypeAlias, TypeVar
@@ -48,7 +49,8 @@ class Module:
     """A module's syntax tree, and what can be asked about it."""
 
     def __init__(self, text: str, find: Callable[[str], Module | None]) -> None:
-        self.tree: ast.Module = ast.parse(text)
+        with warnings.catch_warnings(action="ignore"):  # of its syntax: whoever runs it hears of that
+            self.tree: ast.Module = ast.parse(text)
         self._find = find
         """Finds another module by its name, with dots in front if that is relative to this one."""
         self._exported: dict[str, ast.Name] = {}

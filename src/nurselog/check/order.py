@@ -240,6 +240,8 @@ def _is_number(module: Module, node: ast.expr) -> bool:
             return all(_is_number(module, one) for one in elements)
         case ast.BinOp(left=left, right=right):
             return _is_number(module, left) and _is_number(module, right)
+        case ast.UnaryOp(operand=operand):
+            return _is_number(module, operand)
         case ast.Call(func=func):
             return module.meaning(func) in _NUMBERS
         case _:

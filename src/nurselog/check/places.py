@@ -52,7 +52,7 @@ def _places(parts: Sequence[str]) -> list[Path]:
 
 def _in_folder(folder: Path) -> list[Path]:
     """Return the modules in a folder, without what is hidden, generated or installed."""
-    found = [path for path in folder.rglob("*.py") if _is_source(path, folder)]
+    found = [path for path in folder.rglob("*.py") if path.is_file() and _is_source(path, folder)]
     if not found:
         raise UsageError(f"there is no module in {str(folder)!r}")
     return found
@@ -95,7 +95,8 @@ class Library:
         """Return what a module imports by a name, with dots in front if it is relative."""
         parts = name.lstrip(".").split(".")
         level = len(name) - len(name.lstrip("."))
-        roots = [path.resolve().parents[level - 1]] if level else [_root(path.resolve()), Path.cwd()]
+        parents = path.resolve().parents
+        roots = parents[level - 1 : level] if level else [_root(path.resolve()), Path.cwd()]
         for root in roots:
             place = root.joinpath(*parts)
             for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
@@ -107,7 +108,7 @@ class Library:
         if file not in self._modules:
             try:
                 self._modules[file] = self.module(file, read_text(file))
-            except (OSError, SyntaxError, ValueError):
+            except (OSError, SyntaxError, ValueError, RecursionError):
                 self._modules[file] = None
         return self._modules[file]
 

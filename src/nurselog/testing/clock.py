@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 from trio.testing import MockClock
 
-from .. import UsageError
+from .. import Engine, UsageError
 
 T = TypeVar("T")
 
@@ -96,13 +96,24 @@ class HoldingLimiter:
         self._limiter.release_on_behalf_of(borrower)
 
 
+def hold_in_threads(engine: Engine, hold: Hold) -> None:
+    """Have virtual time wait for an engine's threads."""
+    runner = engine._runner
+    runner.limiter = cast("trio.CapacityLimiter", HoldingLimiter(runner.limiter, hold))
+
+
 def in_virtual_time(
     main: Callable[[Hold], Awaitable[T]], seed: int, instruments: Iterable[trio.abc.Instrument] = ()
 ) -> T:
     """Run a program under Trio, with a clock that jumps, and in an order that a seed decides and nothing else."""
     clock = MockClock(autojump_threshold=0)
     with _in_seeded_order(seed):
-        return trio.run(main, Hold(clock), clock=clock, instruments=list(instruments))
+        try:
+            return trio.run(main, Hold(clock), clock=clock, instruments=list(instruments))
+        except BaseExceptionGroup as group:
+            if group.subgroup(KeyboardInterrupt):  # tests are to stop, and not to fail
+                raise KeyboardInterrupt from group
+            raise
 
 
 @contextmanager

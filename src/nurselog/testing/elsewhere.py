@@ -89,7 +89,9 @@ def main() -> None:
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests, each in a file that a line names."""
     for line in questions:
-        request = msgspec.msgpack.decode(Path(os.fsdecode(line.rstrip(b"\n"))).read_bytes(), type=Request)
+        file = Path(os.fsdecode(line.rstrip(b"\n")))
+        request = msgspec.msgpack.decode(file.read_bytes(), type=Request)
+        file.unlink()
         answers.write(msgspec.json.encode(Answer(request.number, verdict(request))) + b"\n")
         answers.flush()
 

@@ -20,9 +20,10 @@ from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 
+from .. import UsageError
 from .._flow.where import defined_at
 from ..abc import Clock, Codec, Store
-from ..lowlevel import Cause, JsonCodec, Row, ScopeCancelled, StepBegan, encode_event
+from ..lowlevel import Cause, Event, JsonCodec, Row, ScopeCancelled, StepBegan, encode_event
 from .fakes import Fakes
 from .forks import processors, shared
 from .hash_seeds import HashSeeds
@@ -193,6 +194,8 @@ class _Search:
     def run(self, strikes: Callable[[_Lived], Strikes], seeds: Sequence[int], seconds: float | None) -> Report:
         """Try everything with each seed; return the report, or raise it."""
         report: Report | None = None
+        if not seeds:
+            raise UsageError("seeds= is empty: nothing would be tried")
         with Progress(self._workflow.name, len(seeds), seconds) as progress:
             for seed in seeds:
                 watcher = Watcher()
@@ -385,13 +388,17 @@ class _Search:
 
 def _difference(life: Life, again: Life) -> Problem | None:
     rows = life.rows
-    if again.rows[-1].value != rows[-1].value and again.outcome != life.outcome:
+    if _end(again) != _end(life) and again.outcome != life.outcome:
         text = f"It {say(life.outcome)}; replayed it {say(again.outcome)}"
     elif more := [event for event in again.events[len(rows) - 1 : -1] if not is_bookkeeping(event)]:
         text = f"Replayed, it did more than it had done: {more}"
     else:
         return None
     return Problem(Law.REPLAYS, text, again.where)
+
+
+def _end(life: Life) -> tuple[Event, bytes | None]:
+    return essence(life.events[-1]), life.rows[-1].value
 
 
 def _moves(lived: _Lived) -> int:

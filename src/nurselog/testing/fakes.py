@@ -56,14 +56,20 @@ _blocks: list[Functions] = []
 def standing_in(functions: Functions) -> Generator[None]:
     """Have functions run instead of those of steps. Blocks of several tasks may end in any order."""
     _blocks.append(functions)
-    stand_ins.update(functions)
+    _put(functions)
     try:
         yield
     finally:
         _blocks[:] = [block for block in _blocks if block is not functions]
         stand_ins.clear()
         for block in _blocks:
-            stand_ins.update(block)
+            _put(block)
+
+
+def _put(functions: Functions) -> None:
+    if None in functions:  # instead of those that had fakes, too
+        stand_ins.clear()
+    stand_ins.update(functions)
 
 
 def _checked(instead: Fakes) -> Fakes:
@@ -175,6 +181,10 @@ class Script(Generic[T]):
     def __init__(self, *outcomes: T | Exception | Hangs | Takes | Ignores) -> None:
         if not outcomes:
             raise UsageError("a Script needs at least one outcome")
+        for outcome in outcomes:
+            if isinstance(outcome, type) and issubclass(outcome, BaseException | Hangs | Takes | Ignores):
+                name = outcome.__name__
+                raise UsageError(f"a Script has outcomes, and {name} is a class: write {name}(...)")
         self._outcomes = outcomes
         self._turns: dict[tuple[str, int, int], int] = {}
         """Which outcome each call has had: by key, attempt and place among the calls of this attempt."""
@@ -204,6 +214,6 @@ class Script(Generic[T]):
         if isinstance(outcome, Hangs):
             await trio.sleep_forever()
         if isinstance(outcome, Exception):
-            raise outcome
+            raise outcome.with_traceback(None)  # or that of each raise would be added to those before
         value: T = outcome
         return value

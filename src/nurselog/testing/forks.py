@@ -61,7 +61,10 @@ def _fork(items: Sequence[int], work: Callable[[int], object]) -> tuple[Any, For
 
 
 def work_off(far: Any, items: Sequence[int], work: Callable[[int], object]) -> None:
-    """Do work on items, and send what comes of it, until something goes wrong."""
+    """Do work on items, and send what comes of it, until something goes wrong or nobody is left who wants it."""
+    parent = os.getppid()
     with far, suppress(BaseException):
         for item in items:
+            if os.getppid() != parent:
+                break
             far.send((item, work(item)))

@@ -33,7 +33,7 @@ from ..lowlevel import (
     decode_event,
     encode_event,
 )
-from .life import Life, Plan, Stuck, live
+from .life import Hung, Life, Plan, Stuck, live
 from .report import Broken, Finding, Law, Report
 
 
@@ -97,7 +97,7 @@ def load_log(path: Path | str) -> Sequence[LogEntry]:
                 "nurselog that has written it, or a newer one"
             )
         return [LogEntry(one.seq, one.at, one.after, decode_event(one.event), _bytes(one)) for one in found.rows]
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path} has no log as save_log writes them: {exc}") from exc
 
 
@@ -180,6 +180,8 @@ def _called(what: Workflow[..., Any] | Started) -> str:
 def _broken(life: Life, end: Row | None) -> tuple[Law, str] | None:
     if isinstance(life.outcome, Stuck):
         return Law.FOLLOWS, life.outcome.problem
+    if isinstance(life.outcome, Hung) and life.outcome.circling:
+        return Law.ENDS, "The code, replayed, goes in a circle."
     if end is None:
         return None
     if not life.ahead:

@@ -23,6 +23,7 @@ import atexit
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,8 +32,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from random import SystemRandom
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,10 +47,13 @@ from . import elsewhere
 from .elsewhere import Answer, Followed, Request, Strayed, Untried, Verdict
 from .report import OF_REPLAY, Finding, Law, Report
 
-SEEDS = (1, 2, 3)
-"""Of the other processes: two, of which none is this one's own."""
+SEEDS = SystemRandom().sample(range(1, 1 << 32), 3)
+"""Of the other processes: two, of which none is this one's own. Two that are always the same would never find a set
+that they happen to agree on."""
 LONGEST = 60.0
 """Seconds to wait for an answer when there is nothing else to do."""
+GRACE = 5.0
+"""Seconds that a process gets to end by itself."""
 
 _numbers = count(1)
 
@@ -80,16 +85,21 @@ class HashSeeds:
     def ask(self, rows: Sequence[Row]) -> None:
         """Have them begin with a log, if they have none yet."""
         if self._processes and not self._number:
-            request = _request(self._workflow, rows)
-            self._number = request.number
-            for process in self._processes:
-                process.ask(request)
+            try:
+                request = _request(self._workflow, rows)
+                for process in self._processes:
+                    process.ask(request)
+            except (OSError, UnicodeError) as exc:  # the folder is gone, a path is no text
+                self._obstacle, self._processes = f"no other process could be asked: {exc}", ()
+            else:
+                self._number = request.number
 
     def tell(self, report: Report) -> None:
         """Wait for what they say, and enter it into the report, unless it has found already that replays differ."""
         if {finding.law for finding in report.findings} & OF_REPLAY:
             return
-        verdicts = {process.seed: process.verdict(self._number) for process in self._processes}
+        deadline = monotonic() + LONGEST  # of all
+        verdicts = {process.seed: process.verdict(self._number, deadline) for process in self._processes}
         strayed = {seed: verdict for seed, verdict in verdicts.items() if isinstance(verdict, Strayed)}
         obstacle = self._obstacle or next((one.why for one in verdicts.values() if isinstance(one, Untried)), None)
         followed = any(isinstance(verdict, Followed) for verdict in verdicts.values())
@@ -142,13 +152,18 @@ def _request(workflow: Workflow[..., Any], rows: Sequence[Row]) -> Request:
     return Request(
         number=next(_numbers),
         folder=str(Path.cwd()),
-        path=sys.path,
+        path=_path(),
         module=workflow.__module__,
         file=file,
         qualname=workflow.__qualname__,
         name=workflow.name,
         rows=list(rows),
     )
+
+
+def _path() -> list[str]:
+    """Return where Python looks for modules; it passes over what is no text."""
+    return [folder for folder in cast("list[object]", sys.path) if isinstance(folder, str)]
 
 
 # -- the processes -------------------------------------------------------------------------------
@@ -159,15 +174,15 @@ class _Process:
 
     def __init__(self, seed: int) -> None:
         self.seed: int = seed
-        self._folder = tempfile.TemporaryDirectory(prefix="nurselog-")
-        """Where requests are put."""
+        self._folder = Path(tempfile.mkdtemp(prefix="nurselog-"))
+        """Where requests are put. Not a `TemporaryDirectory`: that of a fork would be removed at the fork's end."""
         self._left = b""
         """What it has said beyond the last answer."""
-        self._errors = Path(self._folder.name, "errors")
+        self._errors = self._folder / "errors"
         try:
             self._popen = self._start()
         except OSError:
-            self._folder.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -190,14 +205,13 @@ class _Process:
     def ask(self, request: Request) -> None:
         """Have it begin with a request."""
         assert self._popen.stdin is not None
-        file = Path(self._folder.name, str(request.number))
+        file = self._folder / str(request.number)
         file.write_bytes(msgspec.msgpack.encode(request))
         with suppress(BrokenPipeError):  # it has died, which will be found when it does not answer
             self._popen.stdin.write(os.fsencode(file) + b"\n")
 
-    def verdict(self, number: int) -> Verdict:
-        """Wait for the answer to a request."""
-        deadline = monotonic() + LONGEST
+    def verdict(self, number: int, deadline: float) -> Verdict:
+        """Wait for the answer to a request, until a time of the monotonic clock."""
         try:
             while (answer := msgspec.json.decode(self._line(deadline), type=Answer)).number != number:
                 pass  # it was not waited for: the search for mistakes has ended in an error
@@ -233,9 +247,13 @@ class _Process:
         self._popen.stdin.close()
         if kill:
             self._popen.kill()
-        self._popen.wait()
+        try:
+            self._popen.wait(GRACE)
+        except subprocess.TimeoutExpired:  # a fork of ours has its input open still, or a thread keeps it alive
+            self._popen.kill()
+            self._popen.wait()
         self._popen.stdout.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _SilentError(Exception):
@@ -250,7 +268,7 @@ def _command() -> list[str]:
     program = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from nurselog.testing.elsewhere import main; main()"
     )
-    return [sys.executable, *flags, "-c", program, json.dumps(sys.path)]
+    return [sys.executable, *flags, "-c", program, json.dumps(_path())]
 
 
 _started: dict[tuple[int, int], _Process] = {}

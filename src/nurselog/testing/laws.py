@@ -66,10 +66,12 @@ def of_invariant(invariant: Invariant | None, life: Life, struck: str | None) ->
     except AssertionError as exc:
         wrong = str(exc) or f"an assertion failed{_at(exc)}"
         yield Problem(Law.INVARIANT, f"It {say(life.outcome)}, and: {wrong}", struck)
-    except Exception as exc:  # noqa: BLE001 - an invariant that breaks says nothing of the workflow, and must be told so
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:  # noqa: BLE001 - an invariant that breaks, or fails as pytest.fail() does, must be told
         yield Problem(Law.INVARIANT, f"It {say(life.outcome)}, and the invariant raised {exc!r}{_at(exc)}", struck)
 
 
-def _at(exc: Exception) -> str:
+def _at(exc: BaseException) -> str:
     frame = traceback.extract_tb(exc.__traceback__)[-1]
     return f" at {frame.filename}:{frame.lineno}"

@@ -30,7 +30,7 @@ from .._engine.handle import value_of
 from .._engine.table import unwrap_workflow
 from ..abc import Clock, Codec, Store
 from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
-from .clock import BEGIN, Hold, HoldingLimiter, VirtualClock, in_virtual_time, refuse_trio
+from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
 from .memory import MemoryStore
 from .recorder import ID, HeldStore, Recorder, Watcher
@@ -260,8 +260,7 @@ async def _hang(*_: object, **__: object) -> None:
 
 async def _live(workflow: Workflow[..., Any], plan: Plan, store: Recorder, clock: VirtualClock, hold: Hold) -> Outcome:
     async with open_engine(cast("Store", store), [workflow], clock=clock, codec=plan.codec, evict_after=1e9) as engine:
-        runner = engine._runner
-        runner.limiter = cast("trio.CapacityLimiter", HoldingLimiter(runner.limiter, hold))
+        hold_in_threads(engine, hold)
         store.begin(engine)
         handle = await engine.get(ID)
         outcome: Outcome = Closed()

@@ -49,9 +49,14 @@ def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> 
     workflow that this one was forked from and the texts in errors are crossed out, the errors' types stay. Digests of
     arguments are left out, since they would not fit any more.
 
+    Raises:
+        UsageError: if `fields` is a text: its letters would be taken for names.
+
     Warns:
         UserWarning: of fields that no value of the log has. Perhaps they are called otherwise.
     """
+    if isinstance(fields, str):
+        raise UsageError(f"fields= is a list of names, and not a text: write [{fields!r}]")
     pen = _Pen(fields)
     redacted = [_redacted(entry, pen) for entry in log if not isinstance(entry.event, Ended)]
     if pen.unseen:

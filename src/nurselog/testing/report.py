@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..lowlevel import Claimed, Event, StepBegan, StepEnded, TimerSet, decode_event, describe
+from ..lowlevel import Claimed, Event, StepBegan, StepEnded, StepRetried, TimerSet, decode_event, describe
 from .life import Cancelled, Closed, Hung, Life, Outcome, Raised, Returned, Stuck
 from .sanitizer import Touch
 
@@ -169,7 +169,7 @@ def essence(event: Event) -> Event:
     match event:
         case StepEnded():
             return msgspec.structs.replace(event, began_at=None)
-        case TimerSet():
+        case TimerSet() | StepRetried():
             return msgspec.structs.replace(event, due=0)
         case _:
             return event

@@ -20,7 +20,7 @@ records, a traceback reads sources, and a debugger does all of that. Who asked t
 call outwards, up to the first that is machinery. There must be one of the application among them, or of a library that
 it calls, and none of those whose looking at the world says nothing about the workflow (`EXCUSED`).
 
-Python has room for one profile function a thread: where somebody profiles already, nothing is watched.
+Python has room for one profile function a thread: where somebody has set his already, nothing is watched.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Watcher(trio.abc.Instrument):
         """Look away for good."""
         if sys.getprofile() is self._profile:
             sys.setprofile(None)
-            _audit.looks_for(None)
+        _audit.leave(self)
 
     # -- what is seen; Python calls this, and whatever it raised would be raised in workflow code ---
 
@@ -241,21 +241,26 @@ class _Audit:
     """The audit hook: there is one for good, and it has nothing to do while nobody looks."""
 
     def __init__(self) -> None:
-        self.watcher: Watcher | None = None
-        self._thread = 0
-        """Where the watcher's Trio runs: other threads may do what they like."""
+        self.watchers: dict[int, Watcher] = {}
+        """By the thread in which the watcher's Trio runs: other threads may do what they like."""
         self._installed = False
 
-    def looks_for(self, watcher: Watcher | None) -> None:
-        """Tell a watcher, or nobody, of what this thread does."""
-        self.watcher, self._thread = watcher, get_ident()
+    def leave(self, watcher: Watcher) -> None:
+        """Tell a watcher no more."""
+        if self.watchers.get(get_ident()) is watcher:
+            del self.watchers[get_ident()]
+
+    def looks_for(self, watcher: Watcher) -> None:
+        """Tell a watcher of what this thread does."""
+        self.watchers[get_ident()] = watcher
         if not self._installed:
             self._installed = True
             sys.addaudithook(self)
 
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
-        watcher = self.watcher
-        if watcher is None or (found := EVENTS.get(event)) is None or get_ident() != self._thread:
+        if not self.watchers or (found := EVENTS.get(event)) is None:
+            return
+        if (watcher := self.watchers.get(get_ident())) is None:
             return
         if not (event == "open" and isinstance(args[0], str) and args[0].startswith(TABLES)):
             watcher.sees(found, sys._getframe(1))

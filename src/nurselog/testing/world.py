@@ -9,6 +9,7 @@ Each life after that crash gets a copy of that copy.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,8 +32,10 @@ class World:
         """Return one of its own for another life: objects that fakes and invariant share are still shared.
 
         Raises:
-            UsageError: if something in it cannot be copied.
+            UsageError: if something in it cannot be copied, or the invariant is async.
         """
+        if inspect.iscoroutinefunction(self.invariant):
+            raise UsageError(f"invariant {self.invariant!r} is async, and nobody would await it: make it a plain one")
         try:
             values, invariant = copy.deepcopy((list(self.fakes.values()), self.invariant))
         except Exception as exc:

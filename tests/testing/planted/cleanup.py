@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 import trio
@@ -334,6 +335,21 @@ async def a_step_that_is_tried_until_it_is_cancelled() -> str:
 planted.append(
     Planted(a_step_that_is_tried_for_ever, a_step_that_is_tried_until_it_is_cancelled, law=Law.ENDS, found_by=cancel)
 )
+
+
+@workflow
+async def a_clock_that_only_cleanup_looks_at() -> None:
+    try:
+        await book("it")
+        await pay(10)
+    except BaseException:
+        with CancelScope(shield=True):
+            await unbook(f"it, at {time.time_ns()}"[:2])
+            await repay(time.time_ns())  # here
+        raise
+
+
+planted.append(Planted(a_clock_that_only_cleanup_looks_at, cleanup_as_it_should_be, law=Law.REPLAYS, found_by=cancel))
 
 
 @workflow

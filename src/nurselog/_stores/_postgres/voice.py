@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -71,12 +72,8 @@ class Voice:
         if self._waiting:
             self._say({worker}, -math.inf)
             return
-        try:
+        with suppress(DatabaseError):
             await self._send(connection, [worker])
-        except BaseException as exc:
-            self._say({worker}, -math.inf)
-            if not isinstance(exc, DatabaseError):
-                raise
 
     def news(self, changes: set[Change]) -> None:
         """Tell everybody that something is due, or has ended."""
@@ -164,7 +161,12 @@ class Voice:
         return self._to_say - _NEWS
 
     async def _send(self, connection: TrioConnection, words: Sequence[str]) -> None:
-        await connection.call(_TELL, [text(self._channel), texts(words)])
+        """Say words; those that are cut short are said later."""
+        try:
+            await connection.call(_TELL, [text(self._channel), texts(words)])
+        except BaseException:
+            self._say(set(words), -math.inf)
+            raise
 
     async def farewell(self, connection: TrioConnection) -> None:
         """Tell everybody that a worker has left, on another connection."""

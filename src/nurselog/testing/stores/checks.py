@@ -14,6 +14,7 @@ from unittest import SkipTest
 
 import trio
 
+from ... import UsageError
 from ...abc import Clock, Store
 from .records import LONG, StandingClock, using
 
@@ -92,7 +93,10 @@ class Check:
         Raises:
             BrokenContract: if they do not.
             unittest.SkipTest: if they need not; pytest knows it.
+            UsageError: under `python -O`.
         """
+        if not __debug__:  # pragma: no cover - the tests could not fail either
+            raise UsageError("python -O takes the checks out of the checks: run them without it")
         bench = Bench(make)
         store = make(bench.clock)
         if self.shared and not store.shared:
