@@ -24,7 +24,7 @@ from nurselog import (
 )
 from nurselog._stores import open_store
 from nurselog.lowlevel import JsonCodec
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, on_file, sql
 
 Clock = trio.testing.MockClock

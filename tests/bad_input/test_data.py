@@ -25,7 +25,7 @@ from nurselog import (
 )
 from nurselog.abc import Codec
 from nurselog.lowlevel import JsonCodec
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock

@@ -22,7 +22,7 @@ from nurselog import (
     workflow,
 )
 from nurselog.lowlevel import Ended
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_background, on_file, sql
 
 Clock = trio.testing.MockClock

@@ -28,7 +28,7 @@ from nurselog import (
 )
 from nurselog._stores._sqlite import schema
 from nurselog.abc import Batch
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_background, kinds, on_file, sql
 
 Clock = trio.testing.MockClock

@@ -16,8 +16,8 @@ from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
 from nurselog.abc import Workflow as WorkflowRow
 from nurselog.lowlevel import Row
+from nurselog.testing import VirtualClock
 from tests import inline
-from tests.clocks import VirtualClock
 
 
 def in_memory(clock: VirtualClock | None = None, **options: Any) -> AbstractAsyncContextManager[Engine]:

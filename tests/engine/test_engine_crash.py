@@ -29,7 +29,7 @@ from nurselog import (
 )
 from nurselog.abc import Batch
 from nurselog.lowlevel import StepBegan, StepEnded, StepRetried, decode_event, open_store
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, on_file
 
 Clock = trio.testing.MockClock

@@ -24,7 +24,7 @@ from nurselog import (
     workflow,
 )
 from nurselog.abc import Batch
-from tests.clocks import EPOCH, VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock
@@ -79,6 +79,7 @@ async def test_what_only_sleeps_leaves_memory_and_wakes_when_due(
     memory: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     clock = VirtualClock()
+    due = clock.utc() + 100_000_000
     make = in_memory(clock, evict_after=5) if memory else on_file(tmp_path / "log.db", clock=clock, evict_after=5)
     async with make as engine:
         handle = await engine.submit(sleeping, 100.0, id="one")
@@ -89,7 +90,7 @@ async def test_what_only_sleeps_leaves_memory_and_wakes_when_due(
         assert (info.status, info.problem) == (Status.WAITING, None)
         with trio.fail_after(1000):
             await handle.result()
-        assert clock.utc() == EPOCH + 100_000_000
+        assert clock.utc() == due
         assert await kinds(handle) == ["Started", "TimerSet", "Claimed", "TimerFired", "Ended"]
 
 

@@ -21,7 +21,7 @@ from nurselog import (
     workflow,
 )
 from nurselog.lowlevel import Forked, StepEnded
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock

@@ -24,7 +24,7 @@ from nurselog import (
     workflow,
 )
 from nurselog._flow.sequencer import Sequencer
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock

@@ -13,7 +13,7 @@ from nurselog._engine.journal import MOST, Journal
 from nurselog._engine.patience import patiently
 from nurselog.abc import Batch, Standing, WorkflowKey
 from nurselog.lowlevel import Cause, Row, ScopeCancelled
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory
 
 Clock = trio.testing.MockClock

@@ -23,7 +23,7 @@ from nurselog import (
     workflow,
 )
 from nurselog.lowlevel import Cause, Ended, Result, Resumed, ScopeCancelled, StepEnded
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock

@@ -27,7 +27,7 @@ from nurselog import (
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed, ScopeCancelled
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_background, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from nurselog import WorkflowConflict, sleep, workflow
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, on_file
 
 Clock = trio.testing.MockClock

@@ -10,7 +10,7 @@ import trio
 
 from nurselog import Status, after, move_on_after, now, open_nursery, sleep, step, workflow
 from nurselog._flow.timers import Timer, Timers
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, on_file
 
 Clock = trio.testing.MockClock

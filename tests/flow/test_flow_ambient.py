@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextvars import copy_context
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from nurselog import (
     workflow_id,
 )
 from nurselog.lowlevel import Patched
-from tests.clocks import EPOCH, VirtualClock
+from nurselog.testing import VirtualClock
+from nurselog.testing.clock import BEGIN
 from tests.engine.rig import crashed, in_memory, on_file
 from tests.flow.rig import events, play, play_on
 
@@ -59,7 +60,7 @@ async def test_now_is_the_time_of_the_last_event(autojump_clock: Clock) -> None:
         return [time.isoformat() for time in times]
 
     begin, *others = await play(flow)
-    assert datetime.fromisoformat(begin) == datetime.fromtimestamp(EPOCH / 1e6, UTC)
+    assert datetime.fromisoformat(begin) == BEGIN
     assert [(datetime.fromisoformat(other) - datetime.fromisoformat(begin)).seconds for other in others] == [2, 2, 5]
 
 
@@ -68,7 +69,7 @@ async def test_now_never_goes_back(autojump_clock: Clock) -> None:
 
     @step(name="turn the clock back")
     async def turn_back() -> None:
-        clock.jump(-3600)
+        clock.set(clock.utc() - 3_600_000_000)
 
     async def flow() -> bool:
         before = now()

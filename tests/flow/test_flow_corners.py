@@ -25,7 +25,7 @@ from nurselog import (
     workflow,
 )
 from nurselog.lowlevel import ScopeCancelled, StepEnded
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
 

@@ -30,7 +30,7 @@ from nurselog import (
 )
 from nurselog.abc import Batch
 from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded, TimerFired, TimerSet, open_store
-from tests.clocks import EPOCH, VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, in_memory
 from tests.flow.rig import events, play, play_on
 
@@ -64,6 +64,7 @@ async def test_moving_on(autojump_clock: Clock, make: Callable[[], CancelScope])
             await nap(100)
         return [scope.cancelled_caught, scope.cancel_called, (now() - began).total_seconds(), await nap(0)]
 
+    begin = VirtualClock().utc()
     async with in_memory() as engine:
         assert await play_on(engine, flow) == [True, True, 3, 0]
         log = await events(engine)
@@ -71,7 +72,7 @@ async def test_moving_on(autojump_clock: Clock, make: Callable[[], CancelScope])
     [fired] = [event for event in log if isinstance(event, TimerFired)]
     [cancelled] = [event for event in log if isinstance(event, ScopeCancelled)]
     [ended] = [event for event in log if isinstance(event, StepEnded) and event.result is Result.CANCELLED]
-    assert timer.due == fired.due == EPOCH + 3_000_000
+    assert timer.due == fired.due == begin + 3_000_000
     assert (cancelled.by, cancelled.path) == (Cause.DEADLINE, timer.path)
     assert (ended.scope, ended.begun) == (timer.path, True)
 

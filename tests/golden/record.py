@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from nurselog import Workflow
 from nurselog.lowlevel import Row
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import on_file
 from tests.golden import workflows
 from tests.house.tree import ROOT

@@ -42,8 +42,8 @@ from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
 from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing, Store
 from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
+from nurselog.testing import VirtualClock
 from nurselog.testing.corpus.world import World, shape, watched
-from tests.clocks import EPOCH, VirtualClock
 
 T = TypeVar("T")
 
@@ -129,13 +129,6 @@ def _is_move(event: Event) -> bool:
 
 
 # -- the world around a workflow -----------------------------------------------------------------
-
-
-class PatientClock(VirtualClock):
-    """A virtual clock that nobody sets: it sleeps for months in one go."""
-
-    async def sleep_until(self, due: int) -> None:
-        await trio.sleep(max(0.0, (due - self.utc()) / 1e6))
 
 
 @dataclass(frozen=True)
@@ -250,13 +243,13 @@ def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], **plan: Any) -> 
 
 
 def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row, ...], plan: Plan) -> Recording:
-    elapsed = (prefix[-1].at - EPOCH) / 1e6 + plan.downtime if prefix else 0.0
     store_box: list[BenchStore] = []
     tally["lives"] += 1
 
     async def main() -> Outcome:
-        clock = PatientClock()
-        clock.jump(elapsed)
+        clock = VirtualClock()
+        if prefix:
+            clock.set(prefix[-1].at + round(plan.downtime * 1e6))
         store_box.append(BenchStore(clock, plan, prefix))
         with trio.fail_after(FOR_EVER):
             return await _live(workflow, args, plan, store_box[0], clock)

@@ -10,16 +10,17 @@ import pytest
 from nurselog import WorkflowHandle, open_engine
 from nurselog._log.identity import step_key
 from nurselog.lowlevel import Ended, Forked, Row, StepEnded, decode_event, open_store, parse_path
+from nurselog.testing import VirtualClock
 from tests.laws.checks import finished, first_difference, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import PatientClock, in_virtual_time, resume, tally
+from tests.laws.harness import in_virtual_time, resume, tally
 
 corpus = [case for case in whole_corpus().values() if not case.threads and not case.slow]
 
 
 async def fork_everywhere(case: Case, most: int) -> list[tuple[Row, ...]]:
     """Run a workflow, and a fork of it at each of its events; return all logs, the original's first."""
-    clock = PatientClock()
+    clock = VirtualClock()
     store = open_store("sqlite://", clock=clock)
     async with open_engine(store, [case.workflow], clock=clock, evict_after=1e9) as engine:
         original = await engine.submit(case.workflow, *case.args, id="original")

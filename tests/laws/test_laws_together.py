@@ -10,14 +10,15 @@ import trio
 
 from nurselog import WorkflowHandle, open_engine
 from nurselog.lowlevel import Row, open_store
+from nurselog.testing import VirtualClock
 from tests.laws.checks import check_log, check_replay, finished
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import PatientClock, Recording, Unfinished, end_of, in_virtual_time, resume, tally
+from tests.laws.harness import Recording, Unfinished, end_of, in_virtual_time, resume, tally
 
 
 async def run_together(cases: list[Case], max_running: int) -> dict[str, tuple[Row, ...]]:
     """Run workflows in one engine; return their logs."""
-    clock = PatientClock()
+    clock = VirtualClock()
     store = open_store("sqlite://", clock=clock)
     workflows = [case.workflow for case in cases]
     async with open_engine(store, workflows, clock=clock, max_running=max_running, evict_after=86400) as engine:

@@ -26,7 +26,7 @@ from nurselog import (
     step,
     workflow,
 )
-from tests.clocks import VirtualClock
+from nurselog.testing import VirtualClock
 from tests.engine.rig import file_store, on_file
 
 Clock = trio.testing.MockClock

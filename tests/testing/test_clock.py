@@ -57,3 +57,13 @@ def test_other_groups_are_raised_as_they_are() -> None:
 
     with pytest.raises(ExceptionGroup):
         in_virtual_time(main, 0)
+
+
+@pytest.mark.parametrize(("ahead", "lasted"), [(8, 2), (3, 7), (-10, 20)])
+async def test_a_clock_that_is_set_while_somebody_sleeps(autojump_clock: MockClock, ahead: int, lasted: float) -> None:
+    clock = VirtualClock()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(clock.sleep_until, clock.utc() + 10_000_000)
+        await trio.sleep(2)
+        clock.set(clock.utc() + ahead * 1_000_000)
+    assert trio.current_time() == lasted

@@ -36,19 +36,25 @@ class VirtualClock:
     """
 
     def __init__(self, begin: datetime = BEGIN) -> None:
+        self._was_set = trio.Event()
         self.set(round(begin.timestamp() * 1e6))
 
     def set(self, utc: int) -> None:
         """Make it another time, UTC microseconds, as somebody who sets a machine's clock does."""
         self._offset = utc - round(trio.current_time() * 1e6)
+        self._was_set.set()
+        self._was_set = trio.Event()
 
     def utc(self) -> int:
         """Return UTC as microseconds since 1970."""
         return self._offset + round(trio.current_time() * 1e6)
 
     async def sleep_until(self, due: int) -> None:
-        """Wait until it is `due`. A checkpoint."""
-        await trio.sleep(max(0.0, (due - self.utc()) / 1e6))
+        """Wait until it is `due`, even if the clock is set meanwhile. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while (left := due - self.utc()) > 0:
+            with trio.move_on_after(left / 1e6):
+                await self._was_set.wait()
 
 
 class Hold:
