@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from nurselog import Workflow
 from nurselog.lowlevel import Row
 from nurselog.testing import VirtualClock
+from nurselog.testing.clock import in_virtual_time
 from tests.engine.rig import on_file
 from tests.golden import workflows
 from tests.house.tree import ROOT
-from tests.laws.harness import in_virtual_time, resume, run_live
+from tests.laws.harness import resume, run_live
 
 HERE = Path(__file__).parent
 
@@ -91,7 +92,7 @@ def main() -> None:
         sys.exit(f"{folder} exists: what a release has written is never written anew")
     record_logs(folder)
     working = folder / "working.db"
-    in_virtual_time(lambda: record_store(working), seed=0)
+    in_virtual_time(lambda _: record_store(working), seed=0)
     for leftover in folder.glob("working.db*"):
         leftover.unlink()
 

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nurselog import Status, Workflow
 from nurselog._log import events
-from nurselog.lowlevel import Claimed, Ended, Event, TimerFired, decode_event
+from nurselog.lowlevel import Claimed, Ended, Event, Row, TimerFired, decode_event
 from nurselog.testing import VirtualClock
-from nurselog.testing.clock import BEGIN
+from nurselog.testing.clock import BEGIN, in_virtual_time
+from nurselog.testing.keeper import ID
 from tests.engine.rig import on_file
 from tests.golden import workflows
 from tests.golden.record import HERE, Golden
-from tests.laws.harness import end_of, in_virtual_time, resume
+from tests.laws.harness import end_of, resume
 
 LOGS = sorted(HERE.glob("*/*.json"))
 STORES = sorted(HERE.glob("*/store.db"))
@@ -28,6 +30,11 @@ KINDS: tuple[type[Event], ...] = events.Event.__args__  # type: ignore[attr-defi
 
 def load(path: Path) -> Golden:
     return msgspec.json.decode(path.read_bytes(), type=Golden)
+
+
+def as_of_now(end: Row) -> Row:
+    """Return a log's end, with the id that its workflow has here, in case that is what it returns."""
+    return replace(end, value=(end.value or b"").replace(b'"law"', f'"{ID}"'.encode()))
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -42,7 +49,7 @@ def test_a_log_replays(path: Path) -> None:
         assert life.rows[: len(prefix)] == prefix
         added = [event for event in life.added if not isinstance(event, TimerFired)]
         assert [type(event) for event in added] == [Claimed, Ended]
-        assert life.outcome == end_of(golden.rows, flow)
+        assert life.outcome == end_of([as_of_now(golden.rows[-1])], flow)
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in LOGS}), ids=lambda folder: folder.name)
@@ -56,7 +63,7 @@ def test_a_release_has_left_every_kind_of_event(folder: Path) -> None:
 def test_a_store_goes_on(tmp_path: Path, path: Path) -> None:
     copy = tmp_path / "store.db"
     shutil.copy(path, copy)
-    statuses, _ = in_virtual_time(lambda: go_on(copy), seed=1)
+    statuses = in_virtual_time(lambda _: go_on(copy), seed=1)
     assert statuses == {
         "ended": Status.COMPLETED,
         "failed": Status.FAILED,

@@ -33,7 +33,10 @@ from nurselog.lowlevel import (
     is_delivered,
     parse_path,
 )
-from tests.laws.harness import ID, GotStuck, Recording, Returned, Unfinished, WasKilled, end_of, resume, tally
+from nurselog.testing import Returned
+from nurselog.testing.keeper import ID
+from nurselog.testing.life import Closed
+from tests.laws.harness import Recording, end_of, resume, tally
 
 
 def text(rows: Iterable[Row]) -> str:
@@ -112,7 +115,7 @@ def _check_timers(rows: Sequence[Row], events: Sequence[Event]) -> None:
 
 def _check_end(recording: Recording) -> None:
     outcome, said = recording.outcome, end_of(recording.rows, recording.workflow)
-    if said is not None or not isinstance(outcome, (Unfinished, GotStuck)):
+    if said is not None or recording.is_over:
         assert outcome == said, f"the answer is {outcome}, and the log says {said}:\n{text(recording.rows)}"
 
 
@@ -128,7 +131,7 @@ def check_resumed(before: Recording, after: Recording) -> None:
     _check_bodies(prefix, after)
     delivered = sum(map(is_delivered, before.events[:cut]))
     one, other = _until(before, delivered), _until(after, delivered)
-    if any(isinstance(life.outcome, (Unfinished, WasKilled)) for life in (before, after)):
+    if any(isinstance(life.outcome, Closed) or life.is_killed for life in (before, after)):
         # What a life saw that was closed or killed is cut off at any place.
         length = min(len(one), len(other))
         one, other = one[:length], other[:length]
@@ -185,6 +188,6 @@ def sample(count: int, limit: int) -> list[int]:
 
 def finished(recording: Recording) -> Recording:
     """Return a recording whose workflow has come to an end of its own, not stuck or given up."""
-    assert not isinstance(recording.outcome, (GotStuck, Unfinished)), f"{recording.outcome}\n{text(recording.rows)}"
+    assert recording.is_over, f"{recording.outcome}\n{text(recording.rows)}"
     check_log(recording)
     return recording

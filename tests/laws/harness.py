@@ -17,39 +17,35 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 import trio
-from trio.testing import MockClock
+from msgspec.structs import replace
 
 from nurselog import (
-    Engine,
     EngineClosed,
     NurselogError,
     Status,
     StoreCorrupt,
     Workflow,
-    WorkflowCancelled,
     WorkflowEnded,
     WorkflowHandle,
     WorkflowKilled,
-    WorkflowStuck,
     open_engine,
 )
-from nurselog._engine.handle import value_of
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
-from nurselog.abc import Append, Batch, Clock, Creation, Lease, Receipt, Standing, Store
-from nurselog.lowlevel import Ended, Event, JsonCodec, Row, Started, decode_event, is_delivered, is_note, open_store
-from nurselog.testing import VirtualClock
-from nurselog.testing.corpus.world import World, shape, watched
+from nurselog.abc import Batch, Clock, Creation, Lease, Receipt, Store
+from nurselog.lowlevel import Event, JsonCodec, Row, open_store
+from nurselog.testing import Life, Raised, Returned, VirtualClock, life
+from nurselog.testing.clock import Hold, HoldingLimiter, in_virtual_time
+from nurselog.testing.corpus.world import World, watched
+from nurselog.testing.keeper import ID, Keeper, is_move
+from nurselog.testing.life import LONGEST, Closed, Outcome, Stuck, hold_threads, outcome_of
 
 T = TypeVar("T")
-
-ID = "law"
-FOR_EVER = 400 * 86400.0
-"""Virtual seconds after which a life that has not ended is taken to hang."""
 
 tally: Counter[str] = Counter()
 """What has been tried: lives, replays, cuts, suspensions, events."""
@@ -60,58 +56,15 @@ def as_workflow(name: str, fn: Callable[..., Awaitable[Any]]) -> Workflow[..., A
     return Workflow(fn, name, None)
 
 
-# -- what became of a workflow -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Returned:
-    value: Any
-
-
-@dataclass(frozen=True)
-class Raised:
-    error: Any
-    """Its `shape`."""
-
-
-@dataclass(frozen=True)
-class WasCancelled:
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class WasKilled:
-    pass
-
-
-@dataclass(frozen=True)
-class GotStuck:
-    problem: NurselogError
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """The life ended first."""
-
-
-Outcome = Returned | Raised | WasCancelled | WasKilled | GotStuck | Unfinished
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One life, and the whole log at its end."""
+@dataclass(frozen=True, kw_only=True)
+class Recording(Life):
+    """One life, and what was seen of it from inside."""
 
     workflow: Workflow[..., Any]
-    rows: tuple[Row, ...]
-    begun_with: int
-    """How many of the rows were there when the life began."""
-    outcome: Outcome
-    bodies: tuple[tuple[str, int], ...]
-    trace: tuple[tuple[int, Any], ...]
-
-    @property
-    def events(self) -> list[Event]:
-        return [decode_event(row.event) for row in self.rows]
+    bodies: tuple[tuple[str, int], ...] = ()
+    trace: tuple[tuple[int, Any], ...] = ()
+    problem: NurselogError | None = None
+    """What the workflow is stuck on."""
 
     @property
     def added(self) -> list[Event]:
@@ -121,11 +74,16 @@ class Recording:
     @property
     def moves(self) -> int:
         """How many of them moved the workflow, or were made by its code: all but the bookkeeping."""
-        return sum(map(_is_move, self.added))
+        return sum(map(is_move, self.added))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its workflow has come to an end of its own, and is not stuck or given up."""
+        return not isinstance(self.outcome, Stuck | Closed)
 
-def _is_move(event: Event) -> bool:
-    return is_delivered(event) or is_note(event)
+    @property
+    def is_killed(self) -> bool:
+        return isinstance(self.outcome, Raised) and isinstance(self.outcome.error, WorkflowKilled)
 
 
 # -- the world around a workflow -----------------------------------------------------------------
@@ -151,8 +109,6 @@ class Plan:
     """Seconds since the last row of the life before."""
     stuck: bool = False
     """Whether the workflow was stuck, and an operator lets it go on."""
-    threads: bool = False
-    """Whether bodies run in threads: virtual time then waits a moment before it jumps."""
     crowd: bool = False
     """Whether an idle task is added to each plain nursery that the workflow opens."""
 
@@ -165,68 +121,29 @@ new_store: Callable[[Clock], Store] = in_memory
 """Makes a store that is empty, for each life."""
 
 
-class BenchStore:
-    """A store that begins with a log, and keeps it when it is closed."""
+class BenchStore(Keeper):
+    """A store that may break; what it begins with may be nothing, or stuck."""
 
-    def __init__(self, clock: Clock, plan: Plan, prefix: Sequence[Row]) -> None:
-        self._inner = new_store(clock)
-        self._plan, self._prefix = plan, prefix
-        self._moves = 0
-        self._moved = trio.Event()
+    def __init__(self, clock: Clock, plan: Plan, rows: Sequence[Row]) -> None:
+        super().__init__(new_store(clock), rows, cancelled=plan.cancel_after == 0)
+        self._plan = plan
         self._broken = False
-        self.rows: tuple[Row, ...] = tuple(prefix)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    @property
-    def shared(self) -> bool:
-        """One engine at a time: nobody need look for others while a workflow sleeps for months."""
-        return False
 
     async def open(self, lease: Lease) -> None:
-        await self._inner.open(lease)
-        if self._prefix:
-            await self._preload(lease.worker if self._plan.stuck else None)
+        await (super().open(lease) if self.rows else self._inner.open(lease))
 
-    async def _preload(self, owner: str | None) -> None:
-        started = decode_event(self._prefix[0].event)
-        assert isinstance(started, Started)
-        at = self._prefix[-1].at
-        creation = Creation(
-            id=ID, name=started.name, digest="", status=Status.RUNNING, owner=owner, at=at, rows=self._prefix
-        )
-        (created,) = (await self._inner.commit(Batch(creations=[creation]))).created
-        key = created.workflow.key
-        if self._plan.stuck:
-            standing = Standing(status=Status.STUCK, due_at=None, release=True, problem="the test says so")
-            await self._inner.commit(Batch(appends=[Append(key=key, standing=standing)]))
-        if self._plan.cancel_after == 0:
-            await self._inner.post(key, "cancel", b'{"reason":"from outside"}')
-
-    async def close(self) -> None:
-        if found := await self._inner.find([ID]):
-            self.rows = tuple(await self._inner.read(found[0].key))
-        await self._inner.close()
+    def creation(self) -> Creation:
+        return replace(super().creation(), status=Status.STUCK if self._plan.stuck else Status.RUNNING)
 
     async def commit(self, batch: Batch) -> Receipt:
         if self._broken:
             raise StoreCorrupt("broken by the test")
-        receipt = await self._inner.commit(batch)
-        rows = [row for part in (*batch.creations, *batch.appends) for row in part.rows]
-        self._moves += sum(_is_move(decode_event(row.event)) for row in rows)
-        self._moved.set()
-        self._moved = trio.Event()
-        if self._plan.break_after is not None and self._moves >= self._plan.break_after:
+        receipt = await super().commit(batch)
+        if self._plan.break_after is not None and self.moves >= self._plan.break_after:
             self._broken = True
             if self._plan.seed % 2:
                 raise StoreCorrupt("broken by the test, and the answer to a commit was lost")
         return receipt
-
-    async def moved(self, count: int) -> None:
-        """Wait until so many moves of this life are durable."""
-        while self._moves < count:
-            await self._moved.wait()
 
 
 # -- lives ---------------------------------------------------------------------------------------
@@ -246,56 +163,62 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
     store_box: list[BenchStore] = []
     tally["lives"] += 1
 
-    async def main() -> Outcome:
+    async def main(hold: Hold) -> Outcome:
         clock = VirtualClock()
         if prefix:
             clock.set(prefix[-1].at + round(plan.downtime * 1e6))
         store_box.append(BenchStore(clock, plan, prefix))
-        with trio.fail_after(FOR_EVER):
-            return await _live(workflow, args, plan, store_box[0], clock)
+        with trio.fail_after(LONGEST):
+            return await _live(workflow, args, plan, store_box[0], clock, hold)
 
     with _problems() as problems, _crowds() if plan.crowd else nullcontext():
-        outcome, world = in_virtual_time(main, plan.seed, threads=plan.threads)
+        outcome, world = in_a_world(main, plan.seed)
     rows = store_box[0].rows
     if problems:
-        outcome = GotStuck(problems[0])
-    elif isinstance(outcome, Unfinished):
+        outcome = Stuck(str(problems[0]))
+    elif isinstance(outcome, Closed):
         outcome = end_of(rows, workflow) or outcome  # it may have ended at the very moment at which it was closed
-    return Recording(workflow, rows, len(prefix), outcome, tuple(world.bodies), tuple(world.trace))
+    return Recording(
+        rows=rows, begun_with=len(prefix), outcome=outcome, workflow=workflow, bodies=tuple(world.bodies),
+        trace=tuple(world.trace), problem=problems[0] if problems else None,
+    )  # fmt: skip
 
 
-def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int, *, threads: bool = False) -> tuple[T, World]:
-    """Run a program under Trio, shuffled by a seed; return its result, and what its workflows did meanwhile."""
-    trio._core._run._r.seed(seed)
+def in_a_world(main: Callable[[Hold], Awaitable[T]], seed: int) -> tuple[T, World]:
+    """Run a program in virtual time; return its result, and what its workflows did meanwhile.
+
+    Threads that workflow code starts by itself hold the time, too; Trio has no public way to this.
+    """
+
+    async def holding(hold: Hold) -> T:
+        trio._threads._limiter_local.set(HoldingLimiter(trio.to_thread.current_default_thread_limiter(), hold))
+        return await main(hold)
+
     with watched(World(random.Random(seed))) as world:
-        return trio.run(main, clock=MockClock(autojump_threshold=0.02 if threads else 0)), world
+        return in_virtual_time(holding, seed), world
 
 
 def end_of(rows: Sequence[Row], workflow: Workflow[..., Any]) -> Outcome | None:
     """Return what a log says became of its workflow; None if it does not."""
-    event = decode_event(rows[-1].event) if rows else None
-    if not isinstance(event, Ended):
-        return None
-    try:
-        return Returned(value_of(ID, event, rows[-1].value, JsonCodec(), workflow.returns))
-    except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
-        return outcome_of(exc)
+    return life.end_of(rows, workflow, JsonCodec())
 
 
 async def _live(
-    workflow: Workflow[..., Any], args: tuple[Any, ...], plan: Plan, store: BenchStore, clock: Clock
+    workflow: Workflow[..., Any], args: tuple[Any, ...], plan: Plan, store: BenchStore, clock: Clock, hold: Hold
 ) -> Outcome:
-    outcome: Outcome = Unfinished()
+    outcome: Outcome = Closed()
     try:
         async with open_engine(store, [workflow], clock=clock, evict_after=plan.evict_after) as engine:
+            hold_threads(engine, hold)
             handle = await (engine.get(ID) if store.rows else engine.submit(workflow, *args, id=ID))
             if plan.stuck:
                 await engine.resume(ID)
             async with trio.open_nursery() as nursery:
                 if plan.cancel_after is not None and not (plan.cancel_after == 0 and store.rows):
-                    nursery.start_soon(_cancel, engine, store, plan.cancel_after)
+                    cancel = partial(engine.cancel, ID, "from outside")
+                    nursery.start_soon(_strike, store, plan.cancel_after, cancel)
                 if plan.kill_after is not None:
-                    nursery.start_soon(_kill, engine, store, plan.kill_after)
+                    nursery.start_soon(_strike, store, plan.kill_after, partial(engine.kill, ID))
                 if plan.close_after is not None:
                     nursery.start_soon(_close, nursery.cancel_scope, store, plan.close_after)
                 outcome = await _outcome(handle)
@@ -306,16 +229,10 @@ async def _live(
     return outcome
 
 
-async def _cancel(engine: Engine, store: BenchStore, after: int) -> None:
+async def _strike(store: BenchStore, after: int, strike: Callable[[], Awaitable[object]]) -> None:
     await store.moved(after)
     with suppress(WorkflowEnded):
-        await engine.cancel(ID, "from outside")
-
-
-async def _kill(engine: Engine, store: BenchStore, after: int) -> None:
-    await store.moved(after)
-    with suppress(WorkflowEnded):
-        await engine.kill(ID)
+        await strike()
 
 
 async def _close(scope: trio.CancelScope, store: BenchStore, after: int) -> None:
@@ -326,23 +243,10 @@ async def _close(scope: trio.CancelScope, store: BenchStore, after: int) -> None
 async def _outcome(handle: WorkflowHandle[Any]) -> Outcome:
     try:
         return Returned(await handle.result())
+    except EngineClosed:
+        return Closed()
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
         return outcome_of(exc)
-
-
-def outcome_of(exc: Exception) -> Outcome:
-    """Return what an error that a waiter gets says."""
-    match exc:
-        case WorkflowCancelled():
-            return WasCancelled(exc.reason)
-        case WorkflowKilled():
-            return WasKilled()
-        case WorkflowStuck():
-            return GotStuck(exc)
-        case EngineClosed():
-            return Unfinished()
-        case _:
-            return Raised(shape(exc))
 
 
 @contextmanager

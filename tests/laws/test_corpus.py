@@ -9,9 +9,10 @@ import random
 
 import pytest
 
+from nurselog.testing.life import Closed, Stuck
 from tests.laws.checks import check_log, check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import GotStuck, Recording, Unfinished, WasKilled, as_workflow, resume, run_live, tally
+from tests.laws.harness import Recording, as_workflow, resume, run_live, tally
 
 corpus = whole_corpus()
 tally["workflows"] = len(corpus)
@@ -24,19 +25,19 @@ each_quick_case = pytest.mark.parametrize(
 
 def live(case: Case, seed: int, **plan: object) -> Recording:
     """Run a workflow of the corpus to its end."""
-    return finished(run_live(case.workflow, case.args, seed=seed, threads=case.threads, **plan))
+    return finished(run_live(case.workflow, case.args, seed=seed, **plan))
 
 
 def go_on(case: Case, before: Recording, cut: int, **plan: object) -> Recording:
     """Kill the process of `before` when `cut` of its rows were durable, and go on to the end."""
     tally["cuts"] += 1
-    after = finished(resume(case.workflow, before.rows[:cut], threads=case.threads, **plan))
+    after = finished(resume(case.workflow, before.rows[:cut], **plan))
     check_resumed(before, after)
     return after
 
 
 def replay(case: Case, recording: Recording, **plan: object) -> None:
-    check_replay(recording, threads=case.threads, **plan)
+    check_replay(recording, **plan)
 
 
 def cuts(case: Case, recording: Recording, most: int) -> list[int]:
@@ -73,9 +74,9 @@ def test_closed_at_every_event(case: Case, seeds: range) -> None:
     for seed in seeds:
         for moves in sample(live(case, 30 + seed).moves, min(case.cuts, 8)):
             tally["suspensions"] += 1
-            first = run_live(case.workflow, case.args, seed=30 + seed + moves, close_after=moves, threads=case.threads)
+            first = run_live(case.workflow, case.args, seed=30 + seed + moves, close_after=moves)
             check_log(first)
-            if isinstance(first.outcome, Unfinished):
+            if isinstance(first.outcome, Closed):
                 replay(case, go_on(case, first, len(first.rows), seed=moves))
 
 
@@ -83,15 +84,15 @@ def test_closed_at_every_event(case: Case, seeds: range) -> None:
 def test_closed_after_each_event(case: Case, seeds: range) -> None:
     """Every life makes one move, and is closed: there are as many lives as moves."""
     for seed in seeds:
-        life = run_live(case.workflow, case.args, seed=40 + seed, close_after=0, threads=case.threads)
+        life = run_live(case.workflow, case.args, seed=40 + seed, close_after=0)
         for turn in range(case.cuts):
-            if not isinstance(life.outcome, Unfinished):
+            if not isinstance(life.outcome, Closed):
                 break
             tally["suspensions"] += 1
-            following = resume(case.workflow, life.rows, seed=seed + turn, close_after=1, threads=case.threads)
+            following = resume(case.workflow, life.rows, seed=seed + turn, close_after=1)
             check_resumed(life, following)
             life = following
-        if isinstance(life.outcome, Unfinished):
+        if isinstance(life.outcome, Closed):
             life = go_on(case, life, len(life.rows), seed=seed)
         replay(case, life)
 
@@ -101,10 +102,10 @@ def test_the_store_breaks(case: Case, seeds: range) -> None:
     """The engine ends with an error; what was appended after a commit is lost, or the answer to a commit."""
     for seed in seeds:
         for count in sample(live(case, 50 + seed).moves, min(case.cuts, 4)):
-            plan = {"seed": 50 + seed + count, "break_after": 1 + count, "threads": case.threads}
+            plan = {"seed": 50 + seed + count, "break_after": 1 + count}
             broken = run_live(case.workflow, case.args, **plan)
             check_log(broken)
-            if isinstance(broken.outcome, Unfinished):
+            if isinstance(broken.outcome, Closed):
                 replay(case, go_on(case, broken, len(broken.rows), seed=count))
 
 
@@ -134,7 +135,7 @@ def test_killed(case: Case, seeds: range) -> None:
     for seed in seeds:
         for after in sample(live(case, 110 + seed).moves, min(case.cuts, 3)):
             killed = live(case, 110 + seed + after, kill_after=after)
-            if isinstance(killed.outcome, WasKilled):  # else it has ended at the same moment
+            if killed.is_killed:  # else it has ended at the same moment
                 replay(case, go_on(case, killed, len(killed.rows) - 1, seed=seed))  # as if nobody had
 
 
@@ -176,7 +177,7 @@ def test_the_code_of_another_workflow(case: Case, seeds: range) -> None:
         for stranger in chance.sample([other for other in corpus.values() if not other.args], 2):
             wrong = as_workflow(case.workflow.name, stranger.workflow.fn)
             cut = chance.randint(1, len(recording.rows) - 1)
-            life = resume(wrong, recording.rows[:cut], seed=seed, threads=stranger.threads)
-            if isinstance(life.outcome, GotStuck):
+            life = resume(wrong, recording.rows[:cut], seed=seed)
+            if isinstance(life.outcome, Stuck):
                 tally["strangers"] += 1
-                replay(case, finished(resume(case.workflow, life.rows, stuck=True, threads=case.threads)))
+                replay(case, finished(resume(case.workflow, life.rows, stuck=True)))

@@ -29,9 +29,12 @@ from nurselog import (
     step_key,
     workflow_id,
 )
+from nurselog.testing import Cancelled
 from nurselog.testing.corpus.workflows.steps import fetch, slow, step
+from nurselog.testing.keeper import ID
+from nurselog.testing.life import Stuck
 from tests.laws.checks import check_replay, finished
-from tests.laws.harness import GotStuck, WasCancelled, as_workflow, resume, run_live
+from tests.laws.harness import as_workflow, resume, run_live
 
 
 def marked(fn: Callable[..., Any], mark: str = "# here") -> str:
@@ -102,17 +105,17 @@ def test_deadlock(code: Callable[[], Awaitable[None]]) -> None:
     workflow = as_workflow(f"borders.{code.__name__}", code)
     recording = run_live(workflow)
     for stuck in (recording, resume(workflow, recording.rows, stuck=True)):
-        assert isinstance(stuck.outcome, GotStuck)
-        problem = stuck.outcome.problem
+        assert isinstance(stuck.outcome, Stuck)
+        problem = stuck.problem
         assert isinstance(problem, DeadlockError)
-        assert problem.workflow_id == "law"
+        assert problem.workflow_id == ID
         for path, mark in DEADLOCKS[code].items():
             expected = f"path {path or 'root'} waits at {marked(code, mark)}"
             assert expected in problem.waiting, problem
             assert expected in str(problem)
         assert stuck.rows[-1].at == recording.rows[-1].at, "it waited before it said so"
     cancelled = finished(resume(workflow, recording.rows, cancel_after=0))
-    assert cancelled.outcome == WasCancelled("from outside")
+    assert cancelled.outcome == Cancelled(None)
     check_replay(cancelled)
 
 
@@ -204,7 +207,7 @@ def test_a_step_in_a_step_is_part_of_it() -> None:
 
     recording = finished(run_live(as_workflow("borders.nested", code)))
     assert [event.path for event in recording.events if event.path] == ["1"]
-    assert recording.outcome.value[0] == "law"
+    assert recording.outcome.value[0] == ID
     assert recording.outcome.value[1] == 1
 
 

@@ -28,8 +28,10 @@ from nurselog import (
 from nurselog.lowlevel import Claimed
 from nurselog.testing.corpus.workflows.steps import at_once, fetch, refund, slow, step
 from nurselog.testing.corpus.world import note
+from nurselog.testing.keeper import ID
+from nurselog.testing.life import Stuck
 from tests.laws.checks import check_replay, check_resumed, finished, text
-from tests.laws.harness import GotStuck, Recording, as_workflow, resume, run_live
+from tests.laws.harness import Recording, as_workflow, resume, run_live
 
 HERE = "# here"
 """Marks the line that an error must name."""
@@ -258,10 +260,10 @@ def stuck_on(change: Change, recording: Recording, cut: int) -> NonDeterminismEr
     Where it does not, the log that it leaves must be its own: it follows it once more.
     """
     after_ = resume(change.new, recording.rows[:cut], seed=cut)
-    if not isinstance(after_.outcome, GotStuck):
+    if not isinstance(after_.outcome, Stuck):
         check_replay(finished(after_))
         return None
-    problem = after_.outcome.problem
+    problem = after_.problem
     assert isinstance(problem, NonDeterminismError), problem
     added = [event for event in after_.added if not isinstance(event, Claimed)]
     if cut == len(recording.rows) - 1:
@@ -278,7 +280,7 @@ def test_changed_code_is_found(name: str) -> None:
     recording = finished(run_live(change.old, seed=1))
     problem = stuck_on(change, recording, len(recording.rows) - 1)
     assert problem is not None, f"the change was not noticed:\n{text(recording.rows)}"
-    assert problem.workflow_id == "law"
+    assert problem.workflow_id == ID
     assert problem.path.startswith(change.path)
     assert change.recorded in problem.recorded
     assert change.called in problem.called
@@ -318,8 +320,8 @@ def test_a_step_that_was_cancelled_and_is_shielded_now() -> None:
     before, after_ = (as_workflow("changed.shielded", code) for code in (old, new))
     recording = finished(run_live(before, cancel_after=1))
     stuck = resume(after_, recording.rows[:-1])
-    assert isinstance(stuck.outcome, GotStuck)
-    problem = stuck.outcome.problem
+    assert isinstance(stuck.outcome, Stuck)
+    problem = stuck.problem
     assert isinstance(problem, NonDeterminismError)
     assert (problem.path, problem.recorded) == ("2", "step 'slow' at path 2, ended with cancelled")
     assert problem.called == "a call whose scope is not cancelled"
@@ -365,8 +367,8 @@ def test_a_result_that_cannot_be_read_any_more() -> None:
     before, after_ = (as_workflow("changed.typed", code) for code in (old, new))
     recording = finished(run_live(before))
     stuck = resume(after_, recording.rows[:-1])
-    assert isinstance(stuck.outcome, GotStuck)
-    assert isinstance(stuck.outcome.problem, nurselog.DecodingError | nurselog.StuckError)
+    assert isinstance(stuck.outcome, Stuck)
+    assert isinstance(stuck.problem, nurselog.DecodingError | nurselog.StuckError)
     check_replay(finished(resume(before, stuck.rows, stuck=True)))
 
 
@@ -380,8 +382,8 @@ def test_an_input_that_cannot_be_read_any_more() -> None:
     before, after_ = (as_workflow("changed.input", code) for code in (old, new))
     recording = finished(run_live(before, (1,)))
     stuck = resume(after_, recording.rows[:-1])
-    assert isinstance(stuck.outcome, GotStuck)
-    assert isinstance(stuck.outcome.problem, NurselogError)
+    assert isinstance(stuck.outcome, Stuck)
+    assert isinstance(stuck.problem, NurselogError)
     check_replay(finished(resume(before, stuck.rows, stuck=True)))
 
 

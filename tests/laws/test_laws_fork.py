@@ -13,7 +13,7 @@ from nurselog.lowlevel import Ended, Forked, Row, StepEnded, decode_event, open_
 from nurselog.testing import VirtualClock
 from tests.laws.checks import finished, first_difference, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import in_virtual_time, resume, tally
+from tests.laws.harness import in_a_world, resume, tally
 
 corpus = [case for case in whole_corpus().values() if not case.threads and not case.slow]
 
@@ -42,7 +42,7 @@ async def _end(handle: WorkflowHandle[Any]) -> None:
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in corpus])
 def test_forks(case: Case, seeds: range) -> None:
     for seed in seeds:
-        (original, *forks), world = in_virtual_time(lambda: fork_everywhere(case, 6), seed)
+        (original, *forks), world = in_a_world(lambda _: fork_everywhere(case, 6), seed)
         bodies = {key for key, _ in world.bodies}
         for fork in forks:
             tally["forks"] += 1

@@ -20,8 +20,10 @@ from nurselog import (
     sleep,
 )
 from nurselog.testing.corpus.workflows.steps import fetch, step
+from nurselog.testing.keeper import ID
+from nurselog.testing.life import Stuck
 from tests.laws.checks import check_log, check_replay, finished
-from tests.laws.harness import GotStuck, Recording, as_workflow, resume, run_live
+from tests.laws.harness import Recording, as_workflow, resume, run_live
 
 HERE = "# here"
 """Marks the line that an error must name."""
@@ -187,13 +189,13 @@ async def a_step_that_a_branch_does_not_await(*, wrong: bool) -> None:
 
 
 def problem_of(recording: Recording) -> nurselog.NurselogError:
-    assert isinstance(recording.outcome, GotStuck), f"{recording.outcome}: {recording.events}"
-    return recording.outcome.problem
+    assert isinstance(recording.outcome, Stuck), f"{recording.outcome}: {recording.events}"
+    return recording.problem
 
 
 def check_sentence(problem: NonDeterminismError, path: str, where: str) -> None:
     """See that an error says everything that it must."""
-    assert problem.workflow_id == "law"
+    assert problem.workflow_id == ID
     assert problem.path == path
     assert problem.where == where
     assert problem.recorded
@@ -207,7 +209,7 @@ def check_sentence(problem: NonDeterminismError, path: str, where: str) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_naughty_code_is_found_where_it_is(name: str, seed: int) -> None:
     case = naughty[name]
-    recording = run_live(case.workflow, seed=seed, threads=name == "a_thread")
+    recording = run_live(case.workflow, seed=seed)
     check_log(recording)
     problem = problem_of(recording)
     assert isinstance(problem, NonDeterminismError)
@@ -218,9 +220,9 @@ def test_naughty_code_is_found_where_it_is(name: str, seed: int) -> None:
 def test_nothing_is_lost(name: str) -> None:
     """After a fix the workflow goes on from where it was."""
     case = naughty[name]
-    recording = run_live(case.workflow, seed=3, threads=name == "a_thread")
-    assert isinstance(recording.outcome, GotStuck)
+    recording = run_live(case.workflow, seed=3)
+    assert isinstance(recording.outcome, Stuck)
     mended = finished(resume(case.fixed, recording.rows, stuck=True))
     check_replay(mended)
-    again = resume(case.workflow, recording.rows, stuck=True, threads=name == "a_thread")
+    again = resume(case.workflow, recording.rows, stuck=True)
     assert type(problem_of(again)) is type(problem_of(recording))

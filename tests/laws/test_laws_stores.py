@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Clock, Store
+from nurselog.testing.life import Closed
 from tests import inline
 from tests.laws import harness
 from tests.laws.checks import check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import Unfinished, resume, run_live, tally
+from tests.laws.harness import resume, run_live, tally
 from tests.laws.programs.examine import examine
 from tests.laws.programs.scenario import Scenario
 from tests.laws.programs.strategies import scenarios
@@ -98,7 +99,7 @@ def crash_and_cancel(case: Case, chance: random.Random, places: int) -> None:
     for after_moves in chance.sample(moves, min(len(moves), places // 3, case.cuts)):
         check_replay(finished(run_live(case.workflow, case.args, seed=draw(), cancel_after=after_moves)))
         first = run_live(case.workflow, case.args, seed=draw(), close_after=after_moves)
-        if isinstance(first.outcome, Unfinished):  # else it has ended at the same moment
+        if isinstance(first.outcome, Closed):  # else it has ended at the same moment
             check_resumed(first, finished(resume(case.workflow, first.rows, downtime=chance.choice([0, 86400]))))
 
 

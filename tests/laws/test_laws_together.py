@@ -13,7 +13,7 @@ from nurselog.lowlevel import Row, open_store
 from nurselog.testing import VirtualClock
 from tests.laws.checks import check_log, check_replay, finished
 from tests.laws.corpus.registry import Case, whole_corpus
-from tests.laws.harness import Recording, Unfinished, end_of, in_virtual_time, resume, tally
+from tests.laws.harness import Recording, end_of, in_a_world, resume, tally
 
 
 async def run_together(cases: list[Case], max_running: int) -> dict[str, tuple[Row, ...]]:
@@ -38,11 +38,13 @@ async def _end(handle: WorkflowHandle[Any]) -> None:
 def test_side_by_side(max_running: int, seeds: range) -> None:
     cases = [case for case in whole_corpus().values() if not case.slow and not case.threads]
     for seed in seeds:
-        logs, _ = in_virtual_time(lambda: run_together(cases, max_running), seed)
+        logs, _ = in_a_world(lambda _: run_together(cases, max_running), seed)
         assert len(logs) == len(cases)
         for case in cases:
             rows = logs[case.name]
-            recording = Recording(case.workflow, rows, 0, end_of(rows, case.workflow) or Unfinished(), (), ())
+            end = end_of(rows, case.workflow)
+            assert end
+            recording = Recording(rows=rows, begun_with=0, outcome=end, workflow=case.workflow)
             check_log(finished(recording))
             again = finished(resume(case.workflow, rows[:-1], seed=seed))
             assert again.bodies == ()

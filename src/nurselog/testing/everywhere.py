@@ -27,10 +27,10 @@ from ..lowlevel import Cause, Event, JsonCodec, Row, ScopeCancelled, StepBegan, 
 from .fakes import Fakes
 from .forks import processors, shared
 from .hash_seeds import HashSeeds
+from .keeper import is_move
 from .laws import Problem, of_code, of_invariant
 from .life import Closed, Life, Plan, beginning, in_memory, live, with_value, without_value
 from .progress import Progress
-from .recorder import is_move
 from .report import Broken, Finding, Law, Moment, Report, essence, is_bookkeeping, misfortune_at, say
 from .sanitizer import Watcher, warn_of
 from .world import Invariant, World

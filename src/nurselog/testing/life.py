@@ -32,8 +32,9 @@ from ..abc import Clock, Codec, Store
 from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
+from .keeper import ID
 from .memory import MemoryStore
-from .recorder import ID, HeldStore, Recorder, Watcher
+from .recorder import HeldStore, Recorder, Watcher
 
 T = TypeVar("T")
 
@@ -181,13 +182,30 @@ def without_value(life: Life) -> Life:
 
 def with_value(life: Life, workflow: Workflow[..., Any], codec: Codec) -> Life:
     """Return a life that came without a value as it was."""
-    event, row = life.events[-1], life.rows[-1]
-    if not isinstance(event, Ended) or not isinstance(life.outcome, Closed):
-        return life
+    end = end_of(life.rows, workflow, codec) if isinstance(life.outcome, Closed) else None
+    return replace(life, outcome=end or life.outcome)
+
+
+def end_of(rows: Sequence[Row], workflow: Workflow[..., Any], codec: Codec) -> Outcome | None:
+    """Return what a log says became of its workflow; None if it does not."""
+    event = decode_event(rows[-1].event)
+    if not isinstance(event, Ended):
+        return None
     try:
-        return replace(life, outcome=Returned(value_of(ID, event, row.value, codec, workflow.returns)))
+        return Returned(value_of(ID, event, rows[-1].value, codec, workflow.returns))
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
-        return replace(life, outcome=Raised.of(exc))
+        return outcome_of(exc)
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Return what an error says that somebody gets who asks for the workflow's result."""
+    match error:
+        case WorkflowCancelled():
+            return Cancelled(error.reason)
+        case WorkflowStuck():
+            return Stuck(error.problem)
+        case _:
+            return Raised.of(error)
 
 
 # -- a life --------------------------------------------------------------------------------------
@@ -297,10 +315,6 @@ async def _outcome(result: Callable[[], Awaitable[Any]], patience: trio.CancelSc
     try:
         with patience:
             return Returned(await result())
-    except WorkflowCancelled as exc:
-        return Cancelled(exc.reason)
-    except WorkflowStuck as exc:
-        return Stuck(exc.problem)
     except Exception as exc:  # noqa: BLE001 - the workflow's own error, whatever it is
-        return Raised.of(exc)
+        return outcome_of(exc)
     return Hung(circling=trio.current_time() < longest)

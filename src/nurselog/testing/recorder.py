@@ -14,28 +14,20 @@ from typing import Any, cast
 import trio
 from trio.testing import MockClock
 
-from .. import Engine, Status
-from .._engine.messages import Kind, body_of
+from .. import Engine
 from .._engine.run import Run
 from .._flow import trouble
 from .._flow.scope import CancelScope
-from ..abc import Batch, Claim, Creation, Lease, Receipt, Store, Wanted, WorkflowKey
-from ..lowlevel import Cause, Event, Row, Started, decode_event, is_delivered, is_note
+from ..abc import Batch, Claim, Receipt, Store, Wanted, WorkflowKey
+from ..lowlevel import Cause, Row, decode_event
 from .clock import PATIENCE, Hold
-
-ID = "run"
-"""The id of every workflow in a life: there is one."""
+from .keeper import Keeper, is_move
 
 MOST = 15_000
 """How often tasks may be woken while no time passes and nothing happens: twice that is taken to be a circle."""
 
 Watcher = Callable[[int, int, Callable[[], str | None]], None]
 """Called before each commit: the number of rows before and after it, and who can tell where the code stands."""
-
-
-def is_move(event: Event) -> bool:
-    """Whether an event moves the workflow, or is a note of its code."""
-    return is_delivered(event) or is_note(event)
 
 
 class HeldStore:
@@ -54,8 +46,8 @@ class HeldStore:
         return held
 
 
-class Recorder(trio.abc.Instrument):
-    """A `Store` around another one, which it begins with a log; it keeps the log when it is closed.
+class Recorder(Keeper, trio.abc.Instrument):
+    """A `Store` that begins with a log, and keeps it.
 
     Args:
         inner: an empty store.
@@ -65,15 +57,10 @@ class Recorder(trio.abc.Instrument):
         follow: whether nothing is to be written that moves the workflow.
     """
 
-    shared = False
-    """One engine at a time: nobody need look for others while a workflow sleeps for months."""
-
     def __init__(self, inner: Store, rows: Sequence[Row], watch: Watcher, *, cancelled: bool, follow: bool) -> None:
-        self._inner, self._watch = inner, watch
-        self._cancelled, self._follow = cancelled, follow
+        super().__init__(inner, rows, cancelled=cancelled)
+        self._watch, self._follow = watch, follow
         self._length = len(rows)
-        self._moves = 0
-        self._moved = trio.Event()
         self._runs: Mapping[WorkflowKey, Run] = {}
         self._begun = trio.Event()
         self._path = decode_event(rows[-1].event).path
@@ -84,7 +71,6 @@ class Recorder(trio.abc.Instrument):
         self._most = MOST + 100 * len(rows)  # a replay makes no events
         self.patience: trio.CancelScope = trio.CancelScope()
         """Around whoever waits for the workflow's end; cancelled if its code goes in a circle."""
-        self.rows: tuple[Row, ...] = tuple(rows)
         self.ahead: tuple[Row, ...] = ()
         """What would have been written next, where the log is only followed."""
         self.followed: trio.Event = trio.Event()
@@ -106,34 +92,6 @@ class Recorder(trio.abc.Instrument):
 
     # -- the store -------------------------------------------------------------------------------
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def open(self, lease: Lease) -> None:
-        """Open the store, and write the log that it begins with."""
-        await self._inner.open(lease)
-        started = decode_event(self.rows[0].event)
-        assert isinstance(started, Started)
-        creation = Creation(
-            id=ID,
-            name=started.name,
-            version=started.version,
-            digest="",
-            status=Status.RUNNING,
-            owner=None,
-            at=self.rows[-1].at,
-            rows=self.rows,
-        )
-        [created] = (await self._inner.commit(Batch(creations=[creation]))).created
-        if self._cancelled:
-            await self._inner.post(created.workflow.key, Kind.CANCEL.value, body_of(None))
-
-    async def close(self) -> None:
-        """Keep the log, and close the store."""
-        [found] = await self._inner.find([ID])
-        self.rows = tuple(await self._inner.read(found.key))
-        await self._inner.close()
-
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Let the workflow be taken over, as soon as this knows by which engine."""
         await self._begun.wait()
@@ -142,7 +100,7 @@ class Recorder(trio.abc.Instrument):
         return claims
 
     async def commit(self, batch: Batch) -> Receipt:
-        """Tell of what is committed, and count."""
+        """Tell of what is committed."""
         rows = [row for append in batch.appends for row in append.rows]
         events = [decode_event(row.event) for row in rows]
         if self._follow and any(map(is_move, events)):
@@ -152,17 +110,13 @@ class Recorder(trio.abc.Instrument):
             await trio.sleep_forever()
         if events:
             if self.note_scopes:
-                self.scopes[self._moves] = sorted({scope.path for scope in self._scopes() if scope.path})
+                self.scopes[self.moves] = sorted({scope.path for scope in self._scopes() if scope.path})
             self._watch(self._length, self._length + len(rows), partial(self._look, events[0].path))
             self._path = events[-1].path
-        receipt = await self._inner.commit(batch)
+        receipt = await super().commit(batch)
         self._length += len(rows)
-        if moves := sum(map(is_move, events)):
-            if not self.cancelled_at:  # afterwards it may do and be refused the same thing again and again
-                self._woken = 0
-            self._moves += moves
-            self._moved.set()
-            self._moved = trio.Event()
+        if any(map(is_move, events)) and not self.cancelled_at:
+            self._woken = 0  # afterwards it may do and be refused the same thing again and again
         return receipt
 
     def cancel(self, path: str) -> None:
@@ -170,11 +124,6 @@ class Recorder(trio.abc.Instrument):
         self._cancelled_scope = path
         for run in self._runs.values():
             run.sequencer.cancel(None, path)
-
-    async def moved(self, count: int) -> None:
-        """Wait until so many moves of this life are durable."""
-        while self._moves < count:
-            await self._moved.wait()
 
     # -- where the code stands -------------------------------------------------------------------
 

@@ -37,9 +37,11 @@ from nurselog.lowlevel import (
     parse_path,
 )
 from nurselog.testing.corpus.world import chance
+from nurselog.testing.keeper import ID
+from nurselog.testing.life import Closed, Stuck
 from tests.laws import harness
 from tests.laws.checks import check_log, check_replay, check_resumed, text
-from tests.laws.harness import ID, BenchStore, GotStuck, Recording, Unfinished, end_of, resume, run_live, tally
+from tests.laws.harness import BenchStore, Recording, end_of, resume, run_live, tally
 from tests.laws.programs.scenario import Scenario, program
 from tests.laws.programs.steps import STEPS, too_late
 
@@ -107,7 +109,7 @@ class Examination:
 
     @property
     def _plan(self) -> dict[str, Any]:
-        return {"seed": self.random.getrandbits(32), "threads": self.scenario.is_threaded}
+        return {"seed": self.random.getrandbits(32)}
 
     def _downtime(self) -> float:
         return self.random.choice([0.0, 0.001, 0.01, 10.0])
@@ -150,7 +152,7 @@ class Examination:
         """Stop a first life early, and go on with what it has left."""
         how = self.random.choice(["close_after", "break_after"])
         before = self._first(**{how: self.scenario.stop_after, "cancel_after": None})
-        if isinstance(before.outcome, Unfinished):
+        if isinstance(before.outcome, Closed):
             tally["stopped early"] += 1
             self._resume(before, len(_open_rows(before)))
 
@@ -174,12 +176,12 @@ def _watch(run: Callable[[], Recording]) -> Recording:
     with _watchdog(), _collecting():
         life = run()
     assert not too_late, f"bodies were entered after their cancellation: {too_late}"
-    if life is None or not isinstance(life.outcome, GotStuck):
+    if life is None or not isinstance(life.outcome, Stuck):
         return life
-    assert isinstance(life.outcome.problem, DeadlockError), f"stuck: {life.outcome.problem}\n{text(life.rows)}"
+    assert isinstance(life.problem, DeadlockError), f"stuck: {life.problem}\n{text(life.rows)}"
     met["deadlock"] += 1
     # A cancellation may have come later, and have ended it all the same.
-    return replace(life, outcome=end_of(life.rows, life.workflow) or Unfinished())
+    return replace(life, outcome=end_of(life.rows, life.workflow) or Closed())
 
 
 @contextmanager
