@@ -87,7 +87,7 @@ class Examination:
 
     def __init__(self, scenario: Scenario, cuts: int) -> None:
         self.scenario = scenario
-        self.cuts = min(cuts, 1) if scenario.is_threaded else cuts  # with threads virtual time is slow
+        self.cuts = cuts
         self.random = random.Random(scenario.seed)
 
     def run(self) -> None:

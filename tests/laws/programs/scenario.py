@@ -51,14 +51,9 @@ class Scenario(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self.tree).decode(), self.patience
 
     @property
-    def is_threaded(self) -> bool:
-        """Whether some step of it runs in a thread."""
-        return '"threaded"' in self.arguments[0]
-
-    @property
     def is_brief(self) -> bool:
-        """Whether it ends within a moment, of virtual time as of real."""
-        return self.patience is not None and self.patience < 1 and not self.is_threaded
+        """Whether it ends within a moment."""
+        return self.patience is not None and self.patience < 1
 
     def dump(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
