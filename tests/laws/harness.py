@@ -268,6 +268,7 @@ class _Crowd:
     """A plain nursery with one task more, which waits until the body ends."""
 
     def __init__(self, **options: Any) -> None:
+        tally["crowds"] += 1
         self._manager = open_plain_nursery(**options)
         self._over = trio.Event()
 
@@ -295,8 +296,8 @@ def _crowds() -> Iterator[None]:
 
     def open_crowd(**options: Any) -> Any:
         opener = sys._getframe(1).f_globals["__name__"]
-        outside = opener.split(".")[0] in {"nurselog", "trio"} or not isinstance(place.get(), Strand)
-        return open_plain_nursery(**options) if outside else _Crowd(**options)
+        engine = opener.startswith(("nurselog.", "trio.")) and not opener.startswith("nurselog.testing.corpus.")
+        return _Crowd(**options) if isinstance(place.get(), Strand) and not engine else open_plain_nursery(**options)
 
     with patch.object(trio, "open_nursery", open_crowd):
         yield

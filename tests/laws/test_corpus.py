@@ -151,6 +151,12 @@ def test_evicted_and_overdue(case: Case, seeds: range) -> None:
             replay(case, go_on(case, recording, cut, seed=cut, downtime=86400 * 100))
 
 
+def test_there_are_crowds() -> None:
+    before = tally["crowds"]
+    live(corpus["inner_nursery_cancelled"], 90, crowd=True)
+    assert tally["crowds"] > before
+
+
 @each_quick_case
 def test_crowded(case: Case, seeds: range) -> None:
     """An idle task more in every plain nursery changes no path, and nothing that the code sees."""
