@@ -40,10 +40,10 @@ from nurselog._flow.strand import Strand, place
 from nurselog.abc import Batch, Clock, Creation, Lease, Receipt, Store
 from nurselog.lowlevel import Event, JsonCodec, Row, open_store
 from nurselog.testing import Life, Raised, Returned, VirtualClock, life
-from nurselog.testing.clock import Hold, HoldingLimiter, in_virtual_time
+from nurselog.testing.clock import Hold, HoldingLimiter, hold_in_threads, in_virtual_time
 from nurselog.testing.corpus.world import World, watched
 from nurselog.testing.keeper import ID, Keeper, is_move
-from nurselog.testing.life import LONGEST, Closed, Outcome, Stuck, hold_threads, outcome_of
+from nurselog.testing.life import LONGEST, Closed, Outcome, Stuck, outcome_of
 
 T = TypeVar("T")
 
@@ -209,7 +209,7 @@ async def _live(
     outcome: Outcome = Closed()
     try:
         async with open_engine(store, [workflow], clock=clock, evict_after=plan.evict_after) as engine:
-            hold_threads(engine, hold)
+            hold_in_threads(engine, hold)
             handle = await (engine.get(ID) if store.rows else engine.submit(workflow, *args, id=ID))
             if plan.stuck:
                 await engine.resume(ID)
