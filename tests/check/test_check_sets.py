@@ -40,7 +40,7 @@ RIGHT = {
     "looked into": "them = set(x)\nif 5 in them:\n    await charge(len(them))",
     "recorded as a set": "await charge(set(x))\nawait charge({y for y in x})\nreturn {1.5} | set(x)",
     "counted": "await charge(sum(set(x)))\nreturn max({one for one in x})",
-    "of numbers": "for one in {1, 2}:\n    await charge(one)",
+    "of numbers": "for one in {1, -2}:\n    await charge(one)",
     "of more numbers": "for one in {1.5, (1, 2), float(x)}:\n    await charge(one)",
     "of numbers in tuples, annotated": "them: set[tuple[int, float]] = x\nfor one in them:\n    await charge(one)",
     "of numbers, made": "for one in set(range(5)) | {len(y) + 1 for y in x}:\n    await charge(one)",

@@ -153,7 +153,7 @@ def test_what_is_printed_holds_the_lock(postgres_url: str, run: Run) -> None:
 def test_what_cannot_be(postgres_url: str, run: Run, option: str, arguments: list[str], said: str) -> None:
     for print_ in ([], ["--print"]):
         code, _, error = run(f"{postgres_url}{option}", *arguments, *print_)
-        assert (code, said in error) == (1, True), error
+        assert (code, said in error) == (2, True), error
     with behind(postgres_url) as admin:
         assert admin.execute("SELECT to_regnamespace('nurselog')").fetchone() == (None,)
 
@@ -163,13 +163,13 @@ def test_what_is_for_good(postgres_url: str, run: Run, arguments: list[str]) -> 
     run(postgres_url, "--shards", "3")
     with fake_citus(postgres_url):
         code, _, error = run(postgres_url, *arguments)
-    assert (code, "which is for good" in error) == (1, True), error
+    assert (code, "which is for good" in error) == (2, True), error
 
 
 @pytest.mark.parametrize("url", ["quotes.db", "postgresql:///db?shards=0", "sqlite:///quotes.db", "sqlite://"])
 def test_addresses_without_a_schema(url: str, run: Run) -> None:
     code, _, error = run(url)
-    assert (code, "PostgreSQL" in error) == (1, True), error
+    assert (code, "PostgreSQL" in error) == (2, True), error
 
 
 def test_where_there_is_no_server(tmp_path: object, run: Run) -> None:

@@ -231,6 +231,14 @@ def test_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> No
     assert "no more processes" in (check(greet_in_order).obstacle or "")
 
 
+def test_processes_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError("the folder is gone")
+
+    monkeypatch.setattr(hash_seeds, "_request", refuse)
+    assert "the folder is gone" in (check(greet_in_order).obstacle or "")
+
+
 @pytest.fixture
 def module(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """A module that is imported as pytest's `importlib` mode does: its folder is in no path."""
@@ -379,3 +387,12 @@ def test_processes_end_with_the_one_that_has_started_them() -> None:
     hash_seeds._end_all()
     assert not any(process.alive for process in processes)
     del hash_seeds._started[0, 0]
+
+
+def test_a_process_that_does_not_end_by_itself_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork that was made later has its input open, too, and may live for long."""
+    monkeypatch.setattr(hash_seeds, "GRACE", 0.0)
+    monkeypatch.setattr(hash_seeds, "_started", {})
+    process = hash_seeds._process(5)
+    process.end()
+    assert not process.alive

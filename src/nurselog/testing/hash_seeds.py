@@ -5,8 +5,8 @@ one process can tell. So the log of the first life goes to processes that have o
 follow it, too.
 
 How many? A set of two has the same order in another process every other time, one of three every sixth time. Two
-processes miss the set of two in one run of four, the set of three in one of 36, and the next run of the tests, whose
-own seed Python draws anew, is another try. A third process would cost every test half as much again.
+processes miss the set of two in one run of four, the set of three in one of 36, and the next run of the tests, which
+draws other seeds, is another try. A third process would cost every test half as much again.
 
 A process takes most of a second to start, most of which is importing, and a replay takes some milliseconds. So
 each is started once, when the first log is on its way, answers while the search for mistakes goes on here, and stays
@@ -95,8 +95,8 @@ class HashSeeds:
                 self._number = request.number
 
     def tell(self, report: Report) -> None:
-        """Wait for what they say, and enter it into the report, unless it has found already that replays differ."""
-        if {finding.law for finding in report.findings} & OF_REPLAY:
+        """Wait for what they say, and enter it into the report, unless a replay here has said enough already."""
+        if {finding.law for finding in report.findings} & {*OF_REPLAY, Law.ENDS}:
             return
         deadline = monotonic() + LONGEST  # of all
         verdicts = {process.seed: process.verdict(self._number, deadline) for process in self._processes}
