@@ -160,6 +160,16 @@ class Hooked:
         return await self._store.next_due(names)
 
 
+def hold_ends(store: Hooked, go_on: trio.Event) -> None:
+    """Keep a store from committing the end of a workflow before an event is set."""
+
+    async def hold(batch: Batch) -> None:
+        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
+            await go_on.wait()
+
+    store.before_commit = hold
+
+
 async def _nothing(*_: object) -> None:
     pass
 

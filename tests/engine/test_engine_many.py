@@ -20,10 +20,9 @@ from nurselog import (
     step,
     workflow,
 )
-from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, in_background, in_memory, kinds, on_file, sql
+from tests.engine.rig import Hooked, file_store, hold_ends, in_background, in_memory, kinds, on_file, sql
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -228,12 +227,7 @@ async def test_the_end_itself_is_refused(
     """The last row is on its way when the lease runs out; somebody else ends the workflow first."""
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
-
-    async def hold_the_end(batch: Batch) -> None:
-        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
-            await go_on.wait()
-
-    store.before_commit = hold_the_end
+    hold_ends(store, go_on)
     if not renewing:
         store.before_renew = go_on.wait
     async with open_engine(store, [napping], clock=clock) as a:
@@ -260,12 +254,7 @@ async def test_an_end_that_was_refused_is_nobodys_answer(autojump_clock: Clock, 
     """Somebody else has taken the workflow over, and it was killed there: that is its end, for all who wait."""
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
-
-    async def hold_the_end(batch: Batch) -> None:
-        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
-            await go_on.wait()
-
-    store.before_commit = hold_the_end
+    hold_ends(store, go_on)
     async with open_engine(store, [napping], clock=clock) as a:
         handle = await a.submit(napping, 1.0, id="one")
 
@@ -328,12 +317,7 @@ async def test_an_engine_may_take_up_itself_what_it_has_lost(autojump_clock: Clo
 async def test_the_end_is_on_its_way_when_the_engine_takes_it_up_again(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
-
-    async def hold_the_end(batch: Batch) -> None:
-        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
-            await go_on.wait()
-
-    store.before_commit = hold_the_end
+    hold_ends(store, go_on)
     async with open_engine(store, [napping], clock=clock) as engine:
         handle = await engine.submit(napping, 1.0, id="one")
         async with in_background(handle.result):

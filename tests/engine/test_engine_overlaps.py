@@ -28,7 +28,7 @@ from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog.abc import Batch
 from nurselog.lowlevel import Claimed, ScopeCancelled
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, in_background, kinds, on_file, settle, sql
+from tests.engine.rig import Hooked, file_store, hold_ends, in_background, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock
 T = TypeVar("T")
@@ -179,12 +179,7 @@ async def test_a_message_for_what_has_just_ended_is_too_late(autojump_clock: Clo
     """Its end is on its way into the store."""
     clock, go_on = VirtualClock(), trio.Event()
     store = Hooked(file_store(tmp_path / "log.db", clock))
-
-    async def hold_the_end(batch: Batch) -> None:
-        if any(b'"ended"' in row.event for append in batch.appends for row in append.rows):
-            await go_on.wait()
-
-    store.before_commit = hold_the_end
+    hold_ends(store, go_on)
     async with open_engine(store, [napping], clock=clock) as engine:
         handle = await engine.submit(napping, 0.5, id="one")
         await trio.sleep(2)

@@ -7,19 +7,15 @@ import hashlib
 import logging
 import random
 import secrets
-import signal
 import traceback
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from types import FrameType
-from typing import NoReturn
 from unittest.mock import patch
 
 import msgspec
-import trio
 
 from nurselog._engine import journal
 from nurselog.testing.clock import in_virtual_time
@@ -27,13 +23,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.judge import Breach, Complaints, Judge, Law
 from tests.simulation.plan import Plan, draw_plan
 from tests.simulation.tally import Tally, Thing
-
-PATIENCE = 120
-"""Seconds of the wall clock that a run may take: what moves without virtual time would go on for ever."""
-
-
-class Hang(BaseException):
-    """A run does not end."""
+from tests.watchdog import watchdog
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ def simulate(seed: int, plan: Plan | None = None) -> Verdict:
     tally: Tally = Counter()
     cluster = Cluster(plan, tally)
     judge = cluster.judge
-    with _watchdog(judge), _no_collector(), _seeded(seed), _hearing(judge), _full_soon(seed):
+    with _blamed(judge), _no_collector(), _seeded(seed), _hearing(judge), _full_soon(seed):
         in_virtual_time(lambda _: cluster.run(), seed)
     if not judge.breaches:
         judge.conclude()
@@ -120,21 +110,12 @@ def _hearing(judge: Judge) -> Iterator[None]:
 
 
 @contextmanager
-def _watchdog(judge: Judge) -> Iterator[None]:
+def _blamed(judge: Judge) -> Iterator[None]:
     """Have the judge hear of what breaks the whole run, or keeps it from its end."""
-
-    def bark(number: int, frame: FrameType | None) -> NoReturn:
-        raise Hang(f"still running after {PATIENCE} s, at {frame and frame.f_code}")
-
-    before = signal.signal(signal.SIGALRM, bark)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
-        yield
+        with watchdog():
+            yield
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - it is the run's, whatever it is
         judge.broken(Law.HEALTHY, "".join(traceback.format_exception(exc)))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        vars(trio._core._run.GLOBAL_RUN_CONTEXT).clear()  # what has hung has left it as it was

@@ -240,10 +240,8 @@ class Sequencer:
                 case TimerFired(path=path, due=due):
                     self.timers.fire(path, due)
                 case ScopeCancelled(path=path, reason=reason):
-                    for scope in self.scopes():
-                        if scope.path == path:
-                            scope.cancel_by(Cause.EXTERNAL, reason)
-                            break
+                    if scope := self.open_scope(path):
+                        scope.cancel_by(Cause.EXTERNAL, reason)
                 case _:  # pragma: no cover - is_delivered() admits no others
                     raise AssertionError(event)
         finally:
@@ -276,6 +274,10 @@ class Sequencer:
     def cancel(self, reason: str | None, path: str = "") -> None:
         """Somebody outside cancels the workflow, or a scope of it; one that is left by then is nobody's any more."""
         self._append_first(ScopeCancelled(path=path, by=Cause.EXTERNAL, reason=reason))
+
+    def open_scope(self, path: str) -> CancelScope | None:
+        """Return the scope at a path, if it is open."""
+        return next((scope for scope in self.scopes() if scope.path == path), None)
 
     def scopes(self) -> Iterator[CancelScope]:
         """Yield the scopes that are open, each as often as strands are in it; that of the workflow itself is first."""

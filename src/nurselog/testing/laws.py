@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..lowlevel import ErrorRecord, Result, StepRetried, decode_error, describe
+from ..lowlevel import ErrorRecord, decode_error, describe
 from .life import Hung, Life, Stuck
-from .report import Law, say
+from .report import Law, has_error, say
 from .world import Invariant
 
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+)')
@@ -47,7 +47,7 @@ def of_code(life: Life) -> Iterator[Problem]:
 
 def _errors(life: Life) -> Iterator[ErrorRecord]:
     for event, row in zip(life.events, life.rows, strict=True):
-        if isinstance(event, StepRetried) or getattr(event, "result", None) is Result.ERROR:
+        if has_error(event):
             yield from _with_members(decode_error(row.value or b""))
 
 

@@ -34,7 +34,7 @@ from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, 
 from .fakes import Fakes, fakes, standing_in
 from .keeper import ID
 from .memory import MemoryStore
-from .recorder import HeldStore, Recorder, Watcher
+from .recorder import HeldStore, OnCommit, Recorder
 
 T = TypeVar("T")
 
@@ -238,7 +238,7 @@ def live(
     plan: Plan,
     *,
     instead: Fakes,
-    watch: Watcher = lambda _, __, ___: None,
+    watch: OnCommit = lambda _, __, ___: None,
 ) -> Life:
     """Go on with a workflow in virtual time, until it has ended.
 

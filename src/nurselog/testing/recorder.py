@@ -18,15 +18,19 @@ from .. import Engine
 from .._engine.run import Run
 from .._flow import trouble
 from .._flow.scope import CancelScope
+from .._flow.sequencer import Sequencer
 from ..abc import Batch, Claim, Receipt, Store, Wanted, WorkflowKey
 from ..lowlevel import Cause, Row, decode_event
-from .clock import PATIENCE, Hold
+from .clock import Hold
 from .keeper import Keeper, is_move
 
 MOST = 15_000
 """How often tasks may be woken while no time passes and nothing happens: twice that is taken to be a circle."""
 
-Watcher = Callable[[int, int, Callable[[], str | None]], None]
+LET_GO = 10.0
+"""Virtual seconds after which an engine waits no longer for code that will not go: more than its grace."""
+
+OnCommit = Callable[[int, int, Callable[[], str | None]], None]
 """Called before each commit: the number of rows before and after it, and who can tell where the code stands."""
 
 
@@ -57,7 +61,7 @@ class Recorder(Keeper, trio.abc.Instrument):
         follow: whether nothing is to be written that moves the workflow.
     """
 
-    def __init__(self, inner: Store, rows: Sequence[Row], watch: Watcher, *, cancelled: bool, follow: bool) -> None:
+    def __init__(self, inner: Store, rows: Sequence[Row], watch: OnCommit, *, cancelled: bool, follow: bool) -> None:
         super().__init__(inner, rows, cancelled=cancelled)
         self._watch, self._follow = watch, follow
         self._length = len(rows)
@@ -110,7 +114,7 @@ class Recorder(Keeper, trio.abc.Instrument):
             await trio.sleep_forever()
         if events:
             if self.note_scopes:
-                self.scopes[self.moves] = sorted({scope.path for scope in self._scopes() if scope.path})
+                self.scopes[self.moves] = sorted({scope.path for scope in self._open_scopes() if scope.path})
             self._watch(self._length, self._length + len(rows), partial(self._look, events[0].path))
             self._path = events[-1].path
         receipt = await super().commit(batch)
@@ -140,21 +144,20 @@ class Recorder(Keeper, trio.abc.Instrument):
             self._give_up()
         for run in self._runs.values():
             sequencer = run.sequencer
-            if not self.cancelled_at and self._is_cancelled():
+            if not self.cancelled_at and self._is_cancelled(sequencer):
                 self.cancelled_at = self._look(self._path)
             if sequencer.suspending and not self._over:
                 self._over = True
                 self.stood = getattr(sequencer.problem, "where", None) or self._look(self._path)
 
-    def _scopes(self) -> Iterator[CancelScope]:
-        """Yield the scopes that are open; there are none before the workflow begins, and when it is over."""
+    def _open_scopes(self) -> Iterator[CancelScope]:
         for run in self._runs.values():
-            if hasattr(run.sequencer, "root"):
+            if has_scopes(run.sequencer):
                 yield from run.sequencer.scopes()
 
-    def _is_cancelled(self) -> bool:
+    def _is_cancelled(self, sequencer: Sequencer) -> bool:
         """Whether the cancellation from outside has arrived."""
-        scope = next((scope for scope in self._scopes() if scope.path == self._cancelled_scope), None)
+        scope = sequencer.open_scope(self._cancelled_scope) if has_scopes(sequencer) else None
         return scope is not None and scope.cause is Cause.EXTERNAL
 
     def _give_up(self) -> None:
@@ -165,4 +168,9 @@ class Recorder(Keeper, trio.abc.Instrument):
         if stands:
             self.patience.cancel()
         if self._over:
-            clock.jump(PATIENCE)
+            clock.jump(LET_GO)
+
+
+def has_scopes(sequencer: Sequencer) -> bool:
+    """Whether any may be open: there are none before the workflow begins, and when it is over."""
+    return hasattr(sequencer, "root")

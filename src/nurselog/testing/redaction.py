@@ -25,12 +25,11 @@ from ..lowlevel import (
     Event,
     Forked,
     LogEntry,
-    Result,
     ScopeCancelled,
     StepEnded,
-    StepRetried,
     decode_error,
 )
+from .report import has_error
 
 EVERYTHING = "*"
 """Stands for all texts."""
@@ -68,7 +67,7 @@ def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> 
 def _redacted(entry: LogEntry, pen: _Pen) -> LogEntry:
     value = entry.value
     if value is not None:
-        value = _redacted_error(value) if _is_error(entry.event) else pen.redact(value)
+        value = _redacted_error(value) if has_error(entry.event) else pen.redact(value)
     return replace_fields(entry, event=_redacted_event(entry.event), value=value)
 
 
@@ -84,10 +83,6 @@ def _redacted_event(event: Event) -> Event:
             return replace_fields(event, worker=_crossed_out(event.worker))
         case _:
             return event
-
-
-def _is_error(event: Event) -> bool:
-    return isinstance(event, StepRetried) or getattr(event, "result", None) is Result.ERROR
 
 
 class _Pen:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..lowlevel import Claimed, Event, StepBegan, StepEnded, StepRetried, TimerSet, decode_event, describe
+from ..lowlevel import Claimed, Event, Result, StepBegan, StepEnded, StepRetried, TimerSet, decode_event, describe
 from .life import Cancelled, Closed, Hung, Life, Outcome, Raised, Returned, Stuck
 from .sanitizer import Touch
 
@@ -162,6 +162,11 @@ class Broken(AssertionError):
 def is_bookkeeping(event: Event) -> bool:
     """Whether an event says nothing of what the workflow did: who took it over, that a step has lasted a moment."""
     return isinstance(event, Claimed | StepBegan)
+
+
+def has_error(event: Event) -> bool:
+    """Whether the value of an event's row is an error."""
+    return isinstance(event, StepRetried) or getattr(event, "result", None) is Result.ERROR
 
 
 def essence(event: Event) -> Event:

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.internal.conjecture import engine
 
 from tests.laws.harness import tally
-from tests.laws.programs.examine import CUTS, Hang, examine, met
+from tests.laws.programs.examine import CUTS, examine, met
 from tests.laws.programs.scenario import FAILURES, Scenario
 from tests.laws.programs.strategies import scenarios
+from tests.watchdog import Hang
 
 engine.MAX_SHRINKING_SECONDS = 100  # instead of 300: most failures that take longer are flaky
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import gc
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 from unittest.mock import patch
 
 import trio
@@ -44,22 +42,17 @@ from tests.laws.checks import check_log, check_replay, check_resumed, text
 from tests.laws.harness import BenchStore, Recording, end_of, resume, run_live, tally
 from tests.laws.programs.scenario import Scenario, program
 from tests.laws.programs.steps import STEPS, too_late
+from tests.watchdog import watchdog
 
 CUTS = 10
 """How many places a log is cut at, at most."""
 AGAIN = 0.3
 """How often what has become of a cut is cut once more."""
-PATIENCE = 120
-"""Seconds of the wall clock that one life may take: in virtual time even a day takes none."""
 
 _THRESHOLDS = ((100_000, 10, 10), (700, 10, 10), (50, 2, 1))
 
 met: Counter[str] = Counter()
 """What the first lives had in their logs, and how they ended."""
-
-
-class Hang(BaseException):
-    """A life does not end, not even in virtual time."""
 
 
 class SlowStore(BenchStore):
@@ -173,7 +166,7 @@ def _open_rows(life: Recording) -> tuple[Row, ...]:
 def _watch(run: Callable[[], Recording]) -> Recording:
     """See that a life ends, and that the code follows its log; a deadlock is no end, and no fault either."""
     too_late.clear()
-    with _watchdog(), _collecting():
+    with watchdog(), _collecting():
         life = run()
     assert not too_late, f"bodies were entered after their cancellation: {too_late}"
     if life is None or not isinstance(life.outcome, Stuck):
@@ -182,21 +175,6 @@ def _watch(run: Callable[[], Recording]) -> Recording:
     met["deadlock"] += 1
     # A cancellation may have come later, and have ended it all the same.
     return replace(life, outcome=end_of(life.rows, life.workflow) or Closed())
-
-
-@contextmanager
-def _watchdog() -> Iterator[None]:
-    def bark(number: int, frame: FrameType | None) -> NoReturn:
-        raise Hang(f"still running after {PATIENCE} s, at {frame and frame.f_code}")
-
-    before = signal.signal(signal.SIGALRM, bark)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        vars(trio._core._run.GLOBAL_RUN_CONTEXT).clear()  # what has hung has left it as it was
 
 
 @contextmanager
