@@ -69,6 +69,8 @@ class Workflow(Record, frozen=True, kw_only=True):
     key: WorkflowKey
     shard: int = 0
     id: str
+    parent: WorkflowKey | None = None
+    """Whose child it is; None: it is a root."""
     name: str
     version: str | None = None
     digest: str
@@ -89,6 +91,8 @@ class Creation(Record, frozen=True, kw_only=True):
 
     shard: int = 0
     id: str
+    parent: WorkflowKey | None = None
+    """Whose child it is. It is made only if an append of its parent's, in the same batch, is accepted."""
     name: str
     version: str | None = None
     digest: str
@@ -117,14 +121,40 @@ class Standing(Record, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class Post(Record, frozen=True, kw_only=True):
+    """A message to be left for a workflow."""
+
+    key: WorkflowKey
+    kind: str
+    body: bytes
+    once: str | None = None
+    """A word that says that it is the same message: while the workflow has not ended, it is left once only."""
+    most: int | None = None
+    """It is not left if so many messages wait for the workflow already; None: it is left in any case."""
+
+
+class Posted(enum.Enum):
+    """What became of a `Post`."""
+
+    LEFT = "left"
+    ENDED = "ended"
+    """The workflow has ended, or there is none: nothing was left."""
+    KNOWN = "known"
+    """It had been left before: not a second time."""
+    FULL = "full"
+    """Too many messages wait: it was not left."""
+
+
 class Append(Record, frozen=True, kw_only=True):
-    """Everything that one workflow has to write in a batch: rows, a change of standing, messages used up."""
+    """Everything that one workflow has to write in a batch: rows, a change of standing, messages left and used up."""
 
     key: WorkflowKey
     rows: Sequence[Row] = ()
     standing: Standing | None = None
     taken: Sequence[int] = ()
-    """Ids of messages that are removed in the same transaction."""
+    """Numbers of messages that are removed in the same transaction."""
+    posts: Sequence[Post] = ()
+    """Messages that are left in the same transaction, for workflows of the same shard."""
 
 
 class Batch(Record, frozen=True, kw_only=True):
@@ -138,8 +168,8 @@ class Batch(Record, frozen=True, kw_only=True):
 class Receipt(Record, frozen=True, kw_only=True):
     """What became of a batch."""
 
-    created: Sequence[Created] = ()
-    """In the order of the batch's creations."""
+    created: Sequence[Created | None] = ()
+    """In the order of the batch's creations; None for a child whose parent was refused."""
     refused: frozenset[WorkflowKey] = frozenset()
     """Workflows that somebody else has taken over: nothing of theirs was written."""
 
@@ -261,8 +291,11 @@ class Store(Protocol):
         """
         ...
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message, and make the workflow due at once."""
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and make their workflows due at once; return what became of each.
+
+        Those for one workflow are left in their order. Those of one shard are left in one transaction.
+        """
         ...
 
     async def messages(self) -> Sequence[Message]:
