@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._engine.engine import Engine as Engine
 from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo
+from ._engine.office import Letter as Letter
 from ._engine.opening import open_engine as open_engine
 from ._engine.statistics import EngineStatistics as EngineStatistics
 from ._errors import ChildCancelled as ChildCancelled
@@ -13,11 +14,13 @@ from ._errors import DeadlockError as DeadlockError
 from ._errors import DecodingError as DecodingError
 from ._errors import EncodingError as EncodingError
 from ._errors import EngineClosed as EngineClosed
+from ._errors import InboxFull as InboxFull
 from ._errors import MisplacedCallError as MisplacedCallError
 from ._errors import NonDeterminismError as NonDeterminismError
 from ._errors import NurselogError as NurselogError
 from ._errors import OutsideWorkflowError as OutsideWorkflowError
 from ._errors import PayloadTooLargeError as PayloadTooLargeError
+from ._errors import PromiseSettled as PromiseSettled
 from ._errors import RegistrationError as RegistrationError
 from ._errors import StepFailed as StepFailed
 from ._errors import StepInterrupted as StepInterrupted
@@ -53,12 +56,16 @@ from ._flow.helpers import as_completed as as_completed
 from ._flow.helpers import gather as gather
 from ._flow.helpers import map_concurrently as map_concurrently
 from ._flow.helpers import race as race
+from ._flow.mailbox import Mailbox as Mailbox
+from ._flow.mailbox import mailbox as mailbox
 from ._flow.nursery import Nursery as Nursery
 from ._flow.nursery import open_nursery as open_nursery
 from ._flow.outcomes import Failed as Failed
 from ._flow.outcomes import Outcome as Outcome
 from ._flow.outcomes import Succeeded as Succeeded
 from ._flow.outcomes import WasCancelled as WasCancelled
+from ._flow.promise import Promise as Promise
+from ._flow.promise import promise as promise
 from ._flow.retry import Retry as Retry
 from ._flow.scope import CancelScope as CancelScope
 from ._flow.scope import fail_after as fail_after
@@ -67,6 +74,7 @@ from ._flow.scope import move_on_after as move_on_after
 from ._flow.scope import move_on_at as move_on_at
 from ._flow.select import Selected as Selected
 from ._flow.select import select as select
+from ._flow.sending import send as send
 from ._flow.sleeping import after as after
 from ._flow.sleeping import at as at
 from ._flow.sleeping import sleep as sleep

@@ -284,6 +284,38 @@ class WorkflowEnded(NurselogError):
         return f"workflow {self.workflow_id!r} has ended: it is {self.status}"
 
 
+class InboxFull(NurselogError):
+    """Too many messages wait for the workflow; nothing was left.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        limit: how many may wait.
+    """
+
+    def __init__(self, workflow_id: str, limit: int) -> None:
+        super().__init__(workflow_id, limit)
+        self.workflow_id: str = workflow_id
+        self.limit: int = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit:,} messages wait for workflow {self.workflow_id!r}, and no more may. Send again when it has "
+            "read some; or look why it does not (is it stuck, does an engine run it?), or raise max_inbox= of "
+            "open_engine."
+        )
+
+
+class PromiseSettled(NurselogError):
+    """The promise was settled before; what it was settled with first counts."""
+
+    def __init__(self, promise_id: str) -> None:
+        super().__init__(promise_id)
+        self.promise_id: str = promise_id
+
+    def __str__(self) -> str:
+        return f"promise {self.promise_id!r} was settled before, and the first time counts"
+
+
 class EngineClosed(NurselogError):
     """The engine is closed, or was closed while the caller waited; the workflow goes on when one is opened again."""
 

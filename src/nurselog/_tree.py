@@ -19,6 +19,7 @@ from .lowlevel import (
     Forked,
     LogEntry,
     Patched,
+    Received,
     Result,
     Resumed,
     ScopeCancelled,
@@ -135,7 +136,7 @@ def _notes(node: _Node) -> Sequence[LogEntry]:
     return [one for one in node.entries if one is not head and not (over and isinstance(one.event, StepBegan))]
 
 
-_HEADS = (StepEnded, TimerSet, Selected, Patched, ScopeCancelled, StepBegan)
+_HEADS = (StepEnded, TimerSet, Selected, Received, Patched, ScopeCancelled, StepBegan)
 _GUTTER = 10
 _LONGEST = 60
 
@@ -147,7 +148,9 @@ def _mark(event: Event) -> Mark:
     match event:
         case ScopeCancelled() | StepEnded(result=Result.CANCELLED) | Ended(result=Result.CANCELLED | Result.KILLED):
             return Mark.CANCELLED
-        case StepEnded(result=Result.ERROR) | Ended(result=Result.ERROR) | StepRetried():
+        case StepEnded(result=result) | Ended(result=result) | Received(result=result) if result is Result.ERROR:
+            return Mark.FAILED
+        case StepRetried():
             return Mark.FAILED
         case Claimed() | Resumed() | Forked():
             return Mark.FAINT
@@ -163,6 +166,8 @@ def _say(entry: LogEntry, origin: int) -> str:
             return f"attempt {attempt} failed{_error(entry)}; the next is due at {_since(due, origin)}"
         case ScopeCancelled(by=by, reason=reason):
             return f"CANCELLED by {_CAUSES[by]}{_because(reason)}"
+        case Received() as event:
+            return _say_received(entry, event)
         case Ended(result=result, reason=reason):
             return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry) if result is Result.ERROR else ''}"
         case event:
@@ -182,6 +187,13 @@ def _say_step(entry: LogEntry, event: StepEnded) -> str:
             scope = "" if event.scope is None else f" by scope {event.scope or 'root'}"
             begun = "" if event.begun else " before it began"
             return f"{event.name} CANCELLED{begun}{scope}{_because(event.reason)}"
+
+
+def _say_received(entry: LogEntry, event: Received) -> str:
+    if event.topic is not None:
+        return f"received in mailbox {event.topic!r}{_value(entry)}"
+    rejected = event.result is Result.ERROR
+    return f"the promise was REJECTED{_error(entry)}" if rejected else f"the promise was resolved{_value(entry)}"
 
 
 def _because(reason: str | None) -> str:

@@ -16,6 +16,7 @@ from ._log.events import Ended as Ended
 from ._log.events import Event as Event
 from ._log.events import Forked as Forked
 from ._log.events import Patched as Patched
+from ._log.events import Received as Received
 from ._log.events import Result as Result
 from ._log.events import Resumed as Resumed
 from ._log.events import Row as Row

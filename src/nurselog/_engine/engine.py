@@ -18,11 +18,9 @@ from .._errors import (
     PayloadTooLargeError,
     UsageError,
     WorkflowConflict,
-    WorkflowEnded,
-    WorkflowNotFound,
 )
 from .._flow.arguments import NATURAL, WHOLE
-from .._flow.names import plain_text, reason_text, text_or_none
+from .._flow.names import reason_text, text_or_none
 from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
@@ -32,7 +30,8 @@ from ..abc import Created, Creation, Filter
 from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
-from .messages import Kind, body_of
+from .messages import Kind
+from .office import Letter
 from .patience import patiently
 from .service import Service
 from .statistics import EngineStatistics
@@ -54,6 +53,7 @@ class Engine:
         self._service = service
         self._store, self._table, self._clock, self._codec = service.store, service.table, service.clock, service.codec
         self._journal, self._runner, self._ownership = service.journal, service.runner, service.ownership
+        self._office = service.office
 
     # -- running workflows -----------------------------------------------------------------------
 
@@ -254,13 +254,8 @@ class Engine:
             await self._tell(id, Kind.RESUME)
 
     async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
-        reason = reason_text(reason)
-        row = await self._find(id)
-        if row.status.final:
-            raise WorkflowEnded(id, row.status.value)
-        with self._open(), trio.CancelScope(shield=True):
-            await self._store.post(row.key, kind.value, body_of(reason))
-            await self._ownership.enter_messages()
+        with self._open():
+            row = await self._office.tell(id, kind, reason_text(reason))
         run = self._runner.runs.get(row.key)
         if run is not None and run.sequencer.suspending:  # it takes no more: whoever comes next does
             await run.gone.wait()
@@ -269,6 +264,99 @@ class Engine:
             with self._open():
                 await self._ownership.claim(row.key)
         await self._journal.flushed()
+
+    async def send(self, id: str, topic: str, value: object, *, key: str | None = None) -> bool:
+        """Send a message to a workflow's mailbox, wherever it runs; return when it is durable that it will come.
+
+        Args:
+            id: the workflow's id.
+            topic: the mailbox's: 1 to 200 characters.
+            value: the message; the codec must be able to write it.
+            key: names the message: of several with one key the workflow gets the first, also years later.
+
+        Returns:
+            False if a message with this key was sent before.
+
+        Messages of one topic come in the order in which they were sent. A checkpoint. If it is cancelled the message
+        may have been sent.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended already.
+            InboxFull: if too many messages wait for it.
+            EncodingError: if the value cannot be written.
+            PayloadTooLargeError: if it is larger than the limit.
+            UsageError: if the topic or the key is none.
+        """
+        [answer] = await self._send([Letter(id, topic, value, key)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def send_all(self, letters: Iterable[Letter]) -> Sequence[bool]:
+        """Send many messages at once, in their order.
+
+        Args:
+            letters: each is to a workflow's mailbox.
+
+        Returns:
+            For each letter what `send` returns.
+
+        A checkpoint. If it is cancelled some of them may have been sent.
+
+        Raises:
+            ExceptionGroup: with what `send` would have raised, for those that were not left; all others were.
+            DataError: if one cannot be written; then none is sent.
+            UsageError: the same, for one whose topic or key is none.
+        """
+        answers = await self._send(list(letters))
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of {len(answers)} messages were not left", errors)
+        return [answer is True for answer in answers]
+
+    async def _send(self, letters: Sequence[Letter]) -> Sequence[bool | Exception]:
+        with self._open():
+            answers = await self._office.send(letters)
+        return answers  # noqa: RET504 - in the block, a type checker sees a way past it
+
+    async def resolve(self, promise: str, value: object = None) -> None:
+        """Settle a promise of a workflow's with a value, wherever it runs; return when that is durable.
+
+        Args:
+            promise: its id, as `promise(...).id` gave it.
+            value: what it comes to; the codec must be able to write it.
+
+        If nobody waits for it any more, the workflow goes on as if nothing had come. A checkpoint. If it is cancelled
+        the promise may have been settled.
+
+        Raises:
+            PromiseSettled: if it was settled before, with whatever.
+            WorkflowNotFound: if its workflow is not there.
+            WorkflowEnded: if its workflow has ended.
+            EncodingError: if the value cannot be written.
+            PayloadTooLargeError: if it is larger than the limit.
+            UsageError: if the id is none.
+        """
+        with self._open():
+            await self._office.resolve(promise, value)
+
+    async def reject(self, promise: str, error: Exception) -> None:
+        """Settle a promise of a workflow's with an error, wherever it runs; return when that is durable.
+
+        Args:
+            promise: its id, as `promise(...).id` gave it.
+            error: what who waits for it gets to see.
+
+        A checkpoint. If it is cancelled the promise may have been settled.
+
+        Raises:
+            What `resolve` raises.
+        """
+        if not isinstance(error, Exception):
+            raise UsageError(f"a promise is rejected with an Exception, not with {error!r}")
+        with self._open():
+            await self._office.reject(promise, error)
 
     async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
         """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
@@ -317,12 +405,9 @@ class Engine:
     # -- for handles -----------------------------------------------------------------------------
 
     async def _find(self, id: str) -> WorkflowRow:
-        plain = plain_text("a workflow's id", id)
         with self._open():
-            found = await self._store.find([plain])
-        if not found:
-            raise WorkflowNotFound(id)
-        return found[0]
+            row = await self._office.find(id)
+        return row  # noqa: RET504 - in the block, a type checker sees a way past it
 
     async def _read(self, row: WorkflowRow) -> Sequence[Row]:
         with self._open():

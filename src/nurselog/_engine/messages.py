@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from .._log.events import Received
 from ..abc import Message
 
 
@@ -15,22 +16,34 @@ class Kind(enum.Enum):
     CANCEL = "cancel"
     KILL = "kill"
     RESUME = "resume"
+    SEND = "send"
+    SETTLE = "settle"
 
 
-class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rest of a message, by its kind."""
+
     reason: str | None = None
+    """Of a cancellation."""
+    event: Received | None = None
+    """What is to be entered into the log, for what is sent and for what settles a promise."""
+    value: bytes = b""
+    """The value that belongs to the event, as the codec wrote it."""
 
 
-def body_of(reason: str | None = None) -> bytes:
+def body_of(reason: str | None = None, event: Received | None = None, value: bytes = b"") -> bytes:
     """Return a message's body."""
-    return msgspec.json.encode(_Body(reason))
+    return msgspec.json.encode(Body(reason, event, value))
 
 
-def read_message(message: Message) -> tuple[Kind, str | None]:
-    """Return what a message asks for, and the reason that it gives.
+def read_message(message: Message) -> tuple[Kind, Body]:
+    """Return what a message asks for, and the rest of it.
 
     Raises:
         ValueError: if this release does not know its kind.
         msgspec.DecodeError: if it cannot read the rest of it.
     """
-    return Kind(message.kind), msgspec.json.decode(message.body, type=_Body).reason
+    kind, body = Kind(message.kind), msgspec.json.decode(message.body, type=Body)
+    if body.event is None and kind in {Kind.SEND, Kind.SETTLE}:
+        raise ValueError(f"a message of kind {kind.value!r} has no event")
+    return kind, body

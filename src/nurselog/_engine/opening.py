@@ -29,6 +29,7 @@ async def open_engine(
     max_running: int = 1000,
     max_threads: int = 40,
     max_payload: int = 1 << 20,
+    max_inbox: int = 1000,
     evict_after: float = 60.0,
     lease: float = 15.0,
     grace: float = 5.0,
@@ -43,8 +44,11 @@ async def open_engine(
         workflows: the workflow functions that it runs; None: all that have been decorated.
         max_running: how many workflows it has in memory at most; others wait in the store.
         max_threads: how many sync steps run at once.
-        max_payload: bytes that one input or result may have, encoded.
-        evict_after: seconds after which a workflow that only waits for a time leaves memory until it is due.
+        max_payload: bytes that one input, result or message may have, encoded.
+        max_inbox: how many messages may wait for one workflow in the store; as many may be in its log that it has not
+            read.
+        evict_after: seconds after which a workflow that only waits, for a time or for messages, leaves memory until it
+            is due.
         lease: seconds after which others may take over when this process is stuck; a process that has died is
             recognised at once where the system allows it.
         grace: seconds that code gets to let go when the engine closes.
@@ -71,6 +75,7 @@ async def open_engine(
         max_running=max_running,
         max_threads=max_threads,
         max_payload=max_payload,
+        max_inbox=max_inbox,
         evict_after=evict_after,
         lease=lease,
         grace=grace,

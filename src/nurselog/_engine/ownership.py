@@ -181,6 +181,13 @@ class Ownership:
                 if run is not None:
                     self._runner.enter(run, message)
 
+    async def fetch(self) -> None:
+        """Look for messages again when a workflow has read what it had; for ever."""
+        while True:
+            await self._runner.mail.wait()
+            self._runner.mail = trio.Event()
+            await patiently(self.enter_messages)
+
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
         while self._store.shared:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,6 +15,7 @@ from .._flow.body import Body
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
+from .._flow.times import FAR
 from .._flow.workflow import Workflow
 from .._log.events import (
     ROW_FORMAT,
@@ -32,6 +34,8 @@ from .._log.lifecycle import Status
 from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
+from .office import Letter
+from .patience import patiently
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -128,6 +132,8 @@ class Run:
         """Set when everything about it is durable."""
         self.entered: set[int] = set()
         """Messages that are in its log, or on their way there."""
+        self.held: bool = False
+        """Whether messages were left in the store because it has not read those that it has."""
         self.idle_since: float | None = None
         self._last_said = False
         """Whether the standing that it leaves with is on its way."""
@@ -155,6 +161,19 @@ class Run:
     def arm(self, timer: Timer) -> None:
         """Have a timer rung when it is due."""
         self._runner.timers.arm(timer, self.sequencer.due)
+
+    async def send(self, id: str, topic: str, value: object, key: str) -> None:
+        """Leave a message for a workflow's mailbox."""
+        office = self._runner.office
+        [sent] = await patiently(partial(office.send, [Letter(id, topic, value, key)]))
+        if isinstance(sent, Exception):
+            raise sent
+
+    def read(self) -> None:
+        """It has read a message: others may have been left in the store for want of room."""
+        if self.held and 2 * self.sequencer.inbox.unread <= self._runner.max_inbox:
+            self.held = False
+            self._runner.mail.set()
 
     def check_name(self, name: str, function: object) -> None:
         """See that one step name means one function."""
@@ -217,7 +236,8 @@ class Run:
             return standing_after(ended)
         if self.leaving is Leaving.EVICTED:
             status = Status.WAITING if self.status is Status.RUNNING else self.status
-            return Standing(status=status, due_at=self.wake_at, release=True)
+            due = None if self.wake_at == FAR else self.wake_at
+            return Standing(status=status, due_at=due, release=True)
         return Standing(status=self.status, due_at=0, release=True)
 
     # -- leaving ---------------------------------------------------------------------------------

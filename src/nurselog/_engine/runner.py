@@ -19,6 +19,7 @@ from ..abc import Workflow as WorkflowRow
 from .bench import Bench
 from .journal import Journal
 from .messages import Kind, read_message
+from .office import Office
 from .run import Leaving, Run
 from .timing import TimerHeap
 from .waiters import Waiters
@@ -57,6 +58,7 @@ class Runner:
         journal: Journal,
         limiter: trio.CapacityLimiter,
         max_payload: int,
+        max_inbox: int,
         crash: Callable[[BaseException], None],
     ) -> None:
         self.clock: Clock = clock
@@ -64,9 +66,12 @@ class Runner:
         self.journal: Journal = journal
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
+        self.max_inbox: int = max_inbox
+        """How many messages a workflow may have in its log that it has not read, and as many in the store."""
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
+        self.office: Office
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
         self.bench: Bench = Bench()
@@ -81,6 +86,8 @@ class Runner:
         self.waiters: Waiters = Waiters()
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
+        self.mail: trio.Event = trio.Event()
+        """Set when there is room for messages that were left in the store."""
         self.went: trio.Event = trio.Event()
         """Set whenever a workflow's code has gone."""
         self.room: trio.Event = trio.Event()
@@ -145,15 +152,21 @@ class Runner:
         if message.number in run.entered or run.sequencer.suspending:
             return
         try:
-            kind, reason = read_message(message)
+            kind, body = read_message(message)
         except (ValueError, msgspec.DecodeError) as exc:
             logger.error("workflow %r: a message stays where it is, this release cannot read it: %s", run.id, exc)  # noqa: TRY400 - no trace needed
+            return
+        if kind is Kind.SEND and run.sequencer.inbox.unread >= self.max_inbox:
+            run.held = True
             return
         run.entered.add(message.number)
         self.journal.take(run, message.number)
         match kind:
+            case Kind.SEND | Kind.SETTLE:
+                assert body.event is not None
+                run.sequencer.receive(body.event, body.value)
             case Kind.CANCEL:
-                run.sequencer.cancel(reason)
+                run.sequencer.cancel(body.reason)
             case Kind.KILL:
                 run.kill()
             case Kind.RESUME:  # pragma: no branch - there is no other case
@@ -165,7 +178,7 @@ class Runner:
         soon = self.clock.utc() + int(after * 1e6)
         for run in list(self.runs.values()):
             until = run.sequencer.idle_until
-            if until is None or until <= soon:
+            if until is None or until <= soon or run.held:
                 run.idle_since = None
             elif run.idle_since is None:
                 run.idle_since = now

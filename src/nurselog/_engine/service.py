@@ -18,6 +18,7 @@ from .._flow.arguments import LIMIT, PERIOD
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
 from .journal import Journal
+from .office import Office
 from .ownership import Ownership
 from .run import Leaving
 from .runner import Runner
@@ -31,6 +32,7 @@ class Options:
     max_running: int
     max_threads: int
     max_payload: int
+    max_inbox: int
     evict_after: float
     lease: float
     grace: float
@@ -57,11 +59,14 @@ class Service:
             journal=self.journal,
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
+            max_inbox=options.max_inbox,
             crash=self.crash,
         )
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
         lease = Lease(worker=self.worker, duration=duration)
         self.ownership: Ownership = Ownership(store, self.runner, table, lease, options.max_running, options.grace)
+        self.office: Office = Office(store, self.ownership, codec, options.max_payload, options.max_inbox)
+        self.runner.office = self.office
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
         self._fatal: BaseException | None = None
@@ -105,7 +110,13 @@ class Service:
             for service in (self.journal.run, runner.timers.run, runner.bench.note_beginnings, ownership.keep):
                 services.start_soon(self._guard, service)
             async with trio.open_nursery() as intake:
-                for service in (ownership.take_up, ownership.listen, ownership.make_room, self._tidy):
+                for service in (
+                    ownership.take_up,
+                    ownership.listen,
+                    ownership.fetch,
+                    ownership.make_room,
+                    self._tidy,
+                ):
                     intake.start_soon(self._guard, service)
                 self.opened.set()
                 await self.closing.wait()

@@ -60,7 +60,7 @@ class Waiter:
 
 
 class Case(ABC, Generic[T_co]):
-    """Something that `select` can wait for: a handle, a receive channel, a timer.
+    """Something that `select` can wait for: a handle, a receive channel, a mailbox, a promise, a timer.
 
     Not made by users: handles come from `go`, channels from `open_memory_channel`, timers from `after` and `at`.
     """

@@ -12,6 +12,7 @@ from ..abc import Clock, Codec
 
 if TYPE_CHECKING:
     from .body import Body
+    from .children import Child
     from .timers import Timer
 
 
@@ -26,7 +27,10 @@ class Host(Protocol):
     """Bytes that one value may have."""
 
     def append(self, row: Row, event: Event) -> None:
-        """Queue a row for the next commit; `Sequencer.committed` is called when it is durable."""
+        """Queue a row for the next commit; `Sequencer.committed` is called when it is durable.
+
+        With that of a child's start the child itself is made, out of `Sequencer.children`.
+        """
         ...
 
     def start(self, body: Body) -> None:
@@ -35,6 +39,22 @@ class Host(Protocol):
 
     def arm(self, timer: Timer) -> None:
         """Call `Sequencer.due(timer)` when the timer is due."""
+        ...
+
+    def cancel_child(self, child: Child) -> None:
+        """Have a child cancelled; `Sequencer.arranged(child)` is called when it is durable that it will be."""
+        ...
+
+    def make_orphan(self, child: Child) -> None:
+        """Make a child that the log has, but as another workflow's; `Sequencer.arranged(child)` is called then."""
+        ...
+
+    async def send(self, id: str, topic: str, value: object, key: str) -> None:
+        """Leave a message for a workflow's mailbox; as long as the store is unavailable, wait. A checkpoint."""
+        ...
+
+    def read(self) -> None:
+        """The workflow has read a message: there is room for another one."""
         ...
 
     def check_name(self, name: str, function: object) -> None:

@@ -62,7 +62,8 @@ async def select(*cases: Case[Any]) -> Selected[Any]:
     their scope is cancelled.
 
     Args:
-        cases: handles, receive channels of nurselog's `open_memory_channel`, `after(seconds)`, `at(datetime)`.
+        cases: handles, receive channels of nurselog's `open_memory_channel`, mailboxes, promises, `after(seconds)`,
+            `at(datetime)`.
 
     Returns:
         The case that was taken, its position and its outcome.
@@ -92,4 +93,4 @@ def _refusal(case: object) -> str:
             "select cannot wait for a plain Trio channel, which gives an item to whoever asks first: open it with "
             "nurselog.open_memory_channel(), which has the same interface"
         )
-    return f"select waits for handles, nurselog's receive channels, after() and at(), not for {case!r}"
+    return f"select waits for handles, nurselog's channels, mailboxes, promises, after() and at(), not for {case!r}"

@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,18 +29,21 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from .._errors import NonDeterminismError, NurselogError, Suspended
 from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
-from .._log.events import Cause, Event, Result, Row, ScopeCancelled, StepEnded, TimerFired
+from .._log.events import Cause, ChildEnded, ChildStarted, Event, Received, Result, Row, ScopeCancelled, StepEnded, TimerFired
 from .._log.identity import Path
 from . import trouble
 from .groups import find_fatal
+from .inbox import Inbox
 from .log import Log
 from .strand import Strand, logger
 from .swept import Swept
 from .timers import Timer, Timers
+from .times import FAR
 from .where import caller
 
 if TYPE_CHECKING:
     from .call import Call
+    from .children import Child
     from .host import Host
     from .scope import CancelScope
     from .watch import Watch
@@ -80,6 +83,7 @@ class Sequencer:
         self.log: Log = Log(host, rows, writer)
         self.cursor: Cursor = self.log.cursor
         self.timers: Timers = Timers(host.arm)
+        self.inbox: Inbox = Inbox(self)
         self.now: int = rows[0].at
         """The time of the last delivered event, UTC microseconds."""
         self.phase: Phase = Phase.RUNNING
@@ -100,6 +104,8 @@ class Sequencer:
         """The path of the durable child that is being spawned just now."""
         self.calls: dict[str, Call] = {}
         """Steps whose outcome has not been delivered."""
+        self.children: dict[str, Child] = {}
+        """Child workflows whose end has not been delivered, by path."""
         self.unawaited: dict[str, Unawaited] = {}
         """Steps that were called and not awaited yet, by path."""
         self.generators: Swept[AsyncGenerator[Any, Any]] = Swept(_is_finished)
@@ -112,6 +118,10 @@ class Sequencer:
         self._woken: list[tuple[Path, Strand]] = []
         self._waiting: list[Call] = []
         """Calls whose body has not started."""
+        self._told: list[Child] = []
+        """Children that are to be cancelled."""
+        self._arranging: set[Child] = set()
+        """Children about which something is on its way to the store."""
         self._committed: deque[Entry] = deque()
         self._live = False
         self._given = 0
@@ -164,8 +174,9 @@ class Sequencer:
                 raise self._changed(exc, "") from None
         elif not self._live:
             self._go_live()
-        elif self._waiting and self._given >= self._first:
+        elif (self._waiting or self._told) and self._given >= self._first:
             self._start_bodies()
+            self._cancel_children()
         elif self._committed:
             self.cursor.delivered += 1
             self._deliver(self._committed.popleft())
@@ -239,6 +250,13 @@ class Sequencer:
                     call.ended(event, row.value)
                 case TimerFired(path=path, due=due):
                     self.timers.fire(path, due)
+                case ChildEnded(path=path):
+                    child = self.children.pop(path, None)
+                    if child is None:
+                        raise trouble.changed(self, describe(event), "no such child", path)
+                    child.ended(event, row.value)
+                case Received():
+                    self.inbox.deliver(entry, event)
                 case ScopeCancelled(path=path, reason=reason):
                     if scope := self.open_scope(path):
                         scope.cancel_by(Cause.EXTERNAL, reason)
@@ -256,6 +274,8 @@ class Sequencer:
         except Mismatch as exc:
             raise self._changed(exc, "") from None
         self.log.append_late()
+        for path in self.cursor.orphans & self.children.keys():
+            self._arrange(self.children[path], self.host.make_orphan)
         for timer in self.timers.go_live(self.host.clock.utc()):
             self._log_due(timer)
         self._live = True
@@ -275,6 +295,11 @@ class Sequencer:
         """Somebody outside cancels the workflow, or a scope of it; one that is left by then is nobody's any more."""
         self._append_first(ScopeCancelled(path=path, by=Cause.EXTERNAL, reason=reason))
 
+    def receive(self, event: Received, value: bytes) -> None:
+        """Somebody outside has sent a message, or settled a promise."""
+        self.inbox.entered()
+        self._append_first(event, value)
+
     def open_scope(self, path: str) -> CancelScope | None:
         """Return the scope at a path, if it is open."""
         return next((scope for scope in self.scopes() if scope.path == path), None)
@@ -288,8 +313,8 @@ class Sequencer:
                 yield scope
                 scope = scope._outer
 
-    def _append_first(self, event: Event) -> None:
-        row = self.log.append(event)
+    def _append_first(self, event: Event, value: bytes | None = None) -> None:
+        row = self.log.append(event, value)
         if row is not None and not self._live:
             self._first = row.seq
 
@@ -311,21 +336,50 @@ class Sequencer:
         finally:
             self.granting = False
 
+    # -- child workflows -------------------------------------------------------------------------
+
+    def add_child(self, child: Child, event: ChildStarted) -> None:
+        """Enter a child workflow, and note that it was started: it is made with that row."""
+        self.children[child.path] = child
+        self.note(event)
+
+    def tell_child(self, child: Child) -> None:
+        """Have a child workflow cancelled when this one is quiet, and its log has been followed."""
+        self._told.append(child)
+
+    def _cancel_children(self) -> None:
+        told, self._told = self._told, []
+        for child in told:
+            if self.children.get(child.path) is child:
+                self._arrange(child, self.host.cancel_child)
+
+    def _arrange(self, child: Child, order: Callable[[Child], None]) -> None:
+        self._arranging.add(child)
+        order(child)
+
+    def arranged(self, child: Child) -> None:
+        """What was ordered for a child is durable."""
+        self._arranging.discard(child)
+
     @property
     def idle_until(self) -> int | None:
-        """When the next timer is due, if timers are all that it waits for; None if it is busy.
+        """When the next timer is due, if timers, messages and children are all that it waits for; None if it is busy.
 
-        UTC microseconds. Everything it has written must be durable too: only then may it leave memory.
+        UTC microseconds; `FAR` if there is no timer. Everything it has written must be durable too: only then may it
+        leave memory.
         """
         busy = self.runnable or self.calls or self._committed or not self.log.all_durable or not self._live
-        return None if busy else self.timers.next_due
+        if busy or self._arranging:
+            return None
+        due = self.timers.next_due
+        return FAR if due is None and (self.children or self.inbox.is_awaited) else due
 
     # -- what must not happen --------------------------------------------------------------------
 
     def _check_deadlock(self) -> None:
-        if self.calls or self.timers or not self.log.all_durable or self.ended is not None:
-            return
-        raise trouble.deadlock(self)
+        busy = self.calls or self.timers or not self.log.all_durable or self.ended is not None
+        if not (busy or self.children or self.inbox.is_awaited):
+            raise trouble.deadlock(self)
 
     def foreign(self, strand: Strand) -> None:
         """A strand was woken by something that is neither in the log nor another strand of this workflow."""

@@ -23,11 +23,14 @@ import msgspec
 
 from .events import (
     Cause,
+    ChildEnded,
+    ChildStarted,
     Claimed,
     Ended,
     Event,
     Forked,
     Patched,
+    Received,
     Resumed,
     Row,
     ScopeCancelled,
@@ -77,7 +80,7 @@ class History(msgspec.Struct):
 def is_delivered(event: Event) -> bool:
     """Whether the sequencer hands this event to the workflow."""
     match event:
-        case StepEnded() | TimerFired():
+        case StepEnded() | TimerFired() | ChildEnded() | Received():
             return True
         case ScopeCancelled(by=Cause.EXTERNAL):
             return True
@@ -87,7 +90,10 @@ def is_delivered(event: Event) -> bool:
 
 def is_note(event: Event) -> bool:
     """Whether the workflow's code itself makes this event."""
-    return isinstance(event, (Selected, TimerSet, ScopeCancelled, Patched, Ended)) and not is_delivered(event)
+    return isinstance(event, _NOTES) and not is_delivered(event)
+
+
+_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Patched, Ended)
 
 
 def _essence(event: Event) -> tuple[object, ...]:
@@ -99,6 +105,8 @@ def _essence(event: Event) -> tuple[object, ...]:
             return ("timer", path, name)
         case ScopeCancelled(path=path, by=by):
             return ("cancelled", path, by)
+        case ChildStarted(path=path, name=name, digest=digest):
+            return ("child", path, name, digest)
         case Patched(name=name):
             return ("patched", name)
         case _:
@@ -118,6 +126,9 @@ _LINES: dict[type, str] = {
     TimerSet: "a timer of {event.name}{at}",
     TimerFired: "a timer{at} that fired",
     ScopeCancelled: "a cancelled scope{at} (by {event.by.value})",
+    ChildStarted: "child workflow {event.name!r}{at}, whose input has the digest {event.digest}",
+    ChildEnded: "the child workflow{at}, ended with {event.result.value}",
+    Received: "something received{at}",
     Patched: "patched({event.name!r})",
     Ended: "the workflow's end with {event.result.value}",
 }
@@ -145,6 +156,12 @@ class Cursor:
         """Steps that had begun and have no outcome, by path."""
         self.cancelled: bool = False
         """Whether somebody outside has cancelled the workflow, anywhere in the log."""
+        self.children: set[str] = set()
+        """Paths of children that have not ended."""
+        self.orphans: set[str] = set()
+        """Those of them that are another workflow's, which this one was forked from."""
+        self.received: int = 0
+        """How many messages from outside the log has."""
         self._notes: deque[Entry] = _NOTHING
         self._bound = 0
         if len(rows) > 1:
@@ -157,10 +174,11 @@ class Cursor:
         self._bound = max(self._bound, row.after)
         if is_delivered(event):
             self.left.append(entry)
-            self.histories.pop(event.path, None)
-            self.cancelled |= isinstance(event, ScopeCancelled) and not event.path
+            self._load_delivered(event)
         elif is_note(event):
             self._notes.append(entry)
+            if isinstance(event, ChildStarted):
+                self.children.add(event.path)
         elif isinstance(event, StepBegan):
             history = self.histories.setdefault(event.path, History())
             if history.began_at is None:
@@ -170,6 +188,21 @@ class Cursor:
             history.attempts, history.due = event.attempt, event.due
         elif isinstance(event, Forked):  # what had begun by then was begun under another key, and for the original
             self.histories = {path: History() for path in self.histories}
+            self.orphans = set(self.children)
+
+    def _load_delivered(self, event: Event) -> None:
+        match event:
+            case StepEnded(path=path):
+                self.histories.pop(path, None)
+            case ChildEnded(path=path):
+                self.children.discard(path)
+                self.orphans.discard(path)
+            case Received():
+                self.received += 1
+            case ScopeCancelled(path=""):
+                self.cancelled = True
+            case _:
+                pass
 
     def take(self) -> Entry:
         """Return the next event to deliver.
@@ -220,7 +253,7 @@ class Cursor:
             raise Mismatch(f"nothing of the kind at this place{coming}", describe(event))
         if isinstance(event, Ended):
             for entry in self.left:  # a timer may fire too late, but no step can end when nobody waits for it
-                if isinstance(entry.event, StepEnded):
+                if isinstance(entry.event, (StepEnded, ChildEnded)):
                     raise Mismatch(describe(entry.event), describe(event))
         return None
 

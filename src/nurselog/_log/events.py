@@ -133,6 +133,30 @@ class ScopeCancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
     reason: str | None = None
 
 
+class ChildStarted(_Event, frozen=True, kw_only=True, tag="child"):
+    """A workflow of its own was started as a child, whose id is this one's, a slash and the path."""
+
+    name: str
+    digest: str
+    """Of its encoded input, 16 hex digits."""
+
+
+class ChildEnded(_Event, frozen=True, kw_only=True, tag="child_ended"):
+    """A child has ended. The row's value is its result or its error."""
+
+    result: Result
+    reason: str | None = None
+
+
+class Received(_Event, frozen=True, kw_only=True, tag="received"):
+    """A message from outside has come. The row's value is the message, or the error of a rejected promise."""
+
+    topic: str | None = None
+    """Which mailbox it is for; None: it settles the promise at `path`."""
+    result: Result = Result.VALUE
+    """ERROR for a promise that was rejected."""
+
+
 class Patched(_Event, frozen=True, kw_only=True, tag="patched"):
     """`patched(name)` answered True here."""
 
@@ -158,6 +182,9 @@ Event: TypeAlias = (
     | TimerSet
     | TimerFired
     | ScopeCancelled
+    | ChildStarted
+    | ChildEnded
+    | Received
     | Patched
     | Ended
 )

@@ -87,6 +87,16 @@ def seeded_uuid4(seed: str, path: Path) -> uuid.UUID:
     return uuid.UUID(bytes=_digest(b"uuid4", 16, seed, path), version=4)
 
 
+def child_id(workflow_id: str, path: str) -> str:
+    """Return the id of the child workflow that was started at `path`."""
+    return f"{workflow_id}/{path}"
+
+
+def child_seed(seed: str, path: Path) -> str:
+    """Return the seed of the child workflow that was started at `path`: 16 hexadecimal digits."""
+    return _digest(b"child", 8, seed, path).hex()
+
+
 def _digest(use: bytes, size: int, name: str, path: Path) -> bytes:
     """The path goes first: it has no NUL, so no two pairs of path and name make the same bytes."""
     return blake2b(f"{format_path(path)}\0{name}".encode(), digest_size=size, person=use).digest()

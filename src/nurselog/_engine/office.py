@@ -1,0 +1,159 @@
+"""Leaves messages for workflows, wherever these run, and sees that somebody enters them into their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import trio
+
+from .._errors import InboxFull, PayloadTooLargeError, PromiseSettled, WorkflowEnded, WorkflowNotFound
+from .._flow.mailbox import topic_name
+from .._flow.names import plain_text, text_or_none
+from .._flow.promise import PromiseId
+from .._log.events import Received, Result
+from .._log.failures import encode_error, record_error
+from ..abc import Codec, Post, Posted, Store
+from ..abc import Workflow as WorkflowRow
+from .messages import Kind, body_of
+
+if TYPE_CHECKING:
+    from .ownership import Ownership
+
+
+class Letter(NamedTuple):
+    """A message to a workflow's mailbox, for `Engine.send_all`."""
+
+    id: str
+    """The receiver's."""
+    topic: str
+    """The mailbox's."""
+    value: object
+    """What is sent; the codec must be able to write it."""
+    key: str | None = None
+    """Names the message: of several with one key the receiver gets the first."""
+
+
+class Office:
+    """Knows how to reach a workflow.
+
+    Args:
+        store: where messages are left.
+        ownership: enters them, if the workflow is in memory here.
+        codec: writes values.
+        max_payload: bytes that one value may have.
+        max_inbox: how many messages may wait for one workflow.
+    """
+
+    def __init__(self, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int) -> None:
+        self._store, self._ownership, self._codec = store, ownership, codec
+        self._max_payload, self._max_inbox = max_payload, max_inbox
+
+    async def find(self, id: str) -> WorkflowRow:
+        """Return a workflow's row. A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+        """
+        found = await self._store.find([plain_text("a workflow's id", id)])
+        if not found:
+            raise WorkflowNotFound(id)
+        return found[0]
+
+    async def leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and enter those for workflows in memory here.
+
+        A checkpoint. It is not cut in half: when it is cancelled the messages are left.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with trio.CancelScope(shield=True):
+            answers = await self._store.post(posts)
+            await self._ownership.enter_messages()
+        return answers
+
+    async def tell(self, id: str, kind: Kind, reason: str | None = None) -> WorkflowRow:
+        """Leave an order from outside for a workflow that has not ended; return its row. A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended.
+        """
+        row = await self.find(id)
+        [answer] = await self.leave([Post(key=row.key, kind=kind.value, body=body_of(reason))])
+        if answer is Posted.ENDED:
+            raise await self._has_ended(id)
+        return row
+
+    # -- mailboxes and promises ------------------------------------------------------------------
+
+    async def send(self, letters: Sequence[Letter]) -> Sequence[bool | Exception]:
+        """Send messages; return of each whether it is new, or why it was not left. A checkpoint.
+
+        Raises:
+            DataError: if one cannot be written; then none is sent.
+            UsageError: the same, for one whose topic or key is none.
+        """
+        bodies = [self._write(letter) for letter in letters]
+        keys = [text_or_none("a key", letter.key) for letter in letters]
+        rows = {row.id: row for row in await self._store.find(sorted({letter.id for letter in letters}))}
+        posts = [
+            Post(
+                key=rows[letter.id].key,
+                kind=Kind.SEND.value,
+                body=body,
+                once=None if key is None else f"key {key}",
+                most=self._max_inbox,
+            )
+            for letter, key, body in zip(letters, keys, bodies, strict=True)
+            if letter.id in rows
+        ]
+        answers = iter(await self.leave(posts))
+        self._ownership.look()  # those that sleep are due now
+        return [
+            await self._said(letter, next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
+            for letter in letters
+        ]
+
+    def _write(self, letter: Letter) -> bytes:
+        topic = topic_name(letter.topic)
+        plain_text("a workflow's id", letter.id)
+        value = self._limited(f"a message for mailbox {topic!r}", self._codec.encode(letter.value, Any))
+        return body_of(event=Received(topic=topic), value=value)
+
+    async def _said(self, letter: Letter, answer: Posted) -> bool | Exception:
+        match answer:
+            case Posted.LEFT | Posted.KNOWN:
+                return answer is Posted.LEFT
+            case Posted.FULL:
+                return InboxFull(letter.id, self._max_inbox)
+            case Posted.ENDED:
+                return await self._has_ended(letter.id)
+
+    async def resolve(self, id: str, value: object) -> None:
+        """Settle a promise with a value. A checkpoint; raises what `Engine.resolve` does."""
+        await self._settle(id, Result.VALUE, self._codec.encode(value, Any))
+
+    async def reject(self, id: str, error: Exception) -> None:
+        """Settle a promise with an error. A checkpoint; raises what `Engine.reject` does."""
+        await self._settle(id, Result.ERROR, encode_error(record_error(error)))
+
+    async def _settle(self, id: str, result: Result, data: bytes) -> None:
+        promise = PromiseId.parse(id)
+        event = Received(path=promise.path, result=result)
+        body = body_of(event=event, value=self._limited(f"what promise {id!r} is settled with", data))
+        row = await self.find(promise.workflow)
+        once = f"promise {promise.path}"
+        [answer] = await self.leave([Post(key=row.key, kind=Kind.SETTLE.value, body=body, once=once)])
+        if answer is Posted.ENDED:
+            raise await self._has_ended(promise.workflow)
+        if answer is Posted.KNOWN:
+            raise PromiseSettled(id)
+        self._ownership.look()
+
+    def _limited(self, what: str, data: bytes) -> bytes:
+        if len(data) > self._max_payload:
+            raise PayloadTooLargeError(what, len(data), self._max_payload)
+        return data
+
+    async def _has_ended(self, id: str) -> WorkflowEnded:
+        return WorkflowEnded(id, (await self.find(id)).status.value)

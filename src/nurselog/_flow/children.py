@@ -1,0 +1,143 @@
+"""Child workflows: workflows of their own, with logs of their own, that are bound to a scope of this one.
+
+What the two have to do with each other are three rows and two messages. The parent notes that it has started a child,
+and in the same transaction the child is made: where the row is, the child is, and where a crash has lost the one, it
+has lost the other. When the child ends, a message to the parent is left in the same transaction as its last row; the
+parent's owner enters that into the parent's log, which is where the outcome is delivered. When the scope is cancelled,
+a message tells the child, and the parent waits for what becomes of it, cleanup included: a child that has ended
+although it was told is one that has ended. So each side has the same outcome, whoever dies in between.
+
+To tell a child is not in the parent's log: that follows from the cancelled scope, which is. It happens once the
+workflow is quiet and its log has been followed, as the bodies of steps start; in each life anew, until the child ends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from outcome import Error, Value, capture
+from outcome import Outcome as Answer
+from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+
+from .._errors import ChildCancelled, NurselogError, WorkflowKilled
+from .._log.codec import digest
+from .._log.cursor import describe
+from .._log.events import ChildEnded, ChildStarted, Result
+from .._log.failures import decode_error, rebuild_error
+from .._log.identity import child_id
+from . import trouble
+from .call import NOBODY, Why
+from .guards import check_deadline, refuses_abort
+from .outcomes import Failed, Outcome, Succeeded, WasCancelled
+from .strand import Operation, Strand
+
+if TYPE_CHECKING:
+    from .sequencer import Sequencer
+    from .workflow import Workflow
+
+
+class Child(ABC):
+    """A child workflow, until its end is delivered."""
+
+    __slots__ = ("input", "operation", "path", "sequencer", "told", "why", "workflow")
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        operation: Operation,
+        workflow: Workflow[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        host = sequencer.host
+        host.check_workflow(workflow)
+        self.sequencer: Sequencer = sequencer
+        self.operation: Operation = operation
+        self.path: str = operation.text
+        """Its place in the workflow."""
+        self.workflow: Workflow[..., Any] = workflow
+        data = workflow.signature.encode_call(host.codec.encode, args, kwargs)
+        self.input: bytes = sequencer.log.limited(f"the input of workflow {self.id!r}", data)
+        self.told: bool = False
+        """Whether its scope was cancelled."""
+        self.why: Why = NOBODY
+
+    @property
+    def id(self) -> str:
+        """The child's id."""
+        return child_id(self.sequencer.id, self.path)
+
+    @property
+    def digest(self) -> str:
+        """Of the input."""
+        return digest(self.input)
+
+    def start(self) -> None:
+        """Enter it into the parent's log, and make it."""
+        started = ChildStarted(path=self.path, name=self.workflow.name, digest=self.digest)
+        self.sequencer.add_child(self, started)
+
+    def cancel(self, why: Why) -> None:
+        """Its scope is cancelled."""
+        if not self.told:
+            self.told, self.why = True, why
+            self.sequencer.tell_child(self)
+
+    def ended(self, event: ChildEnded, value: bytes | None) -> None:
+        """Its end is in the log."""
+        self.settle(self._outcome_of(event, value))
+
+    def _outcome_of(self, event: ChildEnded, value: bytes | None) -> Outcome[Any]:
+        try:
+            match event.result:
+                case Result.VALUE:
+                    return Succeeded(self.sequencer.host.codec.decode(value or b"", self.workflow.returns))
+                case Result.ERROR:
+                    return Failed(rebuild_error(decode_error(value or b"")))
+                case Result.CANCELLED:
+                    return WasCancelled(event.reason, self.path)
+                case Result.KILLED:  # pragma: no branch - there is no other case
+                    return Failed(WorkflowKilled(self.id))
+        except NurselogError as exc:
+            raise trouble.unreadable(self.sequencer, describe(event), self.path, exc) from exc
+
+    @abstractmethod
+    def settle(self, outcome: Outcome[Any]) -> None:
+        """Hand the outcome to whoever started it."""
+
+
+class AwaitedChild(Child):
+    """A child workflow that a strand awaits. Cancelling the wait tells the child, whose end then decides."""
+
+    __slots__ = ("_raise_cancel", "_strand")
+
+    def wait(self, strand: Strand) -> Awaitable[Any]:
+        """Start it, and park the strand until its end is delivered."""
+        self._strand = strand
+        self._raise_cancel: RaiseCancelT | None = None
+        check_deadline(strand)
+        self.start()
+        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it
+
+    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
+        if self.sequencer.suspending:
+            return Abort.SUCCEEDED
+        if not refuses_abort(self._strand):
+            self._raise_cancel = raise_cancel
+            self.cancel(Why.of(self._strand.scope))
+        return Abort.FAILED
+
+    def settle(self, outcome: Outcome[Any]) -> None:
+        match outcome:
+            case Succeeded(value=value):
+                answer: Answer[Any] = Value(value)
+            case Failed(error=error):
+                answer = Error(error)
+            case WasCancelled(reason=reason) if self._raise_cancel is None:  # by somebody outside
+                answer = Error(ChildCancelled(self.path, reason))
+            case WasCancelled():  # pragma: no branch - there is no other case
+                assert self._raise_cancel is not None
+                answer = capture(self._raise_cancel)
+        reschedule(self._strand.task, answer)

@@ -1,0 +1,134 @@
+"""What has come for one workflow from outside, and is waited for: messages by topic, and the outcomes of promises.
+
+Messages wait in the store until the workflow's owner enters them into the log, all of them, whether anybody asks for
+them or not: then the log alone says what the code finds. The other way, to enter one when somebody waits for it, would
+have a sleeping workflow woken by messages that it does not want, and put to sleep again, for ever.
+
+What has been entered is in memory as long as the workflow is, read or not. So the engine enters no more than a number
+of messages that nobody has read; the others stay in the store, where senders see that there is no room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._errors import DecodingError, NurselogError
+from .._log.cursor import Entry
+from .._log.events import Received, Result
+from .._log.failures import decode_error, rebuild_error
+from .outcomes import Failed, Outcome, Succeeded
+
+if TYPE_CHECKING:
+    from ..abc import Codec
+    from .cases import Waiter
+    from .mailbox import Mailbox
+    from .promise import Promise
+    from .sequencer import Sequencer
+
+
+class Arrival(NamedTuple):
+    """A message in the log."""
+
+    seq: int
+    """Its row's."""
+    since: int
+    """The number of delivered events when it came."""
+    event: Received
+    value: bytes
+
+    def open(self, codec: Codec, annotation: Any, what: str) -> Outcome[Any]:
+        """Return what is in it; what does not fit the annotation is an error for who reads it, and for nobody else."""
+        if self.event.result is Result.ERROR:
+            return Failed(rebuild_error(decode_error(self.value)))
+        try:
+            return Succeeded(codec.decode(self.value, annotation))
+        except NurselogError as exc:
+            return Failed(DecodingError(f"{what} (row {self.seq} of the log) cannot be read: {exc}"))
+
+
+class Topic:
+    """The messages of one topic that nobody has read, and who waits for the next one."""
+
+    __slots__ = ("arrivals", "readers")
+
+    def __init__(self) -> None:
+        self.arrivals: deque[Arrival] = deque()
+        self.readers: dict[Waiter, tuple[Mailbox[Any], int]] = {}
+        """Parked, in the order of their arrival: on which mailbox, and under which index of their cases."""
+
+
+class Inbox:
+    """All that comes for one workflow from outside."""
+
+    def __init__(self, sequencer: Sequencer) -> None:
+        self._sequencer = sequencer
+        self._topics: dict[str, Topic] = {}
+        self._promises: dict[str, Promise[Any]] = {}
+        self._early: dict[str, Arrival] = {}
+        """Outcomes of promises that the code has not come to yet, by path: a life before had, and gave one away."""
+        self._received = sequencer.cursor.received
+        self._read = 0
+
+    @property
+    def unread(self) -> int:
+        """How many messages are in the log, or on their way there, that nobody has read."""
+        return self._received - self._read
+
+    def entered(self) -> None:
+        """One more message is on its way to the log."""
+        self._received += 1
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what may come."""
+        return any(topic.readers for topic in self._topics.values()) or any(
+            promise._waiters for promise in self._promises.values()
+        )
+
+    # -- mailboxes -------------------------------------------------------------------------------
+
+    def topic(self, name: str) -> Topic:
+        """Return what there is of a topic."""
+        found = self._topics.get(name)
+        if found is None:
+            found = self._topics[name] = Topic()
+        return found
+
+    def take(self, topic: Topic) -> Arrival:
+        """Take the next message of a topic that has one."""
+        self._mark_read()
+        return topic.arrivals.popleft()
+
+    def _mark_read(self) -> None:
+        self._read += 1
+        self._sequencer.host.read()
+
+    # -- promises --------------------------------------------------------------------------------
+
+    def expect(self, path: str, promise: Promise[Any]) -> Arrival | None:
+        """Enter a promise; return its outcome, if that has come already."""
+        self._promises[path] = promise
+        return self._early.pop(path, None)
+
+    # -- what comes ------------------------------------------------------------------------------
+
+    def deliver(self, entry: Entry, event: Received) -> None:
+        """Hand a message to who waits for it, or keep it until somebody asks."""
+        arrival = Arrival(entry.row.seq, self._sequencer.cursor.delivered, event, entry.row.value or b"")
+        if event.topic is None:
+            self._settle(arrival)
+            return
+        topic = self.topic(event.topic)
+        topic.arrivals.append(arrival)
+        if topic.readers:
+            waiter, (mailbox, index) = next(iter(topic.readers.items()))
+            waiter.wake(index, mailbox._take())
+
+    def _settle(self, arrival: Arrival) -> None:
+        self._mark_read()
+        promise = self._promises.get(arrival.event.path)
+        if promise is None:
+            self._early[arrival.event.path] = arrival
+        else:
+            promise._settle(arrival)
