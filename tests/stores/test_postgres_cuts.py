@@ -16,7 +16,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._log.lifecycle import Status
 from nurselog._stores import postgres
 from nurselog._stores._postgres import claims, driver
-from nurselog.abc import Append, Batch, Standing, Store
+from nurselog.abc import Append, Batch, Post, Standing, Store
 from nurselog.testing.stores.records import append, claim_due, create, creation, look, rows, sleeping
 from tests.stores.kit import behind, opened
 from tests.stores.proxy import Proxy, Where
@@ -63,7 +63,7 @@ async def many_rows(store: Store, direct: Store, id: str) -> None:
 
 async def whole_batch(store: Store, direct: Store, id: str) -> None:
     [key] = await create(direct, creation(id, 7, owner="a"))
-    await direct.post(key, "note", b"")
+    await direct.post([Post(key=key, kind="note", body=b"")])
     [message] = [message for message in await persisted(store.messages) if message.key == key]
     batch = Batch(
         creations=[creation(f"{id}/new", 8, length=2, owner="b")],

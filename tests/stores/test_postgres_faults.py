@@ -27,6 +27,7 @@ from nurselog.testing.stores.records import (
     create,
     creation,
     look,
+    note,
     over,
     rows,
     sleeping,
@@ -298,9 +299,9 @@ async def test_mail_does_not_wait_for_the_one_who_listens(postgres_url: str, mon
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(a.wait_changed)
-                await b.post(key, "note", b"")
+                await b.post([note(key, b"")])
             lose_answers(monkeypatch, "pg_notify")
-            await b.post(key, "note", b"")
+            await b.post([note(key, b"")])
             await a.wait_changed()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(b.wait_changed)

@@ -21,7 +21,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._postgres.binary import TEXT, int8, number
 from nurselog.abc import Append, Lease
-from nurselog.testing.stores.records import LONG, StandingClock, append, chatting, create, creation, row
+from nurselog.testing.stores.records import LONG, StandingClock, append, chatting, create, creation, note, row
 from tests.postgres_server import PostgresServer, running_server
 from tests.stores.kit import opened
 from tests.stores.test_postgres_driver import cancel_in, connected, values
@@ -138,7 +138,7 @@ async def test_stores_over_tls(remote: Remote) -> None:
         assert (await b.read(key))[-1].value == large
         async with chatting(b), trio.open_nursery() as nursery:
             nursery.start_soon(a.wait_changed)
-            await b.post(key, "note", b"")
+            await b.post([note(key, b"")])
         [message] = await a.messages()
         assert message.kind == "note"
 

@@ -27,6 +27,7 @@ from nurselog.testing.stores.records import (
     claim_due,
     create,
     creation,
+    note,
     row,
     sleeping,
 )
@@ -265,7 +266,7 @@ def owned_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str
 async def do_everything(url: str, clock: StandingClock) -> None:
     async with opened(url, clock) as store:
         [key] = await create(store, creation("one"))
-        await store.post(key, "note", b"")
+        await store.post([note(key, b"")])
         [claim] = await claim_due(store, "a")
         [message] = await store.messages()
         last = row(len(claim.rows) + 1, claim.writer)

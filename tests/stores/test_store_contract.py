@@ -18,7 +18,7 @@ from nurselog.testing.stores import CHECKS, Bench, Check, StandingClock
 from nurselog.testing.stores.asking import MEGABYTE
 from nurselog.testing.stores.fencing import LONG_APPEND, SEEDS, tear
 from nurselog.testing.stores.living import an_expired_lease_is_enough
-from nurselog.testing.stores.records import append, claim_due, create, creation, look, over, rows
+from nurselog.testing.stores.records import append, claim_due, create, creation, look, note, over, rows
 from nurselog.testing.stores.writing import LENGTHS
 from tests.stores.kit import connection_of, database, opened, opened_inline, receivers, store_at
 
@@ -54,10 +54,10 @@ async def test_a_log_is_never_torn_however_often_one_pulls(shared_url: str, cloc
 async def test_an_ended_workflow_keeps_no_messages(shared_url: str, status: Status) -> None:
     async with opened(shared_url) as store:
         [key, other] = await create(store, creation("one", 7, owner="a"), creation("other", owner="a"))
-        await store.post(key, "note", b"too late")
-        await store.post(other, "note", b"not for the one that ends")
+        await store.post([note(key, b"too late")])
+        await store.post([note(other, b"not for the one that ends")])
         assert not await append(store, Append(key=key, rows=rows(2, 2, 7), standing=over(status)))
-        await store.post(key, "note", b"much too late")
+        await store.post([note(key, b"much too late")])
         assert receivers(shared_url) == [other]
 
 

@@ -9,7 +9,7 @@ import pytest
 from nurselog import Status
 from nurselog.testing.stores import StandingClock
 from nurselog.testing.stores.playing import ACTS, TURNS, Play, Side
-from nurselog.testing.stores.records import LEASE
+from nurselog.testing.stores.records import LEASE, note
 from tests.stores.kit import opened
 
 TO_MEET = {
@@ -55,7 +55,7 @@ async def test_a_difference_is_found() -> None:
         sides = [Side(one), Side(other)]
         play = Play(sides, StandingClock(), 0)
         await play.create()
-        await one.post(next(iter(sides[0].keys.values())), "note", b"")
+        await one.post([note(next(iter(sides[0].keys.values())), b"")])
         with pytest.raises(AssertionError, match="seed 0"):
             for _ in range(20):
                 await play.claim()

@@ -29,8 +29,22 @@ import trio
 
 from .._errors import StoreError, StoreUnavailable, UsageError
 from .._log.events import Row
-from ..abc import Batch, Change, Claim, Clock, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
-from ._sqlite import claims, commits, queries, workers
+from ..abc import (
+    Batch,
+    Change,
+    Claim,
+    Clock,
+    Filter,
+    Lease,
+    Message,
+    Post,
+    Posted,
+    Receipt,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
+from ._sqlite import claims, commits, mail, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
 from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
@@ -166,9 +180,9 @@ class SqliteStore:
             if changed or blind:
                 return frozenset(Change)
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message, and make the workflow due at once; do nothing if it has ended."""
-        await self._run(commits.post, key, kind, body)
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages in one transaction, and make their workflows due at once; return what became of each."""
+        return await self._run(mail.post, posts)
 
     async def messages(self) -> Sequence[Message]:
         """Return the messages for workflows that this worker owns, in order."""

@@ -9,9 +9,9 @@ again, the fence included, and reading one to three times as long, some tens of 
 other processes fill both cores, the threads do not meet like that, and the plain ways are the faster ones.) So what
 counts here is the number of steps, not of rows:
 
-- Log rows are inserted by one `INSERT` with many `VALUES`. The statement cache goes by the text, and compiling costs
-  as much as running, so there are only a few sizes, powers of two, and the places left over are filled with NULL rows,
-  which the statement drops. (Sizes that add up to the number would be several steps.)
+- Log rows and messages are inserted by one `INSERT` with many `VALUES`. The statement cache goes by the text, and
+  compiling costs as much as running, so there are only a few sizes, powers of two, and the places left over are filled
+  with NULL rows, which the statement drops. (Sizes that add up to the number would be several steps.)
 - What has no bytes in it goes in as one JSON array, and the statement takes it apart (`json_each`).
 - Queries give one JSON text for each row (which msgspec decodes into records), and these are joined in SQL into buckets
   of about a megabyte: one step for each bucket. Not one text for all, because SQLite's texts end at a gigabyte.
@@ -23,9 +23,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import chain, repeat
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -54,7 +54,13 @@ class LogLine(NamedTuple):
     first: int
 
 
-_BLANK: Sequence[None] = (None,) * len(LogLine._fields)
+class MessageLine(NamedTuple):
+    """A row of `message`, as it is inserted; `place` is where it stands among those that are inserted with it."""
+
+    workflow: int
+    kind: str
+    body: bytes
+    place: int
 
 
 class Query(Generic[T]):
@@ -112,23 +118,44 @@ def insert_lines(connection: sqlite3.Connection, lines: Sequence[LogLine]) -> in
     before it inserts the first, so an append is let through whole or not at all. Lines that are there already are the
     writer's own, and are left as they are.
     """
+    return _insert(connection, _log_rows, len(LogLine._fields), lines)
+
+
+def insert_messages(connection: sqlite3.Connection, lines: Sequence[MessageLine]) -> None:
+    """Insert messages, numbered in the order in which they are given."""
+    _insert(connection, _message_rows, len(MessageLine._fields), lines)
+
+
+def _insert(
+    connection: sqlite3.Connection, sql: Callable[[str], str], width: int, lines: Sequence[tuple[Any, ...]]
+) -> int:
+    """Insert lines by as few statements as may be; return how many were let through."""
     written = 0
     for start in range(0, len(lines), CHUNK):
         chunk = lines[start : start + CHUNK]
         size = 1 << (len(chunk) - 1).bit_length()
-        places = chain.from_iterable(chain(chunk, repeat(_BLANK, size - len(chunk))))
-        written += connection.execute(_insert(size), tuple(places)).rowcount
+        places = chain.from_iterable(chain(chunk, repeat((None,) * width, size - len(chunk))))
+        written += connection.execute(_statement(sql, width, size), tuple(places)).rowcount
     return written
 
 
 @functools.cache
-def _insert(size: int) -> str:
-    line = f"({', '.join('?' * len(LogLine._fields))})"
+def _statement(sql: Callable[[str], str], width: int, size: int) -> str:
+    line = f"({', '.join('?' * width)})"
+    return sql(f"(VALUES {', '.join([line] * size)}) WHERE column1 IS NOT NULL")
+
+
+def _log_rows(lines: str) -> str:
     return f"""
         INSERT INTO log (workflow, seq, at, after, writer, format, event, value)
         SELECT column1, column2, column3, column4, column5, column6, column7, column8
-        FROM (VALUES {", ".join([line] * size)})
-        WHERE column1 IS NOT NULL AND coalesce((
+        FROM {lines} AND coalesce((
             SELECT writer = column5 AND seq >= column9 - 1 FROM log WHERE workflow = column1 ORDER BY seq DESC LIMIT 1
         ), column9 = 1)
         ON CONFLICT (workflow, seq) DO NOTHING"""  # noqa: S608 - all parts are constants
+
+
+def _message_rows(lines: str) -> str:
+    return f"""
+        INSERT INTO message (workflow, kind, body)
+        SELECT column1, column2, column3 FROM {lines} ORDER BY column4"""  # noqa: S608 - all parts are constants

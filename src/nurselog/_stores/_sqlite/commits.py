@@ -24,7 +24,7 @@ from ..._log.events import Row
 from ..._log.lifecycle import Status
 from ...abc import Append, Batch, Created, Creation, Receipt, Workflow, WorkflowKey
 from . import queries
-from .bulk import CHUNK, FINAL, LogLine, Query, as_json, insert_lines, transaction
+from .bulk import CHUNK, LogLine, Query, as_json, insert_lines, transaction
 from .session import Session
 
 # Only who has a row in `worker` may own: nobody would see that another one is gone.
@@ -75,14 +75,7 @@ _DROP = """
     DELETE FROM message
     WHERE number IN (SELECT value FROM json_each(:taken)) OR workflow IN (SELECT value FROM json_each(:ended))"""
 
-_POST = """
-    INSERT INTO message (workflow, kind, body)
-    SELECT key, :kind, :body FROM workflow
-    WHERE key = :key AND status NOT IN (SELECT value FROM json_each(:final))"""
-
-_WAKE = """
-    UPDATE workflow SET due_at = 0
-    WHERE key = :key AND status NOT IN (SELECT value FROM json_each(:final))"""
+_FORGET = "DELETE FROM message_key WHERE workflow IN (SELECT value FROM json_each(:ended))"
 
 
 class _Part(NamedTuple):
@@ -112,13 +105,6 @@ def commit(session: Session, batch: Batch, now: int) -> Receipt:
         _drop_messages(session.connection, accepted)
         _stand(session.connection, accepted, now)
     return Receipt(created=created, refused=refused)
-
-
-def post(session: Session, key: WorkflowKey, kind: str, body: bytes) -> None:
-    """Leave a message for a workflow that has not ended, and make it due."""
-    with transaction(session.connection):
-        session.connection.execute(_POST, {"key": key, "kind": kind, "body": body, "final": FINAL})
-        session.connection.execute(_WAKE, {"key": key, "final": FINAL})
 
 
 def _is_one_statement(batch: Batch) -> bool:
@@ -174,6 +160,8 @@ def _drop_messages(connection: sqlite3.Connection, appends: Sequence[Append]) ->
     ended = [append.key for append in appends if append.standing and append.standing.status.final]
     if taken or ended:
         connection.execute(_DROP, {"taken": as_json(taken), "ended": as_json(ended)})
+    if ended:
+        connection.execute(_FORGET, {"ended": as_json(ended)})
 
 
 def _stand(connection: sqlite3.Connection, appends: Sequence[Append], now: int) -> None:

@@ -6,6 +6,7 @@ CREATE TABLE workflow (
     key        INTEGER PRIMARY KEY AUTOINCREMENT,
     shard      INTEGER NOT NULL,
     id         TEXT    NOT NULL UNIQUE,
+    parent     INTEGER,
     name       TEXT    NOT NULL,
     version    TEXT,
     digest     TEXT    NOT NULL,
@@ -54,3 +55,10 @@ CREATE TABLE message (
 );
 
 CREATE INDEX message_workflow ON message (workflow);
+
+-- Which messages were left, by the words that their senders gave them; remembered until the workflow ends.
+CREATE TABLE message_key (
+    workflow INTEGER NOT NULL,
+    once     TEXT    NOT NULL,
+    PRIMARY KEY (workflow, once)
+) WITHOUT ROWID;

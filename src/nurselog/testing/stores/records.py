@@ -10,7 +10,7 @@ import trio
 
 from ... import Status
 from ..._engine.unwrap import unwrapped
-from ...abc import Append, Batch, Claim, Creation, Lease, Standing, Store, Wanted, Workflow, WorkflowKey
+from ...abc import Append, Batch, Claim, Creation, Lease, Post, Standing, Store, Wanted, Workflow, WorkflowKey
 from ...lowlevel import Row, Selected, encode_event
 
 AnyStore = TypeVar("AnyStore", bound=Store)
@@ -95,6 +95,13 @@ async def create(store: Store, *creations: Creation) -> list[WorkflowKey]:
 async def append(store: Store, *appends: Append) -> frozenset[WorkflowKey]:
     """Commit the appends, and return who was refused."""
     return (await store.commit(Batch(appends=appends))).refused
+
+
+def note(
+    key: WorkflowKey, body: bytes = b"hello", *, kind: str = "note", once: str | None = None, most: int | None = None
+) -> Post:
+    """Return a message to be left."""
+    return Post(key=key, kind=kind, body=body, once=once, most=most)
 
 
 async def claim_due(store: Store, worker: str, *names: str, limit: int = 1000) -> Sequence[Claim]:
