@@ -26,12 +26,13 @@ from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
-from ..abc import Created, Creation, Filter
+from ..abc import Filter
 from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
 from .messages import Kind
 from .office import Letter
+from .ownership import new_writer
 from .patience import patiently
 from .service import Service
 from .statistics import EngineStatistics
@@ -98,33 +99,12 @@ class Engine:
         data = self._limited(id, target.signature.encode_call(self._codec.encode, args_, kwargs))
         at = self._clock.utc()
         event = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
-        row = Row(1, at, 0, _new_writer(), encode_event(event), data)
+        row = Row(1, at, 0, new_writer(), encode_event(event), data)
         return await self._create(id, target, digest(data), (row,))
 
     async def _create(self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]) -> WorkflowHandle[T]:
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on `made` is called, whatever becomes of this task
-        here = self._ownership.room > 0
-        self._ownership.arriving += here
-        creation = Creation(
-            id=id,
-            name=target.name,
-            version=target.version,
-            digest=digest_,
-            status=Status.RUNNING if here else Status.PENDING,
-            owner=self._service.worker if here else None,
-            at=rows[-1].at,
-            rows=rows,
-        )
-
-        def made(created: Created | None) -> None:
-            self._ownership.arriving -= here
-            start = here and created is not None and created.new
-            if start and created is not None:
-                self._ownership.begin(target, created.workflow, rows[-1].writer, rows, ())
-            if not start:  # a place was not to be had, or was kept for nothing
-                self._ownership.left_for_later()
-
-        created = await self._journal.create(creation, made)
+        created = await self._journal.create(*self._ownership.prepare(target, id, digest_, rows))
         found = created.workflow
         if not created.new:
             await self._check_same(found, target, digest_)
@@ -385,7 +365,7 @@ class Engine:
             raise UsageError(f"workflow {id!r} can be forked at seq 1 to {len(log) - row.status.final}, not {at}")
         prefix = list(log[:at])
         now = max(self._clock.utc(), prefix[-1].at)
-        prefix.append(Row(at + 1, now, 0, _new_writer(), encode_event(Forked(source=id, at=at))))
+        prefix.append(Row(at + 1, now, 0, new_writer(), encode_event(Forked(source=id, at=at))))
         fork_id = uuid.uuid4().hex if new_id is None else _checked(new_id)
         return await self._create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
 
@@ -474,8 +454,3 @@ def _checked(id: str) -> str:
 
 def _in_version(version: str | None) -> str:
     return "without a version" if version is None else f"in version {version!r}"
-
-
-def _new_writer() -> int:
-    """Return a number that no other claim has: positive, 63 bits."""
-    return secrets.randbits(62) + 1

@@ -19,7 +19,7 @@ import trio
 
 from .._errors import EngineClosed
 from .._log.events import Event, Row
-from ..abc import Append, Batch, Created, Creation, Receipt, Standing, Store, WorkflowKey
+from ..abc import Append, Batch, Created, Creation, Post, Receipt, Standing, Store, WorkflowKey
 from .patience import Outage, patiently
 
 MOST = 1_000
@@ -47,13 +47,14 @@ class Writer(Protocol):
 class _Part:
     """What one workflow has to write in the next batch."""
 
-    __slots__ = ("rows", "standing", "taken", "writer")
+    __slots__ = ("posts", "rows", "standing", "taken", "writer")
 
     def __init__(self, writer: Writer) -> None:
         self.writer: Writer = writer
         self.rows: list[tuple[Row, Event]] = []
         self.standing: Standing | None = None
         self.taken: list[int] = []
+        self.posts: list[Post] = []
 
     def answer(self, receipt: Receipt) -> None:
         """Tell the writer what became of it."""
@@ -104,7 +105,13 @@ class _Lot:
     def batch(self) -> Batch:
         """All in order of workflow: batches and takeovers touch many workflows, and must not meet head-on."""
         appends = [
-            Append(key=key, rows=[row for row, _ in part.rows], standing=part.standing, taken=part.taken)
+            Append(
+                key=key,
+                rows=[row for row, _ in part.rows],
+                standing=part.standing,
+                taken=part.taken,
+                posts=part.posts,
+            )
             for key, part in sorted(self.parts.items())
         ]
         return Batch(creations=[one.creation for one in self.asked], appends=appends)
@@ -189,6 +196,23 @@ class Journal:
     def take(self, writer: Writer, message: int) -> None:
         """Queue the removal of a message, together with the rows that enter it."""
         self._part(writer).taken.append(message)
+
+    def post(self, writer: Writer, post: Post) -> None:
+        """Queue a message to another workflow, together with the rows that it follows from."""
+        self._part(writer).posts.append(post)
+
+    def make_child(self, writer: Writer, creation: Creation, made: Callable[[Created | None], None]) -> None:
+        """Queue the making of a child together with its parent's next row, which must follow at once.
+
+        Args:
+            writer: the parent's.
+            creation: the child.
+            made: called with what became of it; with None if nothing did.
+        """
+        if len(self._queued[-1]) >= MOST:
+            self._queued.append(_Lot())
+        self._part(writer)
+        self._queued[-1].asked.append(_Asked(creation, made))
 
     async def create(self, creation: Creation, made: Callable[[Created | None], None]) -> Created:
         """Make a workflow; return when it is durable, or when its id turns out to be taken.

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from .._log.events import Received
+from .._log.events import ChildEnded, Received
 from ..abc import Message
 
 
@@ -18,6 +18,8 @@ class Kind(enum.Enum):
     RESUME = "resume"
     SEND = "send"
     SETTLE = "settle"
+    ENDED = "ended"
+    """A child's to its parent."""
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,13 +27,13 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
 
     reason: str | None = None
     """Of a cancellation."""
-    event: Received | None = None
-    """What is to be entered into the log, for what is sent and for what settles a promise."""
+    event: Received | ChildEnded | None = None
+    """What is to be entered into the log, for all that tells the workflow's code something."""
     value: bytes = b""
     """The value that belongs to the event, as the codec wrote it."""
 
 
-def body_of(reason: str | None = None, event: Received | None = None, value: bytes = b"") -> bytes:
+def body_of(reason: str | None = None, event: Received | ChildEnded | None = None, value: bytes = b"") -> bytes:
     """Return a message's body."""
     return msgspec.json.encode(Body(reason, event, value))
 
@@ -44,6 +46,6 @@ def read_message(message: Message) -> tuple[Kind, Body]:
         msgspec.DecodeError: if it cannot read the rest of it.
     """
     kind, body = Kind(message.kind), msgspec.json.decode(message.body, type=Body)
-    if body.event is None and kind in {Kind.SEND, Kind.SETTLE}:
+    if body.event is None and kind in {Kind.SEND, Kind.SETTLE, Kind.ENDED}:
         raise ValueError(f"a message of kind {kind.value!r} has no event")
     return kind, body

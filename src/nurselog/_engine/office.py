@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
@@ -11,14 +12,19 @@ from .._errors import InboxFull, PayloadTooLargeError, PromiseSettled, WorkflowE
 from .._flow.mailbox import topic_name
 from .._flow.names import plain_text, text_or_none
 from .._flow.promise import PromiseId
-from .._log.events import Received, Result
+from .._log.events import Received, Result, Row, Started, encode_event
 from .._log.failures import encode_error, record_error
-from ..abc import Codec, Post, Posted, Store
+from .._log.identity import child_seed
+from ..abc import Codec, Created, Post, Posted, Store
 from ..abc import Workflow as WorkflowRow
+from .journal import Journal
 from .messages import Kind, body_of
+from .ownership import Ownership, new_writer
+from .patience import patiently
 
 if TYPE_CHECKING:
-    from .ownership import Ownership
+    from .._flow.children import Child
+    from .run import Run
 
 
 class Letter(NamedTuple):
@@ -38,6 +44,7 @@ class Office:
     """Knows how to reach a workflow.
 
     Args:
+        journal: writes what belongs together with rows.
         store: where messages are left.
         ownership: enters them, if the workflow is in memory here.
         codec: writes values.
@@ -45,9 +52,14 @@ class Office:
         max_inbox: how many messages may wait for one workflow.
     """
 
-    def __init__(self, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int) -> None:
-        self._store, self._ownership, self._codec = store, ownership, codec
+    def __init__(
+        self, journal: Journal, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int
+    ) -> None:
+        self._journal, self._store, self._ownership, self._codec = journal, store, ownership, codec
         self._max_payload, self._max_inbox = max_payload, max_inbox
+        self._told: list[tuple[Run, Child]] = []
+        """Children that are to be cancelled, and their parents."""
+        self._some = trio.Event()
 
     async def find(self, id: str) -> WorkflowRow:
         """Return a workflow's row. A checkpoint.
@@ -114,6 +126,16 @@ class Office:
             for letter in letters
         ]
 
+    async def send_patiently(self, id: str, topic: str, value: object, key: str) -> None:
+        """Send one message; as long as the store is unavailable, wait. A checkpoint.
+
+        Raises:
+            What `send` raises, and why it was not left.
+        """
+        [answer] = await patiently(partial(self.send, [Letter(id, topic, value, key)]))
+        if isinstance(answer, Exception):
+            raise answer
+
     def _write(self, letter: Letter) -> bytes:
         topic = topic_name(letter.topic)
         plain_text("a workflow's id", letter.id)
@@ -148,6 +170,56 @@ class Office:
             raise await self._has_ended(promise.workflow)
         if answer is Posted.KNOWN:
             raise PromiseSettled(id)
+        self._ownership.look()
+
+    # -- children --------------------------------------------------------------------------------
+
+    def make_child(self, parent: Run, child: Child, at: int, made: Callable[[], None] | None = None) -> None:
+        """Make a child together with its parent's next row, which must follow at once.
+
+        Args:
+            parent: runs the parent.
+            child: what is to be made.
+            at: the time of its first row, UTC microseconds.
+            made: called when the child is there.
+        """
+        workflow = child.workflow
+        seed = child_seed(parent.sequencer.seed, child.operation.path)
+        started = encode_event(Started(name=workflow.name, version=workflow.version, seed=seed))
+        rows = (Row(1, at, 0, new_writer(), started, child.input),)
+        creation, begin = self._ownership.prepare(workflow, child.id, child.digest, rows, parent.key)
+
+        def created(found: Created | None) -> None:
+            begin(found)
+            if found is not None and made is not None:
+                made()
+
+        self._journal.make_child(parent, creation, created)
+
+    def cancel_child(self, parent: Run, child: Child) -> None:
+        """Have a child cancelled, soon."""
+        self._told.append((parent, child))
+        self._some.set()
+
+    async def cancel_children(self) -> None:
+        """Cancel those that are to be, many at once, for ever."""
+        while True:
+            await self._some.wait()
+            self._some = trio.Event()
+            told, self._told = self._told, []
+            await self._journal.flushed()  # then they are there, and what cancels them is their parent's history
+            told = [(parent, child) for parent, child in told if not parent.is_lost]
+            await patiently(partial(self._cancel, [child for _, child in told]))
+            for _, child in told:
+                child.sequencer.arranged(child)
+
+    async def _cancel(self, children: Sequence[Child]) -> None:
+        why = {child.id: child.why.reason for child in children}
+        posts = [
+            Post(key=row.key, kind=Kind.CANCEL.value, body=body_of(why[row.id]), once="by its parent")
+            for row in await self._store.find(list(why))
+        ]
+        await self.leave(posts)
         self._ownership.look()
 
     def _limited(self, what: str, data: bytes) -> bytes:

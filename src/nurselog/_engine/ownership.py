@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +19,8 @@ import trio
 from .._errors import StoreError, StoreUnavailable
 from .._flow.workflow import Workflow
 from .._log.events import Row
-from ..abc import Change, Claim, Lease, Message, Store, WorkflowKey
+from .._log.lifecycle import Status
+from ..abc import Change, Claim, Created, Creation, Lease, Message, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
 from .patience import Outage, patiently
@@ -131,6 +133,38 @@ class Ownership:
         if self.room > 0:
             self.look()
 
+    def prepare(
+        self,
+        function: Workflow[..., Any],
+        id: str,
+        digest: str,
+        rows: Sequence[Row],
+        parent: WorkflowKey | None = None,
+    ) -> tuple[Creation, Callable[[Created | None], None]]:
+        """Return how to make a workflow, to be run here if there is room, and what to call when that is durable."""
+        here = self.room > 0
+        self.arriving += here
+        creation = Creation(
+            id=id,
+            parent=parent,
+            name=function.name,
+            version=function.version,
+            digest=digest,
+            status=Status.RUNNING if here else Status.PENDING,
+            owner=self._lease.worker if here else None,
+            at=rows[-1].at,
+            rows=rows,
+        )
+
+        def made(created: Created | None) -> None:
+            self.arriving -= here
+            if here and created is not None and created.new:
+                self.begin(function, created.workflow, rows[-1].writer, rows, ())
+            else:  # a place was not to be had, or was kept for nothing
+                self.left_for_later()
+
+        return creation, made
+
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
         for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
@@ -182,11 +216,12 @@ class Ownership:
                     self._runner.enter(run, message)
 
     async def fetch(self) -> None:
-        """Look for messages again when a workflow has read what it had; for ever."""
+        """Look for messages that this engine's own workflows have left, or that there is room for now; for ever."""
         while True:
             await self._runner.mail.wait()
             self._runner.mail = trio.Event()
             await patiently(self.enter_messages)
+            self.look()
 
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
@@ -248,6 +283,11 @@ class Ownership:
                 self._renewed(asked)
                 return extended
         return False
+
+
+def new_writer() -> int:
+    """Return a number that no other claim has: positive, 63 bits."""
+    return secrets.randbits(62) + 1
 
 
 def _kills(messages: Sequence[Message]) -> bool:

@@ -12,6 +12,7 @@ import trio
 
 from .._errors import NurselogError, StoreCorrupt, StoreTooNew
 from .._flow.body import Body
+from .._flow.children import Child
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
@@ -21,6 +22,8 @@ from .._log.events import (
     ROW_FORMAT,
     SEMANTICS,
     Cause,
+    ChildEnded,
+    ChildStarted,
     Ended,
     Event,
     Result,
@@ -31,11 +34,9 @@ from .._log.events import (
     encode_event,
 )
 from .._log.lifecycle import Status
-from ..abc import Clock, Codec, Message, Standing, WorkflowKey
+from ..abc import Clock, Codec, Message, Post, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
-from .messages import Kind
-from .office import Letter
-from .patience import patiently
+from .messages import Kind, body_of
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -88,6 +89,15 @@ def _started(rows: Sequence[Row]) -> Started:
     return started
 
 
+def parting_words(id: str, parent: WorkflowKey | None, event: Ended, value: bytes | None) -> Post | None:
+    """Return what a workflow that ends has to tell its parent, if it has one."""
+    if parent is None:
+        return None
+    path = id.rpartition("/")[2]
+    ended = ChildEnded(path=path, result=event.result, reason=event.reason)
+    return Post(key=parent, kind=Kind.ENDED.value, body=body_of(event=ended, value=value or b""), once=f"ended {path}")
+
+
 class Leaving(enum.Enum):
     """Why a workflow leaves memory before its end."""
 
@@ -114,6 +124,7 @@ class Run:
         self.max_payload: int = runner.max_payload
         self.key: WorkflowKey = row.key
         self.id: str = row.id
+        self.parent: WorkflowKey | None = row.parent
         self.workflow: Workflow[..., Any] = workflow
         self.input: bytes = rows[0].value or b""
         started = _started(rows)
@@ -138,6 +149,11 @@ class Run:
         self._last_said = False
         """Whether the standing that it leaves with is on its way."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else owns it."""
+        return self.leaving is Leaving.LOST
+
     def go(self) -> Coroutine[Any, Any, None]:
         """Run it in a task until it leaves memory."""
         return run_workflow(self.sequencer, self.workflow, self.input)
@@ -147,12 +163,33 @@ class Run:
     def append(self, row: Row, event: Event) -> None:
         """Queue a row, and what it changes in the workflow's standing."""
         journal = self._runner.journal
+        if isinstance(event, ChildStarted):
+            self._runner.office.make_child(self, self.sequencer.children[event.path], row.at)
         journal.append(self, row, event)
         standing = standing_after(event)
         if standing is not None:
             self.status = standing.status  # at once: what it leaves with may go into the same batch
             journal.stand(self, standing)
             self._last_said = standing.release
+        if isinstance(event, Ended):
+            self._tell_parent(event, row.value)
+
+    def _tell_parent(self, event: Ended, value: bytes | None) -> None:
+        post = parting_words(self.id, self.parent, event, value)
+        if post is not None:
+            self._runner.journal.post(self, post)
+
+    def cancel_child(self, child: Child) -> None:
+        """Have a child cancelled."""
+        self._runner.office.cancel_child(self, child)
+
+    def make_orphan(self, child: Child) -> None:
+        """Make a child that the log has as another workflow's."""
+        self._runner.office.make_child(self, child, self.clock.utc(), partial(self.sequencer.arranged, child))
+
+    def check_workflow(self, workflow: Workflow[..., Any]) -> None:
+        """See that one workflow name means one function."""
+        self._runner.table.add(workflow)
 
     def start(self, body: Body) -> None:
         """Start a step's body."""
@@ -164,10 +201,7 @@ class Run:
 
     async def send(self, id: str, topic: str, value: object, key: str) -> None:
         """Leave a message for a workflow's mailbox."""
-        office = self._runner.office
-        [sent] = await patiently(partial(office.send, [Letter(id, topic, value, key)]))
-        if isinstance(sent, Exception):
-            raise sent
+        await self._runner.office.send_patiently(id, topic, value, key)
 
     def read(self) -> None:
         """It has read a message: others may have been left in the store for want of room."""
@@ -211,6 +245,7 @@ class Run:
         """A row is durable."""
         if isinstance(event, Ended):
             self.end = (event, row.value)
+            self._runner.mail_for(self.parent)
         self.sequencer.committed(row, event)
 
     def standing_committed(self, standing: Standing) -> None:
@@ -263,7 +298,7 @@ class Unreadable:
 
     def __init__(self, runner: Runner, row: WorkflowRow) -> None:
         self._runner = runner
-        self._id = row.id
+        self._id, self._parent = row.id, row.parent
         self.key: WorkflowKey = row.key
 
     def stuck(self, problem: Exception, messages: Sequence[Message]) -> None:
@@ -285,9 +320,13 @@ class Unreadable:
         at = max(last.at, self._runner.clock.utc())
         self._runner.journal.append(self, Row(last.seq + 1, at, last.after, writer, encode_event(ended)), ended)
         self._runner.journal.stand(self, _ended(Result.KILLED))
+        post = parting_words(self._id, self._parent, ended, None)
+        if post is not None:
+            self._runner.journal.post(self, post)
 
-    def committed(self, row: Row, event: Event) -> None:
+    def committed(self, row: Row, event: Event) -> None:  # noqa: ARG002 - it is the end
         """Its end is in the log."""
+        self._runner.mail_for(self._parent)
 
     def standing_committed(self, standing: Standing) -> None:
         """How it stands is there for everybody to see."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -19,10 +19,13 @@ from ..abc import Workflow as WorkflowRow
 from .bench import Bench
 from .journal import Journal
 from .messages import Kind, read_message
-from .office import Office
 from .run import Leaving, Run
+from .table import Table
 from .timing import TimerHeap
 from .waiters import Waiters
+
+if TYPE_CHECKING:
+    from .office import Office
 
 logger = logging.getLogger("nurselog")
 
@@ -55,6 +58,7 @@ class Runner:
         *,
         clock: Clock,
         codec: Codec,
+        table: Table,
         journal: Journal,
         limiter: trio.CapacityLimiter,
         max_payload: int,
@@ -63,6 +67,7 @@ class Runner:
     ) -> None:
         self.clock: Clock = clock
         self.codec: Codec = codec
+        self.table: Table = table
         self.journal: Journal = journal
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
@@ -147,6 +152,11 @@ class Runner:
     def _drop_departed(self) -> None:
         self._departing = [one for one in self._departing if not one.out]
 
+    def mail_for(self, key: WorkflowKey | None) -> None:
+        """A message was left for a workflow, together with something else."""
+        if key is not None:
+            self.mail.set()
+
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
         if message.number in run.entered or run.sequencer.suspending:
@@ -162,7 +172,7 @@ class Runner:
         run.entered.add(message.number)
         self.journal.take(run, message.number)
         match kind:
-            case Kind.SEND | Kind.SETTLE:
+            case Kind.SEND | Kind.SETTLE | Kind.ENDED:
                 assert body.event is not None
                 run.sequencer.receive(body.event, body.value)
             case Kind.CANCEL:

@@ -56,6 +56,7 @@ class Service:
         self.runner: Runner = Runner(
             clock=clock,
             codec=codec,
+            table=table,
             journal=self.journal,
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
@@ -65,7 +66,7 @@ class Service:
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
         lease = Lease(worker=self.worker, duration=duration)
         self.ownership: Ownership = Ownership(store, self.runner, table, lease, options.max_running, options.grace)
-        self.office: Office = Office(store, self.ownership, codec, options.max_payload, options.max_inbox)
+        self.office: Office = Office(self.journal, store, self.ownership, codec, options.max_payload, options.max_inbox)
         self.runner.office = self.office
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
@@ -114,6 +115,7 @@ class Service:
                     ownership.take_up,
                     ownership.listen,
                     ownership.fetch,
+                    self.office.cancel_children,
                     ownership.make_room,
                     self._tidy,
                 ):

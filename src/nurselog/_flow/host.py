@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .body import Body
     from .children import Child
     from .timers import Timer
+    from .workflow import Workflow
 
 
 class Host(Protocol):
@@ -55,6 +56,10 @@ class Host(Protocol):
 
     def read(self) -> None:
         """The workflow has read a message: there is room for another one."""
+        ...
+
+    def check_workflow(self, workflow: Workflow[..., Any]) -> None:
+        """Raise RegistrationError if another workflow of this engine has this one's name, or it cannot be recorded."""
         ...
 
     def check_name(self, name: str, function: object) -> None:

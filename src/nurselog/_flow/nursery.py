@@ -1,9 +1,7 @@
 """The durable nursery: a Trio nursery whose children have places in the log, and handles.
 
-A branch is a Trio task, as always. A step that is a child of a nursery needs none: it is a call whose outcome settles
-a handle. All such steps of one nursery share one task, the *steward*: it keeps the nursery open until the last of them
-has an outcome, and its abort function is where Trio says that the nursery's scope is cancelled. So a thousand
-concurrent steps are a thousand bodies, and not two thousand tasks.
+A branch is a Trio task, as always. A step that is a child of a nursery needs none, and neither does a workflow of its
+own: all such children of one nursery share one task (see `steward`).
 
 Whose is an error? While the nursery's body runs, a child's failure belongs to its handle: the body may be about to ask
 for it. Once the body has ended, to the nursery: a failure that nobody has claimed cancels the scope and is raised, as
@@ -18,19 +16,17 @@ from types import TracebackType
 from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
-from .._errors import UnsupportedError
-from .._log.events import Cause, ScopeCancelled
-from .call import Call, Why
-from .current import arrive, current_strand, own_strand
+from .._log.events import Cause
+from .current import arrive, own_strand
 from .groups import members_of, split_error
-from .guards import check_deadline, check_fatal, refuses_abort
+from .guards import check_deadline, check_fatal
 from .handle import Handle, unclaimed_error
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit, rebased
 from .sequencer import Sequencer
 from .step import Step
+from .steward import ChildCall, ChildWorkflow, Steward, cancel_ward
 from .strand import Operation, Strand, place
 from .swept import Swept
 from .workflow import Workflow
@@ -63,22 +59,30 @@ class Nursery:
         """Start a child and return its handle.
 
         Args:
-            fn: a step, or an async function, which then is a branch: workflow code of its own.
+            fn: a step; a workflow, which then is a child workflow; or an async function, which then is a branch:
+                workflow code of its own.
             args: its positional arguments; for keywords use `functools.partial`.
             name: a name for people, in the handle and in Trio's task.
+
+        A child workflow has a log of its own, may run in another process, and has the id of this one, a slash and the
+        handle's path. It is cancelled with the nursery's scope, which waits for its cleanup.
 
         Not a checkpoint.
 
         Raises:
-            UnsupportedError: if `fn` is a workflow: child workflows are not built yet.
+            EncodingError: if an argument of a child workflow cannot be encoded.
+            PayloadTooLargeError: if the arguments of one are larger than the limit.
+            RegistrationError: if another function has the name of the step or the workflow.
         """
         strand = own_strand("Nursery.go", self._sequencer)
         target, args_, kwargs = _unwrap(fn, args)
-        _refuse_workflow(target)
         operation = strand.operation()
         if isinstance(target, Step):
             step = cast("Step[..., Any]", target)
             return self._go_step(operation, step, args_, kwargs, name or step.name)
+        if isinstance(target, Workflow):
+            workflow = cast("Workflow[..., Any]", target)
+            return self._go_workflow(operation, workflow, args_, kwargs, name or workflow.name)
         return self._go_branch(strand, operation, fn, args, name or str(getattr(target, "__qualname__", target)))
 
     def start_soon(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
@@ -92,7 +96,6 @@ class Nursery:
         Not a checkpoint.
         """
         strand = own_strand("Nursery.start_soon", self._sequencer)
-        _refuse_workflow(async_fn)
         self._spawn(strand.operation(), partial(self._run_plain, async_fn, *args), name or async_fn)
 
     async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
@@ -106,7 +109,6 @@ class Nursery:
         A checkpoint. A cancellation before `started()` cancels the child.
         """
         strand = await arrive("Nursery.start", self._sequencer)
-        _refuse_workflow(async_fn)
         self._sequencer.adopting = strand.operation().path
         try:
             return await self._inner.start(partial(self._run_started, async_fn), *args, name=name or async_fn)
@@ -186,14 +188,32 @@ class Nursery:
     ) -> Handle[T]:
         self._sequencer.host.check_name(step.name, step.function)
         call = ChildCall(self, operation, step, args, kwargs)
-        handle: Handle[T] = Handle(self._sequencer, operation, name, partial(_cancel_call, call))
-        call.handle = handle
+        handle = self._take_on(call, name)
+        self._sequencer.add_call(call)
+        return handle
+
+    def _go_workflow(
+        self,
+        operation: Operation,
+        workflow: Workflow[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str,
+    ) -> Handle[T]:
+        child = ChildWorkflow(self, operation, workflow, args, kwargs)
+        handle = self._take_on(child, name)
+        child.start()
+        return handle
+
+    def _take_on(self, ward: ChildCall | ChildWorkflow, name: str) -> Handle[Any]:
+        """Give a child that has no task here to the steward; return its handle."""
+        handle: Handle[Any] = Handle(self._sequencer, ward.operation, name, partial(cancel_ward, ward))
+        ward.handle = handle
         if self._steward is None:
             steward = Steward(self)
             self._spawn(self._operation, steward.run, f"steward of {self._operation.text}")
             self._steward = steward
-        self._steward.add(call)
-        self._sequencer.add_call(call)
+        self._steward.add(ward)
         return handle
 
     # -- errors ----------------------------------------------------------------------------------
@@ -308,97 +328,6 @@ def _own_strand() -> Strand:
     return strand
 
 
-class ChildCall(Call):
-    """A step that is a child of a nursery: its outcome settles a handle."""
-
-    __slots__ = ("handle", "nursery")
-
-    handle: Handle[Any]
-
-    def __init__(
-        self,
-        nursery: Nursery,
-        operation: Operation,
-        step: Step[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(nursery._sequencer, operation, step, args, kwargs)
-        self.nursery: Nursery = nursery
-
-    def settle(self, outcome: Outcome[Any]) -> None:
-        self.nursery._settle(self.handle, outcome)
-        steward = self.nursery._steward
-        assert steward is not None
-        steward.settled(self, outcome)
-
-
-def _cancel_call(call: ChildCall, reason: str | None) -> None:
-    if not call.told:
-        call.sequencer.note(ScopeCancelled(path=call.path, by=Cause.EXPLICIT, reason=reason))
-        call.cancel(Why(call.path, reason))
-
-
-class Steward:
-    """The one task in a nursery that stands for all its steps."""
-
-    def __init__(self, nursery: Nursery) -> None:
-        self._nursery = nursery
-        self._calls: dict[str, ChildCall] = {}
-        self._strand: Strand | None = None
-        self._parked = False
-        self._told: RaiseCancelT | None = None
-        """Trio's word that the nursery is cancelled, for what it has been given so far."""
-        self._caught = False
-        """Whether a step ended as cancelled because of it."""
-
-    def add(self, call: ChildCall) -> None:
-        """Take a step on. If the nursery was cancelled, Trio must be asked again: a shield may have come since."""
-        self._calls[call.path] = call
-        if self._told is not None:
-            self._told = None
-            self._wake()
-
-    def settled(self, call: ChildCall, outcome: Outcome[Any]) -> None:
-        """A step has its outcome: let go of it, and of the nursery after the last one."""
-        del self._calls[call.path]
-        if isinstance(outcome, WasCancelled) and call.why.scope != call.path:
-            self._caught = True
-        if not self._calls:
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._parked:
-            assert self._strand is not None
-            self._parked = False
-            reschedule(self._strand.task)
-
-    async def run(self) -> None:
-        """Wait until all steps are settled; end as cancelled if one of them was."""
-        self._strand = current_strand("steward")
-        self._nursery._enter_scope()
-        raise_cancel: RaiseCancelT | None = None
-        while self._calls:
-            self._parked = True
-            await wait_task_rescheduled(self._abort)
-            raise_cancel = self._told or raise_cancel
-        self._nursery._steward = None
-        if self._caught and raise_cancel is not None:
-            raise_cancel()
-
-    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
-        sequencer = self._nursery._sequencer
-        if sequencer.suspending:
-            return Abort.SUCCEEDED
-        assert self._strand is not None
-        if not refuses_abort(self._strand):
-            self._told = raise_cancel
-            why = Why.of(self._nursery.cancel_scope)
-            for call in self._calls.values():
-                call.cancel(why)
-        return Abort.FAILED
-
-
 def _unwrap(
     fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -413,11 +342,3 @@ def _unwrap(
 
 def _is_claimed(handle: Handle[Any]) -> bool:
     return unclaimed_error(handle) is None
-
-
-def _refuse_workflow(fn: object) -> None:
-    if isinstance(fn, Workflow):
-        raise UnsupportedError(
-            f"workflow {fn.name!r} was started inside a workflow: child workflows are not built yet. Call its plain "
-            "function (.fn) as a branch, or submit it to an engine from outside"
-        )

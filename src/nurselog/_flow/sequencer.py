@@ -29,7 +29,18 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from .._errors import NonDeterminismError, NurselogError, Suspended
 from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
-from .._log.events import Cause, ChildEnded, ChildStarted, Event, Received, Result, Row, ScopeCancelled, StepEnded, TimerFired
+from .._log.events import (
+    Cause,
+    ChildEnded,
+    ChildStarted,
+    Event,
+    Received,
+    Result,
+    Row,
+    ScopeCancelled,
+    StepEnded,
+    TimerFired,
+)
 from .._log.identity import Path
 from . import trouble
 from .groups import find_fatal
@@ -295,9 +306,10 @@ class Sequencer:
         """Somebody outside cancels the workflow, or a scope of it; one that is left by then is nobody's any more."""
         self._append_first(ScopeCancelled(path=path, by=Cause.EXTERNAL, reason=reason))
 
-    def receive(self, event: Received, value: bytes) -> None:
-        """Somebody outside has sent a message, or settled a promise."""
-        self.inbox.entered()
+    def receive(self, event: Received | ChildEnded, value: bytes) -> None:
+        """Somebody outside has sent a message or settled a promise, or a child has ended."""
+        if isinstance(event, Received):
+            self.inbox.entered()
         self._append_first(event, value)
 
     def open_scope(self, path: str) -> CancelScope | None:

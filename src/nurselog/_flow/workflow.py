@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
-from .._errors import OutsideWorkflowError, RegistrationError, UnsupportedError
+import trio
+
+from .._errors import OutsideWorkflowError, RegistrationError
 from .._log.signature import Signature, signature_of
+from .children import AwaitedChild
+from .current import arrive, current_strand
 from .names import is_async, recorded_name, text_or_none
-from .strand import place
+from .sequencer import Unawaited
+from .strand import Operation, Strand, place
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,22 +59,40 @@ class Workflow(Generic[P, T_co]):
         """The annotation of what it returns; Any if there is none."""
         return self.signature.returns
 
-    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
-        """Raise an error that says how to run it.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
+        """Run it as a child of the workflow that calls it, and return its result.
+
+        The child has a log of its own, and may run in another process. Its place in the workflow is taken here, when it
+        is called, not when it is awaited. A checkpoint; when it is cancelled the child is, and what it does then
+        (return, raise, be cancelled) is the outcome.
 
         Raises:
+            ChildCancelled: if somebody outside has cancelled the child.
+            WorkflowKilled: if somebody has killed it.
+            EncodingError: if an argument cannot be encoded.
             OutsideWorkflowError: where no workflow runs: an engine must run it.
-            UnsupportedError: inside a workflow or a step: child workflows are not built yet.
+            MisplacedCallError: inside a step.
         """
         if place.get() is None:
             raise OutsideWorkflowError(
                 f"workflow {self.name!r} was called directly: run it with engine.run() or engine.submit(), or call its "
                 "plain function (.fn)"
             )
-        raise UnsupportedError(
-            f"workflow {self.name!r} was called inside a workflow or a step: child workflows are not built yet. Call "
-            "its plain function (.fn), which then is part of the caller"
-        )
+        strand = current_strand(f"workflow {self.name!r}")
+        operation = strand.operation()
+        coroutine = self._as_child(strand, operation, args, kwargs)
+        caller = sys._getframe(1)
+        strand.sequencer.unawaited[operation.text] = Unawaited(self.name, caller.f_code, caller.f_lineno, coroutine)
+        return coroutine
+
+    async def _as_child(
+        self, caller: Strand, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T_co:
+        caller.sequencer.unawaited.pop(operation.text, None)
+        strand = await arrive(f"workflow {self.name!r}", caller.sequencer)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        answer: T_co = await AwaitedChild(strand.sequencer, operation, self, args, kwargs).wait(strand)
+        return answer
 
     def __repr__(self) -> str:
         return f"<nurselog.Workflow {self.name}>"
