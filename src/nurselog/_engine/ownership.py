@@ -58,8 +58,6 @@ class Ownership:
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
-        self.full: bool = False
-        """Whether something may be waiting in the store for want of room."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
@@ -116,20 +114,20 @@ class Ownership:
                 self._start(claim)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
-        self.full = True
+        self._runner.make_room()
         return None
 
     async def make_room(self) -> None:
         """Look again when a workflow has left: others may be waiting for its place, or it for a time; for ever."""
         while True:
             await self._runner.room.wait()
-            if self.full or self._runner.released:
-                self.full = self._runner.released = False
+            if self._runner.crowded or self._runner.released:
+                self._runner.crowded = self._runner.released = False
                 self.look()
 
     def left_for_later(self) -> None:
         """A workflow was made for which there was no room."""
-        self.full = True
+        self._runner.make_room()
         if self.room > 0:
             self.look()
 

@@ -213,6 +213,10 @@ class Run:
         """See that one step name means one function."""
         self._runner.steps.check(name, function)
 
+    def waits(self) -> None:
+        """It only waits: others may need its place."""
+        self._runner.waits(self)
+
     def stuck(self, problem: NurselogError) -> None:
         """It cannot go on, which is said at once: what its code waits in may not let it go for long."""
         self._last_said = True

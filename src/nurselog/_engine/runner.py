@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nurselog")
 
+SOON = 1_000_000
+"""Microseconds: what is due earlier stays in memory, however many wait for its place."""
+
 
 class Steps:
     """Which function has which step name in this engine."""
@@ -97,6 +100,8 @@ class Runner:
         """Set whenever a workflow's code has gone."""
         self.room: trio.Event = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
+        self.crowded: bool = False
+        """Whether something may be waiting in the store for want of room."""
         self.released: bool = False
         """Whether something has been put out of memory that will be due later."""
         self.evicted: int = 0
@@ -181,6 +186,18 @@ class Runner:
                 run.kill()
             case Kind.RESUME:  # pragma: no branch - there is no other case
                 run.sequencer.log.append(Resumed())
+
+    def make_room(self) -> None:
+        """Something waits in the store for want of room: what only waits leaves memory for it, now and later."""
+        self.crowded = True
+        for run in list(self.runs.values()):
+            self.waits(run)
+
+    def waits(self, run: Run) -> None:
+        """A workflow waits: if others wait for its place, it leaves memory, unless it is due at once again."""
+        until = run.sequencer.idle_until if self.crowded and not run.held else None
+        if until is not None and until > self.clock.utc() + SOON:
+            run.leave(Leaving.EVICTED)
 
     def evict(self, after: float) -> None:
         """Put out of memory what has only waited for some seconds, and will for some more."""

@@ -66,6 +66,10 @@ class Host(Protocol):
         """Raise RegistrationError if another function of this engine has this step name."""
         ...
 
+    def waits(self) -> None:
+        """The workflow waits for what its log may bring, and has written all that it had to."""
+        ...
+
     def stuck(self, problem: NurselogError) -> None:
         """The workflow cannot go on; its code may take a while to leave memory."""
         ...

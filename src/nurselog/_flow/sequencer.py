@@ -192,7 +192,7 @@ class Sequencer:
             self.cursor.delivered += 1
             self._deliver(self._committed.popleft())
         else:
-            self._check_deadlock()
+            self._check_waiting()
             return False
         return True
 
@@ -388,10 +388,13 @@ class Sequencer:
 
     # -- what must not happen --------------------------------------------------------------------
 
-    def _check_deadlock(self) -> None:
-        busy = self.calls or self.timers or not self.log.all_durable or self.ended is not None
-        if not (busy or self.children or self.inbox.is_awaited):
+    def _check_waiting(self) -> None:
+        """See that it waits for something that the log could bring."""
+        if self.calls or not self.log.all_durable or self.ended is not None:
+            return
+        if not (self.timers or self.children or self.inbox.is_awaited):
             raise trouble.deadlock(self)
+        self.host.waits()
 
     def foreign(self, strand: Strand) -> None:
         """A strand was woken by something that is neither in the log nor another strand of this workflow."""
