@@ -24,6 +24,8 @@ from nurselog.abc import (
     Filter,
     Lease,
     Message,
+    Post,
+    Posted,
     Receipt,
     Wanted,
     Workflow,
@@ -39,6 +41,8 @@ class Data:
     workflows: dict[WorkflowKey, Workflow] = field(default_factory=dict)
     logs: dict[WorkflowKey, list[Row]] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    words: set[tuple[WorkflowKey, str]] = field(default_factory=set)
+    """For whom which message was left that is left once only."""
     workers: dict[str, int] = field(default_factory=dict)
     """When each one's lease expires."""
     changes: int = 0
@@ -70,8 +74,12 @@ class DictStore:
         await trio.lowlevel.checkpoint()
         self.data.changes += 1
         before = set(self.data.workflows)
-        refused = frozenset(part.key for part in batch.appends if not self.append(part))
-        return Receipt(created=[self.create(one, before) for one in batch.creations], refused=refused)
+        accepted = [part for part in batch.appends if self.append(part)]
+        parents = {None, *(part.key for part in accepted)}
+        created = [self.create(one, before) if one.parent in parents else None for one in batch.creations]
+        for part in accepted:  # all else is done: whoever has just let go is woken
+            self.put_all(part.posts)
+        return Receipt(created=created, refused=frozenset({part.key for part in batch.appends} - parents))
 
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         await trio.lowlevel.checkpoint()
@@ -100,12 +108,10 @@ class DictStore:
                 self.heard = self.data.changes
                 return frozenset(Change)
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         await trio.lowlevel.checkpoint()
         self.data.changes += 1
-        if key in self.data.workflows and not self.data.workflows[key].status.final:
-            self.data.messages.append(Message(number=next(self.data.numbers), key=key, kind=kind, body=body))
-            self.change(key, due_at=0)
+        return self.put_all(posts)
 
     async def messages(self) -> Sequence[Message]:
         await trio.lowlevel.checkpoint()
@@ -153,6 +159,7 @@ class DictStore:
         self.data.workflows[key] = Workflow(
             key=key,
             id=one.id,
+            parent=one.parent,
             name=one.name,
             version=one.version,
             digest=one.digest,
@@ -186,11 +193,12 @@ class DictStore:
         self.data.messages = [
             one for one in self.data.messages if one.number not in part.taken and not (over and one.key == part.key)
         ]
+        self.data.words = {(key, word) for key, word in self.data.words if not (over and key == part.key)}
 
     def stand(self, part: Append) -> None:
         new, old = part.standing, self.data.workflows[part.key]
         assert new
-        mail = new.status is not Status.STUCK and any(one.key == part.key for one in self.data.messages)
+        mail = new.status is not Status.STUCK and self.waiting(part.key) > 0
         self.change(
             part.key,
             status=new.status,
@@ -199,6 +207,31 @@ class DictStore:
             due_at=0 if mail else new.due_at,
             updated_at=self.clock.utc(),
         )
+
+    def put_all(self, posts: Sequence[Post]) -> list[Posted]:
+        return [self.put(post) for post in posts]
+
+    def put(self, post: Post) -> Posted:
+        verdict = self.judge(post)
+        if verdict is Posted.LEFT:
+            number = next(self.data.numbers)
+            self.data.messages.append(Message(number=number, key=post.key, kind=post.kind, body=post.body))
+            self.change(post.key, due_at=0)
+            if post.once is not None:
+                self.data.words.add((post.key, post.once))
+        return verdict
+
+    def judge(self, post: Post) -> Posted:
+        if post.key not in self.data.workflows or self.data.workflows[post.key].status.final:
+            return Posted.ENDED
+        if post.once is not None and (post.key, post.once) in self.data.words:
+            return Posted.KNOWN
+        if post.most is not None and self.waiting(post.key) >= post.most:
+            return Posted.FULL
+        return Posted.LEFT
+
+    def waiting(self, key: WorkflowKey) -> int:
+        return sum(one.key == key for one in self.data.messages)
 
     def is_wanted(self, one: Workflow, wanted: Wanted) -> bool:
         return one.owner is None and (one.name in wanted.names or (one.name, one.version) in wanted.versions)

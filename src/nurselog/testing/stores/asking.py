@@ -5,7 +5,7 @@ from __future__ import annotations
 from ... import Status
 from ...abc import Append, Filter, WorkflowKey
 from .checks import Bench, clause
-from .records import append, claim_due, create, creation, row, rows, sleeping, wanted
+from .records import append, bodies, claim_due, create, creation, note, row, rows, sleeping, wanted
 
 MEGABYTE = 1_000_000
 
@@ -99,7 +99,7 @@ async def messages_come_in_order(bench: Bench) -> None:
             store, creation("one", owner="a"), creation("other", owner="a"), creation("free")
         )
         for key, body in ((other, b"1"), (one, b"2"), (free, b"3"), (other, b"4")):
-            await store.post(key, "note", body)
+            await store.post([note(key, body)])
         found = await store.messages()
         assert [(message.key, message.body) for message in found] == [(other, b"1"), (one, b"2"), (other, b"4")]
         assert [message.number for message in found] == sorted({message.number for message in found})
@@ -114,10 +114,10 @@ async def messages_are_those_for_what_one_owns(bench: Bench) -> None:
             a, creation("mine", owner="a"), creation("yours", owner="b"), creation("ours", owner="a")
         )
         for key, body in ((ours, b"1"), (yours, b"2"), (mine, b"3"), (ours, b"4")):
-            await b.post(key, "note", body)
+            await b.post([note(key, body)])
         found = await a.messages()
         assert [(message.key, message.body) for message in found] == [(ours, b"1"), (mine, b"3"), (ours, b"4")]
-        assert [message.body for message in await b.messages()] == [b"2"]
+        assert await bodies(b) == [b"2"]
 
 
 @clause()

@@ -8,7 +8,7 @@ from ... import Status
 from ...abc import Append, Standing, Wanted, Workflow
 from ...lowlevel import NEXT, Claimed, Row, encode_event
 from .checks import Bench, clause
-from .records import append, claim_due, claim_keys, create, creation, ids, look, over, row, rows, sleeping
+from .records import append, claim_due, claim_keys, create, creation, ids, look, note, over, row, rows, sleeping
 
 
 @clause()
@@ -17,8 +17,7 @@ async def a_claim_is_the_row_the_log_and_the_messages(bench: Bench) -> None:
     async with bench.opened() as store:
         now = bench.clock.now
         one, two = await create(store, creation("one", 7, length=3), creation("two", 8))
-        await store.post(two, "note", b"first")
-        await store.post(two, "cancel", b"\x00second")
+        await store.post([note(two, b"first"), note(two, b"\x00second", kind="cancel")])
         claims = await claim_due(store, "a")
 
         first, second = sorted(claims, key=lambda claim: claim.workflow.id)

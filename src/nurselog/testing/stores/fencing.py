@@ -7,7 +7,7 @@ import random
 from ... import Status
 from ...abc import Append, Store, WorkflowKey
 from .checks import Bench, clause
-from .records import append, claim_due, claim_keys, create, creation, look, over, row, rows, seqs, sleeping
+from .records import append, claim_due, claim_keys, create, creation, look, note, over, row, rows, seqs, sleeping
 
 LONG_APPEND = 2058
 """Rows: more than stores write at once."""
@@ -90,8 +90,7 @@ async def the_refused_keep_their_standing_and_their_messages(bench: Bench) -> No
     async with bench.opened() as store:
         one, two = await create(store, creation("one", 7), creation("two", 8, owner="a"))
         await claim_due(store, "a")
-        await store.post(one, "note", b"1")
-        await store.post(two, "note", b"2")
+        await store.post([note(one, b"1"), note(two, b"2")])
         first, second = sorted(await store.messages(), key=lambda message: message.body)
         assert await append(
             store,
@@ -109,8 +108,7 @@ async def without_rows_the_owner_decides(bench: Bench) -> None:
     """An append without rows is refused unless this store's worker owns the workflow."""
     async with bench.opened() as store, bench.opened("b") as other:
         mine, yours = await create(store, creation("mine", owner="a"), creation("yours", owner="b"))
-        await store.post(mine, "note", b"1")
-        await store.post(yours, "note", b"2")
+        await store.post([note(mine, b"1"), note(yours, b"2")])
         [message], [foreign] = await store.messages(), await other.messages()
 
         assert await append(

@@ -22,6 +22,7 @@ from .records import (
     create,
     creation,
     look,
+    note,
     over,
     rows,
     sleeping,
@@ -133,7 +134,7 @@ async def what_was_written_outlives_who_wrote_it(bench: Bench) -> None:
     """Workflows, logs and messages are there when all stores were closed and one is opened."""
     async with bench.opened() as store:
         [key] = await create(store, creation("one", 7, owner="a"))
-        await store.post(key, "note", b"hello")
+        await store.post([note(key)])
     async with bench.opened("b") as store:
         [claim] = await claim_due(store, "b")
         assert claim.rows[:-1] == rows(1, 1, 7)
@@ -178,16 +179,16 @@ async def others_hear_of_what_concerns_them(bench: Bench) -> None:
     """
     async with bench.opened() as a, bench.opened("b") as b, chatting(b):
         mine, free = await create(a, creation("mine", 7, owner="a"), creation("free", 8, name="free"))
-        due = partial(_is_due, a)
+        due = partial(is_due, a)
         await claim_keys(b, "b", free)
-        await _hear(a, Change.MESSAGE, a.messages, partial(b.post, mine, "note", b""))
-        await _hear(a, Change.DUE, partial(due, "work"), partial(create, b, creation("new")))
-        await _hear(a, Change.DUE, partial(due, "free"), partial(append, b, Append(key=free, standing=sleeping(0))))
+        await hear(a, Change.MESSAGE, a.messages, partial(b.post, [note(mine)]))
+        await hear(a, Change.DUE, partial(due, "work"), partial(create, b, creation("new")))
+        await hear(a, Change.DUE, partial(due, "free"), partial(append, b, Append(key=free, standing=sleeping(0))))
         await claim_keys(b, "b", free)
         await append(b, Append(key=free, standing=sleeping()))
-        await _hear(a, Change.DUE, partial(due, "free"), partial(b.post, free, "note", b""))
+        await hear(a, Change.DUE, partial(due, "free"), partial(b.post, [note(free)]))
         await claim_keys(b, "b", free)
-        await _hear(a, Change.END, partial(_ended, a), partial(append, b, Append(key=free, standing=over())))
+        await hear(a, Change.END, partial(_ended, a), partial(append, b, Append(key=free, standing=over())))
 
 
 @clause(shared=True)
@@ -198,10 +199,10 @@ async def waiting_for_others_may_be_left(bench: Bench) -> None:
         for _ in range(3):
             with trio.move_on_after(0):
                 await a.wait_changed()
-        await _hear(a, Change.MESSAGE, a.messages, partial(b.post, key, "note", b""), left=3)
+        await hear(a, Change.MESSAGE, a.messages, partial(b.post, [note(key)]), left=3)
 
 
-async def _hear(
+async def hear(
     store: Store,
     change: Change,
     seen: Callable[[], Awaitable[object]],
@@ -230,7 +231,7 @@ async def _hear(
     assert not scope.cancelled_caught, f"it was not told of {change} within {PATIENCE} s"
 
 
-async def _is_due(store: Store, name: str) -> bool:
+async def is_due(store: Store, name: str) -> bool:
     return await store.next_due(wanted("a", name)) is not None
 
 

@@ -10,7 +10,7 @@ import trio.testing
 
 from ...abc import Append, Batch, Filter, Lease, WorkflowKey
 from .checks import Bench, clause
-from .records import LONG, append, claim_due, create, creation, rows, seqs, wanted
+from .records import LONG, append, claim_due, create, creation, note, rows, seqs, wanted
 
 
 @clause()
@@ -26,7 +26,8 @@ async def all_calls_are_checkpoints(bench: Bench) -> None:
         lambda: claim_due(store, "a"),
         store.renew,
         store.reenter,
-        lambda: store.post(key, "note", b""),
+        lambda: store.post([note(key)]),
+        lambda: store.post([]),
         store.messages,
         lambda: store.find(["one"]),
         lambda: store.list(Filter()),
@@ -62,6 +63,20 @@ async def a_commit_is_whole_or_not_at_all(bench: Bench) -> None:
             with trio.CancelScope() as scope, _cancelling(scope, steps):
                 await store.commit(batch)
             assert await seqs(store, key) == ([1, 2, 3] if await store.find([f"new/{steps}"]) else [1])
+            cancelled = scope.cancel_called
+
+
+@clause()
+async def a_post_is_whole_or_not_at_all(bench: Bench) -> None:
+    """A call of `post` that is cancelled, whenever that is, has left all messages or none."""
+    async with bench.opened() as store:
+        steps, cancelled = 0, True
+        while cancelled:
+            steps += 1
+            [key] = await create(store, creation(f"w{steps}", owner="a"))
+            with trio.CancelScope() as scope, _cancelling(scope, steps):
+                await store.post([note(key, b"1"), note(key, b"2"), note(key, b"3")])
+            assert sum(message.key == key for message in await store.messages()) in (0, 3)
             cancelled = scope.cancel_called
 
 

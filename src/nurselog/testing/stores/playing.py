@@ -9,23 +9,25 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from ... import Status
-from ...abc import Append, Batch, Filter, Message, Standing, Store, Wanted, Workflow, WorkflowKey
+from ...abc import Append, Batch, Filter, Post, Posted, Standing, Wanted
 from ...lowlevel import Row, open_store
 from .checks import Bench, clause
-from .records import LEASE, StandingClock, creation, row, using
+from .records import LEASE, StandingClock, creation, note, row, using
+from .sides import GHOST, Answer, Log, Side
 
 ACTS, TURNS = 4, 150
 SIZE = 6
 """Workflows of an act. With each act there are new ones: most of the old ones have ended."""
 NAMES = ("work", "play")
 OTHER_WRITER = 1
-GHOST = WorkflowKey(999 * 1024)
-"""No workflow's key."""
-
-Answer: TypeAlias = tuple[object, ...]
+CHILDREN = 2
+"""Of each root."""
+CHILD_WRITER = 3
+WORDS = ("x", "y", "z")
+"""With which messages are left once."""
 
 
 @clause()
@@ -34,43 +36,6 @@ async def it_does_what_the_store_in_memory_does(bench: Bench) -> None:
     memory = open_store("sqlite://", clock=bench.clock)
     async with using(memory, "a", LEASE) as model, bench.opened("a", LEASE) as store:
         await Play([Side(model), Side(store)], bench.clock, 0).run(ACTS, TURNS)
-
-
-class Log(NamedTuple):
-    """What a side believes of a log that it may write to."""
-
-    last: int
-    writer: int
-
-
-class Side:
-    """One store, and what it calls things."""
-
-    def __init__(self, store: Store) -> None:
-        self.store: Store = store
-        self.keys: dict[str, WorkflowKey] = {}
-        self.ids: dict[WorkflowKey, str] = {}
-        self.writers: dict[int, str] = {}
-        self.logs: dict[str, Log] = {}
-        self.letters: list[Message] = []
-
-    def workflow(self, found: Workflow) -> Answer:
-        """Say a workflow's row."""
-        self.keys[found.id], self.ids[found.key] = found.key, found.id
-        status, times = found.status.value, (found.due_at, found.created_at, found.updated_at)
-        return found.id, found.name, found.version, found.digest, status, found.owner, found.problem, *times
-
-    def workflows(self, found: Sequence[Workflow]) -> list[Answer]:
-        """Say rows, in no order."""
-        return sorted((self.workflow(one) for one in found), key=repr)
-
-    def row(self, line: Row) -> Answer:
-        """Say a row of a log."""
-        return line.seq, line.at, line.after, self.writers.get(line.writer, line.writer), line.event, line.value
-
-    def message(self, one: Message) -> Answer:
-        """Say a message."""
-        return self.ids[one.key], one.kind, one.body
 
 
 class Play:
@@ -91,7 +56,7 @@ class Play:
 
     async def run(self, acts: int, turns: int) -> None:
         """Play so many acts of so many turns."""
-        moves = [self.create, *[self.append] * 3, self.claim, self.post, self.messages, self.look] * 2
+        moves = [self.create, *[self.append] * 3, self.bear, self.claim, *[self.post] * 2, self.messages, self.look] * 2
         if all(side.store.shared for side in self.sides[1:]):
             moves.append(self.time)  # others need no lease
         for self._act in range(acts):
@@ -108,8 +73,15 @@ class Play:
         return right
 
     @property
-    def _ids(self) -> list[str]:
+    def _roots(self) -> list[str]:
         return [f"w{self._act}.{number}" for number in range(SIZE)]
+
+    @property
+    def _ids(self) -> list[str]:
+        return [id for root in self._roots for id in (root, *self._children(root))]
+
+    def _children(self, root: str) -> list[str]:
+        return [f"{root}/{number}" for number in range(CHILDREN)]
 
     def _some_id(self) -> str:
         """Draw a workflow of this act: one that is there, if any is."""
@@ -117,44 +89,93 @@ class Play:
 
     async def create(self) -> None:
         """Make a workflow, perhaps twice, perhaps one that is there."""
-        id, name, owner = self._rng.choice(self._ids), self._rng.choice(NAMES), self._rng.choice([None, "a", "nobody"])
+        id, name, owner = self._rng.choice(self._roots), self._rng.choice(NAMES), self._some_owner()
         writer, length, times = self._turn * 10 + 2, self._rng.randint(1, 3), self._rng.choice([1, 1, 2])
         one = creation(id, writer, name=name, owner=owner, length=length, digest=str(self._turn))
 
-        async def call(side: Side) -> list[object]:
-            receipt = await side.store.commit(Batch(creations=[one] * times))
-            answer = [(created.new, side.workflow(created.workflow)) for created in receipt.created]
-            if receipt.created[0].new:
+        async def call(side: Side) -> list[Answer | None]:
+            answers = side.created((await side.store.commit(Batch(creations=[one] * times))).created)
+            if answers[0] and answers[0][0]:
                 side.logs[id] = Log(length, writer)
-            return [*answer]
+            return answers
 
-        [(new, _), *_] = await self.all("create", call)
+        [(new, *_), *_] = await self.all("create", call)
         self.tally[f"created: {new}"] += 1
 
+    def _some_owner(self) -> str | None:
+        return self._rng.choice([None, "a", "nobody"])
+
+    async def bear(self) -> None:
+        """Make children with an append of their parent's, or without one; perhaps such as are there."""
+        id = self._some_id().partition("/")[0]
+        names, lines = self._rng.sample(self._children(id), self._rng.randint(1, CHILDREN)), self._lines()
+        owner, orphaned = self._some_owner(), self._rng.random() < 0.1
+
+        async def call(side: Side) -> list[Answer | None]:
+            if id not in side.logs:
+                return []
+            part = Append(key=side.keys[id], rows=lines(side.logs[id]))
+            children = [creation(name, CHILD_WRITER, owner=owner, parent=part.key) for name in names]
+            batch = Batch(creations=children, appends=[] if orphaned else [part])
+            receipt = await side.store.commit(batch)
+            for name, made in zip(names, receipt.created, strict=True):
+                if made:
+                    side.logs.setdefault(name, Log(1, CHILD_WRITER))
+            side.wrote(id, batch, receipt)
+            return side.created(receipt.created)
+
+        for answer in await self.all("bear", call):
+            self.tally[f"child: {answer and answer[0]}"] += 1
+
+    def _lines(self) -> Callable[[Log], list[Row]]:
+        """Draw rows to append: the next ones, some that are there, behind a gap, as somebody else, or none."""
+        gap, length, stale = self._rng.choice([-1, 0, 0, 0, 1]), self._rng.randint(0, 3), self._rng.random() < 0.1
+
+        def lines(log: Log) -> list[Row]:
+            first = max(1, log.last + 1 + gap)
+            writer = OTHER_WRITER if stale else log.writer
+            return [row(seq, writer, value=b"v") for seq in range(first, first + length)]
+
+        return lines
+
     async def append(self) -> None:
-        """Append to a workflow: the next rows, some that are there, behind a gap, or as somebody else."""
-        id, gap, length = self._some_id(), self._rng.choice([-1, 0, 0, 0, 1]), self._rng.randint(0, 3)
-        stale, take = self._rng.random() < 0.1, self._rng.random() < 0.5
-        standing = self._standing()
+        """Append to a workflow: rows, a change of standing, messages used up, and messages left."""
+        id, take, standing, lines = self._some_id(), self._rng.random() < 0.5, self._standing(), self._lines()
+        root = id.partition("/")[0]
+        letters = self._letters([root, *self._children(root)], (*WORDS, str(self._turn)))
 
         async def call(side: Side) -> bool:
             if id not in side.logs:
                 return False
-            last, writer = side.logs[id]
-            first = max(1, last + 1 + gap)
-            lines = [row(seq, OTHER_WRITER if stale else writer, value=b"v") for seq in range(first, first + length)]
             key = side.keys[id]
             taken = [one.number for one in side.letters if take and one.key == key]
-            part = Append(key=key, rows=lines, standing=standing, taken=taken)
-            refused = (await side.store.commit(Batch(appends=[Append(key=GHOST, rows=[row(2, 5)]), part]))).refused
-            assert GHOST in refused, "a workflow that is not there was not refused"
-            if key not in refused and lines:
-                side.logs[id] = Log(max(last, lines[-1].seq), writer)
-            return key in refused
+            part = Append(key=key, rows=lines(side.logs[id]), standing=standing, taken=taken, posts=letters(side))
+            batch = Batch(appends=[Append(key=GHOST, rows=[row(2, 5)]), part])
+            receipt = await side.store.commit(batch)
+            assert GHOST in receipt.refused, "a workflow that is not there was not refused"
+            side.wrote(id, batch, receipt)
+            return key in receipt.refused
 
         refused = await self.all("refused", call)
         if not refused and standing:
             self.tally[f"standing: {standing.status.value}"] += 1
+
+    def _letters(self, ids: Sequence[str], words: Sequence[str | None]) -> Callable[[Side], list[Post]]:
+        """Draw messages for some of these, some of which may not be there."""
+        drawn = [
+            (
+                self._rng.choice(ids),
+                f"{self._turn}.{number}".encode(),
+                self._rng.choice(["note", "other"]),
+                self._rng.choice(words),
+                self._rng.choice([None, None, 1, 3]),
+            )
+            for number in range(self._rng.randint(0, 3))
+        ]
+        return lambda side: [
+            note(side.keys.get(id, GHOST), body, kind=kind, once=once, most=most)
+            for id, body, kind, once, most in drawn
+        ]
 
     def _standing(self) -> Standing | None:
         status, release = self._rng.choice([None, None, *Status]), self._rng.random() < 0.5
@@ -181,21 +202,21 @@ class Play:
         await self.all("claim", call)
 
     async def post(self) -> None:
-        """Leave a message."""
-        id, body = self._some_id(), str(self._turn).encode()
+        """Leave messages."""
+        letters = self._letters([self._some_id(), self._some_id()], (None, None, *WORDS))
 
-        async def call(side: Side) -> None:
-            if id in side.keys:
-                await side.store.post(side.keys[id], "note", body)
+        async def call(side: Side) -> list[Posted]:
+            return [*await side.store.post(letters(side))]
 
-        await self.all("post", call)
+        for posted in await self.all("post", call):
+            self.tally[f"posted: {posted.value}"] += 1
 
     async def messages(self) -> None:
         """Ask for messages."""
 
         async def call(side: Side) -> list[Answer]:
             side.letters = list(await side.store.messages())
-            return [side.message(one) for one in side.letters]
+            return sorted(map(side.message, side.letters), key=lambda one: str(one[0]))  # for each in order
 
         await self.all("messages", call)
 

@@ -10,7 +10,22 @@ import trio
 
 from ... import Status
 from ..._engine.unwrap import unwrapped
-from ...abc import Append, Batch, Claim, Creation, Lease, Post, Standing, Store, Wanted, Workflow, WorkflowKey
+from ...abc import (
+    Append,
+    Batch,
+    Claim,
+    Created,
+    Creation,
+    Lease,
+    Post,
+    Posted,
+    Receipt,
+    Standing,
+    Store,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
 from ...lowlevel import Row, Selected, encode_event
 
 AnyStore = TypeVar("AnyStore", bound=Store)
@@ -19,6 +34,7 @@ LEASE = 1_000_000
 """Microseconds."""
 LONG = 10**15
 """A lease that does not expire."""
+LEFT, ENDED, KNOWN, FULL = Posted
 EVENT = encode_event(Selected(index=0))
 
 
@@ -55,6 +71,7 @@ def creation(
     *,
     name: str = "work",
     owner: str | None = None,
+    parent: WorkflowKey | None = None,
     status: Status = Status.PENDING,
     length: int = 1,
     digest: str = "d",
@@ -62,7 +79,7 @@ def creation(
 ) -> Creation:
     """Return a workflow to be made, with so many rows."""
     log = rows(1, length, writer)
-    return Creation(id=id, name=name, digest=digest, status=status, owner=owner, at=at, rows=log)
+    return Creation(id=id, parent=parent, name=name, digest=digest, status=status, owner=owner, at=at, rows=log)
 
 
 def sleeping(due_at: int | None = None) -> Standing:
@@ -88,8 +105,16 @@ def wanted(worker: str, *names: str, limit: int = 1000) -> Wanted:
 async def create(store: Store, *creations: Creation) -> list[WorkflowKey]:
     """Commit the creations, and return the new workflows' keys."""
     receipt = await store.commit(Batch(creations=creations))
-    assert all(created.new for created in receipt.created)
-    return [created.workflow.key for created in receipt.created]
+    made = created_of(receipt)
+    assert all(created.new for created in made)
+    return [created.workflow.key for created in made]
+
+
+def created_of(receipt: Receipt) -> list[Created]:
+    """Return what became of a batch's creations, none of which was left out."""
+    made = [created for created in receipt.created if created]
+    assert len(made) == len(receipt.created), "workflows were not made"
+    return made
 
 
 async def append(store: Store, *appends: Append) -> frozenset[WorkflowKey]:
@@ -102,6 +127,16 @@ def note(
 ) -> Post:
     """Return a message to be left."""
     return Post(key=key, kind=kind, body=body, once=once, most=most)
+
+
+async def post(store: Store, *posts: Post) -> list[Posted]:
+    """Leave messages in one call, and return what became of each."""
+    return [*await store.post(posts)]
+
+
+async def bodies(store: Store) -> list[bytes]:
+    """Return what the messages say that wait for this worker's workflows."""
+    return [message.body for message in await store.messages()]
 
 
 async def claim_due(store: Store, worker: str, *names: str, limit: int = 1000) -> Sequence[Claim]:

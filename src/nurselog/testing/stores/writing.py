@@ -1,12 +1,12 @@
-"""What a commit writes: creations, rows, standings, and messages that are used up; and what `post` leaves."""
+"""What a commit writes: creations, rows and standings."""
 
 from __future__ import annotations
 
 from ... import Status
-from ...abc import Append, Batch, Standing, Workflow, WorkflowKey
+from ...abc import Append, Batch, Standing, Workflow
 from ...lowlevel import Ended, Result, Row, encode_event
 from .checks import Bench, clause
-from .records import append, claim_due, claim_keys, create, creation, look, over, row, rows, seqs, sleeping, stuck
+from .records import append, create, created_of, creation, look, row, rows, seqs, stuck
 
 HIGHEST = 2**63 - 1
 LENGTHS = (1, 2, 3, 255, 256, 257, 2047, 2048, 2049, 4101)
@@ -23,8 +23,9 @@ async def a_creation_makes_a_workflow_and_its_log(bench: Bench) -> None:
         first, second = creation("one", 7, at=3, length=2), creation("two", 8, owner="a", status=Status.RUNNING)
         receipt = await store.commit(Batch(creations=[first, second]))
 
-        assert [created.new for created in receipt.created] == [True, True]
-        one, two = (created.workflow for created in receipt.created)
+        made = created_of(receipt)
+        assert [created.new for created in made] == [True, True]
+        one, two = (created.workflow for created in made)
         assert one == Workflow(
             key=one.key,
             shard=one.shard,
@@ -48,9 +49,10 @@ async def an_id_that_is_taken_is_left_as_it_is(bench: Bench) -> None:
         [key] = await create(store, creation("one", 7, digest="old"))
         receipt = await store.commit(Batch(creations=[creation("two", 8), creation("one", 8, digest="new", length=3)]))
 
-        assert [created.new for created in receipt.created] == [True, False]
-        assert receipt.created[1].workflow == await look(store, "one")
-        assert receipt.created[1].workflow.digest == "old"
+        made = created_of(receipt)
+        assert [created.new for created in made] == [True, False]
+        assert made[1].workflow == await look(store, "one")
+        assert made[1].workflow.digest == "old"
         assert await seqs(store, key) == [1]
 
 
@@ -61,9 +63,10 @@ async def the_first_of_two_creations_with_one_id_wins(bench: Bench) -> None:
         winner = creation("one", 7, digest="first")
         receipt = await store.commit(Batch(creations=[winner, winner, creation("one", 8, digest="second", length=2)]))
 
-        assert [created.new for created in receipt.created] == [True, False, False]
-        assert {created.workflow.digest for created in receipt.created} == {"first"}
-        assert await store.read(receipt.created[0].workflow.key) == winner.rows
+        made = created_of(receipt)
+        assert [created.new for created in made] == [True, False, False]
+        assert {created.workflow.digest for created in made} == {"first"}
+        assert await store.read(made[0].workflow.key) == winner.rows
 
 
 @clause()
@@ -95,7 +98,7 @@ async def creations_and_appends_in_one_batch(bench: Bench) -> None:
 
         assert not receipt.refused
         assert await seqs(store, old) == [1, 2, 3]
-        assert await seqs(store, receipt.created[0].workflow.key) == [1]
+        assert await seqs(store, created_of(receipt)[0].workflow.key) == [1]
 
 
 # -- rows ----------------------------------------------------------------------------------------
@@ -185,76 +188,3 @@ async def who_is_not_released_stays_owned(bench: Bench) -> None:
         assert not await append(store, Append(key=key, standing=Standing(status=Status.CANCELLING, due_at=0)))
         workflow = await look(store, "one")
         assert (workflow.status, workflow.owner, workflow.due_at) == (Status.CANCELLING, "a", 0)
-
-
-# -- messages ------------------------------------------------------------------------------------
-
-
-@clause()
-async def a_message_wakes_who_has_just_let_go(bench: Bench) -> None:
-    """A workflow that is released with a message waiting is due at once: its owner did not know of the message."""
-    async with bench.opened() as store:
-        [key] = await create(store, creation("one", 7, owner="a"))
-        await store.post(key, "note", b"hello")
-        assert not await append(store, Append(key=key, rows=rows(2, 2, 7), standing=sleeping(9_000_000)))
-        assert (await look(store, "one")).due_at == 0
-        [claim] = await claim_due(store, "a")
-        assert [message.body for message in claim.messages] == [b"hello"]
-
-
-@clause()
-async def a_message_that_was_taken_wakes_nobody(bench: Bench) -> None:
-    """A message that an append has taken is gone, in the same transaction."""
-    async with bench.opened() as store:
-        [key] = await create(store, creation("one", 7, owner="a"))
-        await store.post(key, "note", b"hello")
-        [message] = await store.messages()
-        assert not await append(store, Append(key=key, standing=sleeping(9_000_000), taken=[message.number]))
-        assert (await look(store, "one")).due_at == 9_000_000
-        assert [claim.messages for claim in await claim_keys(store, "a", key)] == [[]]
-
-
-@clause()
-async def what_is_stuck_is_not_woken_by_what_it_left(bench: Bench) -> None:
-    """A stuck workflow is not due for messages that it had: it may be unable to take any. The next one wakes it."""
-    async with bench.opened() as store:
-        [key] = await create(store, creation("one", owner="a"))
-        await store.post(key, "note", b"hello")
-        assert not await append(store, Append(key=key, standing=stuck()))
-        assert (await look(store, "one")).due_at is None
-        await store.post(key, "note", b"again")
-        assert (await look(store, "one")).due_at == 0
-
-
-@clause()
-async def a_message_makes_a_workflow_due(bench: Bench) -> None:
-    """`post` makes the workflow due at once, be it waiting or stuck, and no other."""
-    async with bench.opened() as store:
-        for standing in (sleeping(), stuck()):
-            names = [f"{who}/{standing.status.value}" for who in ("one", "other")]
-            keys = await create(store, *(creation(name, owner="a") for name in names))
-            assert not await append(store, *(Append(key=key, standing=standing) for key in keys))
-            await store.post(keys[0], "note", b"hello")
-            assert [(await look(store, name)).due_at for name in names] == [0, None]
-
-
-@clause()
-async def a_message_for_nobody_is_dropped(bench: Bench) -> None:
-    """`post` to a workflow that does not exist does nothing."""
-    async with bench.opened() as store:
-        await store.post(WorkflowKey(12), "note", b"hello")
-        assert await store.messages() == []
-
-
-@clause()
-async def an_ended_workflow_gets_no_messages(bench: Bench) -> None:
-    """Nothing makes a workflow due that has ended: neither messages that it left, nor those that come."""
-    async with bench.opened() as store:
-        for status in (status for status in Status if status.final):
-            [key] = await create(store, creation(status.value, 7, owner="a"))
-            await store.post(key, "note", b"too late")
-            assert not await append(store, Append(key=key, rows=rows(2, 2, 7), standing=over(status)))
-            await store.post(key, "note", b"much too late")
-            found = await look(store, status.value)
-            assert (found.status, found.due_at, found.owner) == (status, None, None)
-            assert await store.messages() == []
