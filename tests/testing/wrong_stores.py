@@ -1,4 +1,4 @@
-"""Stores that are wrong in one way each, and the checks that find them."""
+"""Stores that are wrong in one way each, and the checks that find them; those about messages are in `wrong_mail`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from nurselog.abc import (
     Creation,
     Filter,
     Lease,
-    Message,
+    Post,
+    Posted,
     Receipt,
     Wanted,
     Workflow,
@@ -97,7 +98,7 @@ class RefusesOnlyRows(DictStore):
         return accepted
 
 
-@found("without_rows_the_owner_decides")
+@found("without_rows_the_owner_decides", "only_the_owner_may_send_without_rows")
 class LetsAnybodyStand(DictStore):
     def is_mine(self, part: Append) -> bool:
         return not part.rows or super().is_mine(part)
@@ -110,7 +111,7 @@ class CommitsPieceByPiece(DictStore):
         return await super().commit(batch)
 
 
-@found("a_creation_whose_answer_was_lost_is_ones_own")
+@found("a_creation_whose_answer_was_lost_is_ones_own", "a_child_whose_answer_was_lost_is_new_still")
 class DisownsItsCreations(DictStore):
     def create(self, one: Creation, before: set[WorkflowKey]) -> Created:
         return super().create(one, set())
@@ -127,36 +128,6 @@ class LetsGhostsOwn(DictStore):
     def create(self, one: Creation, before: set[WorkflowKey]) -> Created:
         created = super().create(one, before)
         return msgspec.structs.replace(created, workflow=self.change(created.workflow.key, owner=one.owner))
-
-
-@found("a_message_that_was_taken_wakes_nobody")
-class DeliversTwice(DictStore):
-    def drop(self, part: Append) -> None:
-        super().drop(msgspec.structs.replace(part, taken=()))
-
-
-@found("a_message_wakes_who_has_just_let_go")
-class SleepsThroughMessages(DictStore):
-    def stand(self, part: Append) -> None:
-        super().stand(part)
-        if part.standing:
-            self.change(part.key, due_at=part.standing.due_at)
-
-
-@found("what_is_stuck_is_not_woken_by_what_it_left")
-class WakesTheStuck(DictStore):
-    def stand(self, part: Append) -> None:
-        super().stand(part)
-        if any(message.key == part.key for message in self.data.messages):
-            self.change(part.key, due_at=0)
-
-
-@found("an_ended_workflow_gets_no_messages")
-class WakesTheDead(DictStore):
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        await super().post(key, kind, body)
-        if key in self.data.workflows:
-            self.change(key, due_at=0)
 
 
 @found("a_claim_is_the_row_the_log_and_the_messages")
@@ -257,19 +228,6 @@ class ForgetsWhatItWasTold(DictStore):
         return await super().wait_changed()
 
 
-@found("messages_come_in_order")
-class ShufflesMessages(DictStore):
-    async def messages(self) -> Sequence[Message]:
-        return sorted(await super().messages(), key=lambda message: message.key)
-
-
-@found("messages_are_those_for_what_one_owns")
-class GivesMailToStrangers(DictStore):
-    async def messages(self) -> Sequence[Message]:
-        await trio.lowlevel.checkpoint()
-        return [one for one in self.data.messages if self.data.workflows[one.key].owner]
-
-
 @found("list_filters")
 class ListsTheOldestFirst(DictStore):
     async def list(self, where: Filter) -> Sequence[Workflow]:
@@ -302,10 +260,11 @@ class AnswersAtOnce(DictStore):
 
 @found("it_does_what_the_store_in_memory_does")
 class ChangesWhatNoClauseNames(DictStore):
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        await super().post(key, kind, body)
-        if key in self.data.workflows:
-            self.change(key, updated_at=1)
+    def put(self, post: Post) -> Posted:
+        verdict = super().put(post)
+        if verdict is Posted.LEFT:
+            self.change(post.key, updated_at=1)
+        return verdict
 
 
 @found("a_creation_makes_a_workflow_and_its_log")
@@ -365,22 +324,6 @@ class ReleasesEverybody(DictStore):
     def stand(self, part: Append) -> None:
         super().stand(part)
         self.change(part.key, owner=None)
-
-
-@found("a_message_makes_a_workflow_due")
-class LeavesMailForTheNextVisitor(DictStore):
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        before = self.data.workflows.get(key)
-        await super().post(key, kind, body)
-        if before:
-            self.change(key, due_at=before.due_at)
-
-
-@found("a_message_for_nobody_is_dropped")
-class KeepsMailForNobody(DictStore):
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        await super().post(key, kind, body)
-        self.data.workflows[key]
 
 
 @found("a_gap_is_refused")

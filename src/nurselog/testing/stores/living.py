@@ -232,6 +232,7 @@ async def hear(
 
 
 async def is_due(store: Store, name: str) -> bool:
+    """Return whether a workflow of this function is due, now or later."""
     return await store.next_due(wanted("a", name)) is not None
 
 

@@ -275,7 +275,7 @@ async def what_found_no_room_may_come_again(bench: Bench) -> None:
 
 @clause(shared=True)
 async def many_who_post_at_once_are_let_in_one_by_one(bench: Bench) -> None:
-    """What several processes post at the same time is left once, if it is the same, and in no greater number than fits."""
+    """Of what several post at the same time the same is left once, and no more than there is room for."""
     async with bench.opened() as a, bench.opened("b") as b:
         one, two = await create(a, creation("one", owner="a"), creation("two", owner="a"))
         answers: list[Posted] = []

@@ -203,7 +203,7 @@ async def others_hear_of_the_messages_of_appends(bench: Bench) -> None:
 
 @clause(shared=True)
 async def two_may_write_to_each_other(bench: Bench) -> None:
-    """Two workers whose workflows write to each other, to themselves and to a third one at the same time all succeed."""
+    """Two workers may write at the same time: to each other, to themselves, and to a third one."""
     async with bench.opened() as a, bench.opened("b") as b:
         one, two, three = await _family(a, "a", "b", "a")
 
