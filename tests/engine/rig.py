@@ -13,7 +13,7 @@ import trio
 from nurselog import Engine, Workflow, WorkflowHandle, open_engine
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
-from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Receipt, Store, Wanted, WorkflowKey
+from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Post, Posted, Receipt, Store, Wanted, WorkflowKey
 from nurselog.abc import Workflow as WorkflowRow
 from nurselog.lowlevel import Row
 from nurselog.testing import VirtualClock
@@ -135,9 +135,9 @@ class Hooked:
     async def wait_changed(self) -> frozenset[Change]:
         return await self._store.wait_changed()
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         await self.before_post()
-        await self._store.post(key, kind, body)
+        return await self._store.post(posts)
 
     async def messages(self) -> Sequence[Message]:
         messages = await self._store.messages()

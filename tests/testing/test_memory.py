@@ -9,10 +9,24 @@ from trio.testing import MockClock
 from nurselog import Status
 from nurselog._engine.messages import Kind, body_of
 from nurselog._engine.run import standing_after
-from nurselog.abc import Append, Batch, Claim, Clock, Creation, Lease, Standing, Store, Wanted
+from nurselog.abc import (
+    Append,
+    Batch,
+    Claim,
+    Clock,
+    Creation,
+    Lease,
+    Post,
+    Posted,
+    Standing,
+    Store,
+    Wanted,
+    WorkflowKey,
+)
 from nurselog.lowlevel import Cause, Claimed, Row, ScopeCancelled, Started, decode_event, encode_event
 from nurselog.testing import VirtualClock
 from nurselog.testing.memory import KEY, MemoryStore
+from nurselog.testing.stores.records import post
 
 WANTED = Wanted(worker="me", names=frozenset({"it"}), limit=1)
 NAMED = Wanted(worker="me", names=frozenset({"it"}), limit=1, keys=frozenset({KEY}))
@@ -25,6 +39,7 @@ async def opened(clock: Clock) -> Store:
     row = Row(1, clock.utc(), 0, 1, encode_event(Started(name="it", seed="0")), b"[]")
     new = Creation(id="a", name="it", digest="", status=Status.RUNNING, owner=None, at=clock.utc(), rows=[row])
     [created] = (await store.commit(Batch(creations=[new]))).created
+    assert created is not None
     assert created.new
     assert created.workflow == (await store.find(["b", "a"]))[0]
     assert not await store.find(["b"])
@@ -34,6 +49,10 @@ async def opened(clock: Clock) -> Store:
 async def claimed(store: Store, wanted: Wanted = WANTED) -> Claim:
     [claim] = await store.claim(wanted)
     return claim
+
+
+def letter(body: bytes, *, once: str | None = None, most: int | None = None) -> Post:
+    return Post(key=KEY, kind=Kind.CANCEL.value, body=body, once=once, most=most)
 
 
 async def stand(store: Store, **standing: object) -> None:
@@ -77,7 +96,7 @@ async def test_a_stuck_one_waits_for_whoever_names_it() -> None:
 async def test_messages_wait_until_they_are_taken() -> None:
     store = await opened(VirtualClock())
     claim = await claimed(store)
-    await store.post(KEY, Kind.CANCEL.value, body_of("why"))
+    assert await post(store, letter(body_of("why"))) == [Posted.LEFT]
     [message] = await store.messages()
     await stand(store, status=Status.WAITING, due_at=None)
     assert (await claimed(store)).messages == (message,)
@@ -89,11 +108,25 @@ async def test_messages_wait_until_they_are_taken() -> None:
     assert (await claimed(store)).workflow.status is Status.CANCELLING
 
 
+async def test_messages_are_left_once_and_where_there_is_room() -> None:
+    store = await opened(VirtualClock())
+    await claimed(store)
+    stranger = Post(key=WorkflowKey(2), kind="any", body=b"")
+    posts = [letter(b"1", once="x"), letter(b"2", once="x", most=1), letter(b"3", once="y", most=1), stranger]
+    assert await post(store, *posts) == [Posted.LEFT, Posted.KNOWN, Posted.FULL, Posted.ENDED]
+    [message] = await store.messages()
+    more = [letter(b"4", once="x"), letter(b"5", most=1), letter(b"6", once="y", most=1)]
+    await store.commit(Batch(appends=[Append(key=KEY, taken=[message.number], posts=more)]))
+    assert [message.body for message in await store.messages()] == [b"5"]
+
+
 async def test_what_has_ended_takes_nothing_more() -> None:
     store = await opened(VirtualClock())
     await claimed(store)
+    await post(store, letter(b"too late"))
     await stand(store, status=Status.COMPLETED, due_at=None)
-    await store.post(KEY, Kind.CANCEL.value, body_of())
+    assert await post(store, letter(b"much too late")) == [Posted.ENDED]
     assert not await store.messages()
+    assert await store.next_due(WANTED) is None
     assert not await store.claim(NAMED)
     await store.close()

@@ -9,7 +9,7 @@ import trio
 
 from .. import Status
 from .._engine.messages import Kind, body_of
-from ..abc import Batch, Creation, Lease, Receipt, Store
+from ..abc import Batch, Creation, Lease, Post, Receipt, Store
 from ..lowlevel import Event, Row, Started, decode_event, is_delivered, is_note
 
 ID = "run"
@@ -47,9 +47,10 @@ class Keeper:
     async def open(self, lease: Lease) -> None:
         """Open the store, and write the log that it begins with."""
         await self._inner.open(lease)
-        [created] = (await self._inner.commit(Batch(creations=[self.creation()]))).created
+        await self._inner.commit(Batch(creations=[self.creation()]))
+        [found] = await self._inner.find([ID])
         if self._cancelled:
-            await self._inner.post(created.workflow.key, Kind.CANCEL.value, body_of(None))
+            await self._inner.post([Post(key=found.key, kind=Kind.CANCEL.value, body=body_of(None))])
 
     def creation(self) -> Creation:
         """Return the workflow as it is written."""

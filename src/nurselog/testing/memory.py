@@ -24,6 +24,8 @@ from ..abc import (
     Creation,
     Lease,
     Message,
+    Post,
+    Posted,
     Receipt,
     Wanted,
     Workflow,
@@ -48,6 +50,8 @@ class MemoryStore:
         self._worker = ""
         self._numbers = count(1)
         self._messages: list[Message] = []
+        self._words: set[str] = set()
+        """Of messages that are left once. They need not be forgotten at the end: whoever posts hears of that first."""
         self._found: list[Workflow] = []
         """The workflow, once it is made."""
         self._rows: list[Row] = []
@@ -67,6 +71,8 @@ class MemoryStore:
         created = [self._create(creation) for creation in batch.creations]
         for append in batch.appends:
             self._append(append)
+        for append in batch.appends:
+            self._put_all(append.posts)
         return Receipt(created=created)
 
     def _create(self, new: Creation) -> Created:
@@ -84,6 +90,8 @@ class MemoryStore:
         self._messages = [message for message in self._messages if message.number not in append.taken]
         if (new := append.standing) is not None:
             [workflow] = self._found
+            if new.status.final:
+                self._messages = []
             owner = None if new.release else workflow.owner
             due_at = 0 if self._messages and new.status is not Status.STUCK else new.due_at
             self._found = [replace(workflow, status=new.status, owner=owner, due_at=due_at, problem=new.problem)]
@@ -102,13 +110,28 @@ class MemoryStore:
         self._found = [replace(workflow, owner=self._worker, status=status, due_at=0, problem=None)]
         return [Claim(workflow=self._found[0], writer=writer, rows=tuple(self._rows), messages=tuple(self._messages))]
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message, and make the workflow due at once."""
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and make the workflow due at once."""
         await trio.lowlevel.checkpoint()
+        return self._put_all(posts)
+
+    def _put_all(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        return [self._put(post) for post in posts]
+
+    def _put(self, post: Post) -> Posted:
         [workflow] = self._found
-        if not workflow.status.final:
-            self._messages.append(Message(number=next(self._numbers), key=key, kind=kind, body=body))
-            self._found = [replace(workflow, due_at=0)]
+        if post.key != KEY or workflow.status.final:
+            return Posted.ENDED
+        if post.once in self._words:
+            return Posted.KNOWN
+        if post.most is not None and len(self._messages) >= post.most:
+            return Posted.FULL
+        number = next(self._numbers)
+        self._messages.append(Message(number=number, key=KEY, kind=post.kind, body=post.body))
+        if post.once is not None:
+            self._words.add(post.once)
+        self._found = [replace(workflow, due_at=0)]
+        return Posted.LEFT
 
     async def messages(self) -> Sequence[Message]:
         """Return the messages."""
