@@ -31,7 +31,6 @@ from ._errors import StoreTooNew as StoreTooNew
 from ._errors import StoreUnavailable as StoreUnavailable
 from ._errors import StuckError as StuckError
 from ._errors import Suspended as Suspended
-from ._errors import UnsupportedError as UnsupportedError
 from ._errors import UsageError as UsageError
 from ._errors import WorkflowCancelled as WorkflowCancelled
 from ._errors import WorkflowConflict as WorkflowConflict

@@ -38,10 +38,6 @@ class MisplacedCallError(UsageError):
     """A durable operation was called in a step, outside of the workflow's tasks, or on what is another workflow's."""
 
 
-class UnsupportedError(UsageError):
-    """The operation has a place in the design, but this version cannot do it yet."""
-
-
 # -- the application's data ----------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ import trio
 from nurselog import (
     MisplacedCallError,
     OutsideWorkflowError,
-    UnsupportedError,
     WorkflowStuck,
     attempt,
     now,
@@ -253,5 +252,5 @@ async def test_a_workflow_is_not_called_directly(autojump_clock: Clock) -> None:
         return await calling()
 
     async with in_memory() as engine:
-        with pytest.raises(UnsupportedError, match="not built yet"):
+        with pytest.raises(MisplacedCallError, match="was called inside a step"):
             await engine.run(outer)

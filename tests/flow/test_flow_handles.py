@@ -16,12 +16,10 @@ from nurselog import (
     Nursery,
     Status,
     Succeeded,
-    UnsupportedError,
     WasCancelled,
     open_nursery,
     sleep,
     step,
-    workflow,
 )
 from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded
 from tests.engine.rig import in_memory
@@ -408,25 +406,6 @@ async def test_partials_of_steps_and_branches(autojump_clock: Clock) -> None:
         return [await one.result(), await two.result()]
 
     assert await play(flow) == [[1, 2, 3], 0.5]
-
-
-async def test_child_workflows_are_refused_for_now(autojump_clock: Clock) -> None:
-    @workflow(name="child")
-    async def child() -> int:
-        return 1
-
-    async def flow() -> int:
-        async with open_nursery() as nursery:
-            for start in (nursery.go, nursery.start_soon):
-                with pytest.raises(UnsupportedError, match="not built yet"):
-                    start(child)
-            with pytest.raises(UnsupportedError, match="not built yet"):
-                await nursery.start(child)
-            with pytest.raises(UnsupportedError, match="not built yet"):
-                await child()
-            return await nursery.go(child.fn).result()
-
-    assert await play(flow) == 1
 
 
 async def test_a_nursery_whose_shield_comes_after_its_cancellation(autojump_clock: Clock) -> None:

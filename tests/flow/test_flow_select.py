@@ -262,7 +262,7 @@ async def test_what_select_refuses(autojump_clock: Clock) -> None:
         with send, receive, anyio_send, anyio_receive:
             with pytest.raises(TypeError, match=r"nurselog.open_memory_channel\(\)"):
                 await select(receive)  # type: ignore[call-overload]  # that is the point
-            with pytest.raises(TypeError, match="handles, nurselog's receive channels"):
+            with pytest.raises(TypeError, match="handles, nurselog's channels"):
                 await select(anyio_receive)  # type: ignore[call-overload]  # that is the point
         with pytest.raises(TypeError, match="not for 5"):
             await select(after(1), 5)  # type: ignore[call-overload]  # that is the point

@@ -188,16 +188,17 @@ class Runner:
                 run.sequencer.log.append(Resumed())
 
     def make_room(self) -> None:
-        """Something waits in the store for want of room: what only waits leaves memory for it, now and later."""
+        """Something waits in the store for want of room: who waits for children makes place, now and later."""
         self.crowded = True
         for run in list(self.runs.values()):
             self.waits(run)
 
     def waits(self, run: Run) -> None:
-        """A workflow waits: if others wait for its place, it leaves memory, unless it is due at once again."""
-        until = run.sequencer.idle_until if self.crowded and not run.held else None
-        if until is not None and until > self.clock.utc() + SOON:
-            run.leave(Leaving.EVICTED)
+        """A workflow only waits. If it waits for children, and others for its place, which may be those, it leaves."""
+        if self.crowded and run.sequencer.children and not run.held:
+            until = run.sequencer.idle_until
+            if until is not None and until > self.clock.utc() + SOON:
+                run.leave(Leaving.EVICTED)
 
     def evict(self, after: float) -> None:
         """Put out of memory what has only waited for some seconds, and will for some more."""

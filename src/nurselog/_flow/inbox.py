@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import DecodingError, NurselogError
-from .._log.cursor import Entry
+from .._log.cursor import Cursor, Entry
 from .._log.events import Received, Result
 from .._log.failures import decode_error, rebuild_error
 from .outcomes import Failed, Outcome, Succeeded
@@ -22,9 +22,9 @@ from .outcomes import Failed, Outcome, Succeeded
 if TYPE_CHECKING:
     from ..abc import Codec
     from .cases import Waiter
+    from .host import Host
     from .mailbox import Mailbox
     from .promise import Promise
-    from .sequencer import Sequencer
 
 
 class Arrival(NamedTuple):
@@ -61,13 +61,13 @@ class Topic:
 class Inbox:
     """All that comes for one workflow from outside."""
 
-    def __init__(self, sequencer: Sequencer) -> None:
-        self._sequencer = sequencer
+    def __init__(self, host: Host, cursor: Cursor) -> None:
+        self._host, self._cursor = host, cursor
         self._topics: dict[str, Topic] = {}
         self._promises: dict[str, Promise[Any]] = {}
         self._early: dict[str, Arrival] = {}
         """Outcomes of promises that the code has not come to yet, by path: a life before had, and gave one away."""
-        self._received = sequencer.cursor.received
+        self._received = cursor.received
         self._read = 0
 
     @property
@@ -86,6 +86,10 @@ class Inbox:
             promise._waiters for promise in self._promises.values()
         )
 
+    def clear(self) -> None:
+        """Let go of the promises, which lead back to the workflow: it has left memory."""
+        self._promises.clear()
+
     # -- mailboxes -------------------------------------------------------------------------------
 
     def topic(self, name: str) -> Topic:
@@ -102,7 +106,7 @@ class Inbox:
 
     def _mark_read(self) -> None:
         self._read += 1
-        self._sequencer.host.read()
+        self._host.read()
 
     # -- promises --------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class Inbox:
 
     def deliver(self, entry: Entry, event: Received) -> None:
         """Hand a message to who waits for it, or keep it until somebody asks."""
-        arrival = Arrival(entry.row.seq, self._sequencer.cursor.delivered, event, entry.row.value or b"")
+        arrival = Arrival(entry.row.seq, self._cursor.delivered, event, entry.row.value or b"")
         if event.topic is None:
             self._settle(arrival)
             return

@@ -50,6 +50,8 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
             await close_nurseries(task)
         sequencer.phase = Phase.OVER
         sequencer.timers.clear()
+        sequencer.inbox.clear()
+        sequencer.children.clear()
         del sequencer.root  # it leads back
         sequencer.host.over()
 

@@ -94,7 +94,7 @@ class Sequencer:
         self.log: Log = Log(host, rows, writer)
         self.cursor: Cursor = self.log.cursor
         self.timers: Timers = Timers(host.arm)
-        self.inbox: Inbox = Inbox(self)
+        self.inbox: Inbox = Inbox(host, self.cursor)
         self.now: int = rows[0].at
         """The time of the last delivered event, UTC microseconds."""
         self.phase: Phase = Phase.RUNNING
