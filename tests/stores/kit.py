@@ -60,14 +60,22 @@ def behind(url: str) -> psycopg.Connection[Any]:
 
 def receivers(url: str) -> list[int]:
     """Look behind the store's back for whom messages are left."""
-    query = "SELECT workflow FROM message ORDER BY number"
+    return [key for (key,) in _asked(url, "SELECT workflow FROM message ORDER BY number")]
+
+
+def remembered(url: str) -> list[tuple[int, str]]:
+    """Look behind the store's back which words are remembered, and for whom."""
+    return _asked(url, "SELECT workflow, once FROM message_key ORDER BY workflow, once")
+
+
+def _asked(url: str, query: str) -> list[Any]:
     if url.startswith("postgresql:"):
         with behind(url) as connection:
-            return [key for (key,) in connection.execute(query)]
+            return connection.execute(query).fetchall()  # type: ignore[call-overload]  # it is a constant
     path = parse_url(url).path
     assert path
     with database(path) as file:
-        return [key for (key,) in file.execute(query)]
+        return file.execute(query).fetchall()
 
 
 @contextlib.contextmanager

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import pytest
 
-from nurselog._stores._postgres import claims, commits, queries, workers
+from nurselog._stores._postgres import claims, commits, mail, queries, workers
 from nurselog._stores._postgres.binary import column, number, string
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrations import Layout, load_migrations
 from nurselog._stores._postgres.session import Session, conninfo_for
-from nurselog.abc import Append, Batch, Filter, Wanted, WorkflowKey
-from nurselog.testing.stores.records import StandingClock, create, creation, rows, sleeping
+from nurselog.abc import Append, Batch, Filter, Posted, Wanted, WorkflowKey
+from nurselog.testing.stores.records import StandingClock, create, creation, note, rows, sleeping
 from tests.stores.kit import opened
 
 SHARDS = 8
@@ -101,9 +101,10 @@ async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: S
 
         await commit(Batch(appends=[Append(key=one, rows=rows(2, 2, 7))]))
         await commit(Batch(appends=[Append(key=key, rows=rows(2, 5, 7)) for key in (two, three)]))
-        await commits.post(connection, one, "note", b"")
+        posts = [note(key, once=word, most=9) for key in (one, two) for word in ("x", None, "x")]
+        assert await mail.post(connection, session, shard, posts) == [Posted.LEFT, Posted.LEFT, Posted.KNOWN] * 2
         assert connection.shards() == {shard}
-        [letter] = await queries.messages(connection, session)
+        letter, *_ = await queries.messages(connection, session)
         assert connection.shards() == {*range(SHARDS)}
         ended = Append(key=one, rows=rows(3, 3, 7), standing=sleeping(), taken=[letter.number])
         fresh = creation(next(f"n{n}" for n in range(99) if session.shard_of(f"n{n}") == shard), 8, owner="a")
@@ -173,7 +174,7 @@ async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, cl
 
 # -- what Citus refuses
 
-_TABLE = r"(?:workflow|log|worker|message)\b"
+_TABLE = r"(?:workflow|log|worker|message|message_key)\b"
 _COMMENT = re.compile(r"--[^\n]*")
 _FUNCTION = re.compile(r"CREATE FUNCTION (\w+)\((.*?)\$\$(.*?)\$\$;", re.DOTALL)
 
@@ -234,7 +235,7 @@ def functions_of_a_shard() -> dict[str, str]:
 
 def test_nothing_is_used_that_citus_refuses() -> None:
     assert refused(script()) == []
-    hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, commits._POST, claims._CLAIM, claims._UNDO]
+    hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO]
     assert refused("\n".join(statement.decode() for statement in hot)) == []
 
 
@@ -249,7 +250,7 @@ def test_functions_of_a_shard_stay_in_it() -> None:
 def test_calls_are_such_that_citus_delegates_them() -> None:
     """It looks for one call and nothing else: no WHERE, no other table, and arguments that are nothing but values."""
     calls = [
-        *(commits._APPEND, commits._COMMIT, commits._POST, claims._CLAIM, claims._UNDO),
+        *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO),
         *(workers._REMOVE_DEAD, workers._ENTER, workers._REMOVE, workers._RENEW),
     ]
     form = re.compile(r"SELECT (?:\* FROM )?(\w+)\(\$1(?:, \$\d+)*\)(?: ORDER BY key)?")

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from nurselog.abc import Posted, WorkflowKey
-from nurselog.testing.stores.records import create, creation, note
-from tests.stores.kit import opened
+import pytest
 
-LEFT, ENDED, KNOWN, FULL = Posted.LEFT, Posted.ENDED, Posted.KNOWN, Posted.FULL
+from nurselog import Status
+from nurselog._stores._sqlite.bulk import CHUNK
+from nurselog.abc import Append, Posted
+from nurselog.testing.stores.records import append, create, creation, note, over, rows
+from tests.stores.kit import opened, remembered
 
 
-async def test_smoke(file_url: str) -> None:
-    async with opened(file_url) as store:
-        [one, two] = await create(store, creation("one", owner="a"), creation("two", owner="a"))
-        posts = [
-            note(one, b"1", once="x"),
-            note(WorkflowKey(99), once="x"),
-            note(one, b"2", once="x"),
-            note(two, b"3", once="x\0y"),
-            note(one, b"4", most=1),
-            note(one, b"5", most=2),
-            note(one, b"6", most=2, once="y"),
-            note(one, b"7", most=3, once="y"),
-        ]
-        assert await store.post(posts) == [LEFT, ENDED, KNOWN, LEFT, FULL, LEFT, FULL, LEFT]
-        assert await store.post([
-            note(two, once="x\0y"),
-            note(one, once="y", most=1),
-            note(one, most=3),
-            note(one, most=4),
-        ]) == [KNOWN, KNOWN, FULL, LEFT]
-        assert [m.body for m in await store.messages()] == [b"1", b"3", b"5", b"7", b"hello"]
-        assert await store.post([]) == []
-        many = [note(two, b"%d" % n) for n in range(5000)]
-        await store.post(many)
-        assert [m.body for m in await store.messages() if m.key == two][1:] == [m.body for m in many]
+@pytest.mark.parametrize("status", [status for status in Status if status.final])
+async def test_an_ended_workflow_leaves_no_words(shared_url: str, status: Status) -> None:
+    async with opened(shared_url) as store:
+        [key, other] = await create(store, creation("one", 7, owner="a"), creation("other", owner="a"))
+        await store.post([note(key, once="x"), note(key, once="y"), note(other, once="x")])
+        assert not await append(store, Append(key=key, rows=rows(2, 2, 7), standing=over(status)))
+        await store.post([note(key, once="z")])
+        assert remembered(shared_url) == [(other, "x")]
+
+
+async def test_messages_are_numbered_as_given_however_many(url: str) -> None:
+    async with opened(url) as store:
+        [key] = await create(store, creation("one", owner="a"))
+        many = [note(key, str(number).encode()) for number in range(2 * CHUNK + 1)]
+        assert {*await store.post(many)} == {Posted.LEFT}
+        assert [message.body for message in await store.messages()] == [message.body for message in many]
+
+
+@pytest.mark.parametrize("word", ["", "x\0y", "'\"\\", "\N{HERB}", "x" * 2000])
+async def test_words_may_be_anything(url: str, word: str) -> None:
+    async with opened(url) as store:
+        [key] = await create(store, creation("one", owner="a"))
+        assert await store.post([note(key, once=word), note(key, once=word)]) == [Posted.LEFT, Posted.KNOWN]
+        assert await store.post([note(key, once=word)]) == [Posted.KNOWN]

@@ -33,12 +33,14 @@ from ..abc import (
     Filter,
     Lease,
     Message,
+    Post,
+    Posted,
     Receipt,
     Wanted,
     Workflow,
     WorkflowKey,
 )
-from ._postgres import claims, commits, queries, schema, workers
+from ._postgres import claims, commits, mail, queries, schema, workers
 from ._postgres.address import Address
 from ._postgres.driver import DatabaseError, TrioConnection
 from ._postgres.faults import translate
@@ -177,19 +179,20 @@ class PostgresStore:
         except DatabaseError as error:
             raise translate(error, self._address.shown) from error
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message, and make the workflow due at once; do nothing if it has ended."""
-        session = self._open_session
-        await self._call(session.readers, self._post, session, key, kind, body)
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and make their workflows due at once; return what became of each.
 
-    async def _post(
-        self, connection: TrioConnection, session: Session, key: WorkflowKey, kind: str, body: bytes
-    ) -> None:
-        owner = await commits.post(connection, key, kind, body)
-        if owner is None:
-            session.voice.news({Change.DUE})
-        else:
-            await session.voice.mail(connection, owner)
+        One transaction for each shard, side by side. Where some shards could not be written, what became of the others
+        is not known; who gives a word with each message may give all of them again.
+        """
+        session = self._open_session
+        await trio.lowlevel.checkpoint_if_cancelled()
+        by_shard: dict[int, list[Post]] = {}
+        for post in posts:
+            by_shard.setdefault(shard_of_key(post.key), []).append(post)
+        calls = [partial(self._call, session.readers, mail.post, session, *part) for part in by_shard.items()]
+        answers = dict(zip(by_shard, map(iter, await _side_by_side(calls)), strict=True))
+        return [next(answers[shard_of_key(post.key)]) for post in posts]
 
     async def messages(self) -> Sequence[Message]:
         """Return the messages for workflows that this worker owns, in order."""
@@ -274,6 +277,8 @@ def _joined(batch: Batch, receipts: Sequence[Receipt]) -> Receipt:
 
 async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """Make calls at the same time, and wait for all; the first one's error is raised at the end. A checkpoint."""
+    if len(calls) == 1:
+        return [await calls[0]()]
     outcomes: dict[int, outcome.Outcome[T]] = {}
 
     async def make(place: int) -> None:

@@ -119,6 +119,11 @@ def string(data: bytes | None) -> str:
     return raw(data).decode()
 
 
+def string_or_none(data: bytes | None) -> str | None:
+    """Read a `text` that may be NULL."""
+    return None if data is None else data.decode()
+
+
 def truth(data: bytes | None) -> bool:
     """Read a `boolean` that is not NULL."""
     return raw(data) != b"\0"

@@ -32,7 +32,6 @@ from .binary import (
     BYTEA,
     TEXT,
     Parameter,
-    bytea,
     byteas,
     column,
     encoded_texts,
@@ -41,7 +40,6 @@ from .binary import (
     int8s,
     number,
     numbers,
-    string,
     text,
     texts,
     truth,
@@ -49,7 +47,7 @@ from .binary import (
 from .driver import DatabaseError, TrioConnection
 from .faults import COLLISION
 from .queries import workflows_of
-from .session import Session, persistently, shard_of_key
+from .session import Session, persistently
 
 _LINES = 9
 """How many arrays describe log rows."""
@@ -66,8 +64,6 @@ _COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range
 
 _NONE = Standing(status=Status.RUNNING, due_at=None)
 """Stands where no change of standing is; the status says so."""
-
-_POST = b"SELECT post_message($1, $2, $3, $4)"
 
 
 class _Part(NamedTuple):
@@ -124,13 +120,6 @@ async def _append_one(connection: TrioConnection, shard: int, append: Append) ->
         if error.sqlstate != COLLISION:
             raise
         return False
-
-
-async def post(connection: TrioConnection, key: WorkflowKey, kind: str, body: bytes) -> str | None:
-    """Leave a message for a workflow that has not ended, and make it due; return its owner."""
-    parameters = [int4(shard_of_key(key)), int8(key), text(kind), bytea(body)]
-    owner = (await connection.call(_POST, parameters)).get_value(0, 0)
-    return None if owner is None else string(owner)
 
 
 def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:

@@ -9,13 +9,27 @@ from typing import TypeAlias
 from ..._log.events import Row
 from ..._log.lifecycle import Status
 from ...abc import Filter, Message, Wanted, Workflow, WorkflowKey
-from .binary import Parameter, Result, column, int4, int8, int8s, number, raw, record, string, text, texts
+from .binary import (
+    Parameter,
+    Result,
+    column,
+    int4,
+    int8,
+    int8s,
+    number,
+    raw,
+    record,
+    string,
+    string_or_none,
+    text,
+    texts,
+)
 from .driver import TrioConnection
 from .session import Session, shard_of_key
 
 Logs: TypeAlias = dict[WorkflowKey, list[Row]]
 
-_FIELDS = "shard, key, id, name, version, digest, status, owner, due_at, problem, created_at, updated_at"
+_FIELDS = "shard, key, id, parent, name, version, digest, status, owner, due_at, problem, created_at, updated_at"
 
 _BY_ID = f"SELECT {_FIELDS} FROM workflow WHERE shard = $1 AND id = ANY ($2)".encode()  # noqa: S608 - constants
 
@@ -122,20 +136,21 @@ def workflows_of(result: Result, first: int = 0, skip: int = 0) -> list[Workflow
 
 
 def _workflow(result: Result, row: int, first: int) -> Workflow:
-    shard, key, id, name, version, digest, status, owner, due_at, problem, created_at, updated_at = [
-        result.get_value(row, place) for place in range(first, first + 12)
+    shard, key, id, parent, name, version, digest, status, owner, due_at, problem, created_at, updated_at = [
+        result.get_value(row, place) for place in range(first, first + 13)
     ]
     return Workflow(
         shard=number(shard),
         key=WorkflowKey(number(key)),
         id=string(id),
+        parent=None if parent is None else WorkflowKey(number(parent)),
         name=string(name),
-        version=None if version is None else string(version),
+        version=string_or_none(version),
         digest=string(digest),
         status=Status(string(status)),
-        owner=None if owner is None else string(owner),
+        owner=string_or_none(owner),
         due_at=None if due_at is None else number(due_at),
-        problem=None if problem is None else string(problem),
+        problem=string_or_none(problem),
         created_at=number(created_at),
         updated_at=number(updated_at),
     )

@@ -63,17 +63,21 @@ class Voice:
         """When news was said and heard last, and when one last looked without having been told, by Trio's clock."""
         self._waiting: trio.CancelScope | None = None
 
-    async def mail(self, connection: TrioConnection, worker: str) -> None:
-        """Tell a worker that there is a message for a workflow that it owns.
+    async def mail(self, connection: TrioConnection, workers: set[str]) -> None:
+        """Tell workers that there are messages for workflows that they own.
 
-        Somebody waits for it. So if the one who listens is busy elsewhere, it is told on another connection; if that
-        breaks, later.
+        Somebody waits for them. So if the one who listens is busy elsewhere, it is told on another connection; if that
+        breaks, later. This process passes over what it says itself, so to its own worker it is told without saying.
         """
+        if self._worker in workers:
+            self._to_hear.add(Change.MESSAGE)
+            self._wake(-math.inf)
+        others = workers - {self._worker}
         if self._waiting:
-            self._say({worker}, -math.inf)
-            return
-        with suppress(DatabaseError):
-            await self._send(connection, [worker])
+            self._say(others, -math.inf)
+        elif others:
+            with suppress(DatabaseError):
+                await self._send(connection, sorted(others))
 
     def news(self, changes: set[Change]) -> None:
         """Tell everybody that something is due, or has ended."""
@@ -81,8 +85,12 @@ class Voice:
             self._say({change.value for change in changes}, self._told + PAUSE)
 
     def _say(self, words: set[str], when: float) -> None:
-        """Have words said, not before a time; a deadline that is moved wakes nobody for what cannot be said yet."""
+        """Have words said, not before a time."""
         self._to_say |= words
+        self._wake(when)
+
+    def _wake(self, when: float) -> None:
+        """Let the one who waits look at a time; a deadline that is moved wakes nobody for what cannot be done yet."""
         if self._waiting:
             self._waiting.deadline = min(self._waiting.deadline, when)
 

@@ -32,6 +32,7 @@ CREATE TABLE workflow (
     shard      integer NOT NULL,
     key        bigint  NOT NULL DEFAULT nextval('workflow_key'),
     id         text    NOT NULL COLLATE "C",
+    parent     bigint,
     name       text    NOT NULL,
     version    text,
     digest     text    NOT NULL,
@@ -87,6 +88,14 @@ CREATE TABLE message (
     kind     text    NOT NULL,
     body     bytea   NOT NULL,
     PRIMARY KEY (shard, workflow, number)
+) /* PARTITION BY LIST (shard) */;
+
+-- Which messages were left, by the words that their senders gave them; remembered until the workflow ends.
+CREATE TABLE message_key (
+    shard    integer NOT NULL,
+    workflow bigint  NOT NULL,
+    once     text    NOT NULL COLLATE "C",
+    PRIMARY KEY (shard, workflow, once)
 ) /* PARTITION BY LIST (shard) */;
 
 
@@ -186,6 +195,69 @@ END
 $$;
 
 
+-- Leave messages, those that have a key: for workflows that have not ended, each once only, and while there is room. Those
+-- for one workflow are left in their order. Return a line for each, in no order: what became of it, and who owns its
+-- workflow.
+--
+-- A workflow's row comes first. So an end that is being written at the same time is waited for, and no message is left
+-- behind it; and nobody else leaves any for this workflow, so that what was left before, and how much waits, is certain.
+CREATE FUNCTION leave_messages(
+    in_shard integer, keys bigint[], kinds text[], bodies bytea[], onces text[], mosts bigint[]
+) RETURNS TABLE (place bigint, posted text, owner text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    one record;
+    receiver bigint;
+    living boolean;
+    woken boolean;
+    waiting bigint;
+BEGIN
+    FOR one IN
+        SELECT *, max(most) OVER (PARTITION BY key) AS bound
+        FROM unnest(keys, kinds, bodies, onces, mosts) WITH ORDINALITY AS given (key, kind, body, once, most, place)
+        WHERE key IS NOT NULL ORDER BY key, place
+    LOOP
+        IF receiver IS DISTINCT FROM one.key THEN
+            receiver := one.key;
+            woken := FALSE;
+            SELECT workflow.owner INTO owner FROM workflow
+            WHERE workflow.shard = in_shard AND workflow.key = one.key AND NOT is_final(workflow.status) FOR UPDATE;
+            living := FOUND;
+            IF one.bound IS NOT NULL THEN
+                SELECT count(*) INTO waiting FROM (
+                    SELECT FROM message WHERE message.shard = in_shard AND message.workflow = one.key LIMIT one.bound
+                ) AS waits;
+            END IF;
+        END IF;
+        place := one.place;
+        IF NOT living THEN
+            posted := 'ended';
+        ELSIF one.most <= waiting THEN
+            PERFORM FROM message_key WHERE shard = in_shard AND workflow = one.key AND once = one.once;
+            posted := CASE WHEN FOUND THEN 'known' ELSE 'full' END;
+        ELSE
+            posted := 'left';
+            IF one.once IS NOT NULL THEN
+                INSERT INTO message_key (shard, workflow, once) VALUES (in_shard, one.key, one.once)
+                ON CONFLICT (shard, workflow, once) DO NOTHING;
+                posted := CASE WHEN FOUND THEN 'left' ELSE 'known' END;
+            END IF;
+        END IF;
+        IF posted = 'left' THEN
+            INSERT INTO message (shard, workflow, kind, body) VALUES (in_shard, one.key, one.kind, one.body);
+            waiting := waiting + 1;
+            IF NOT woken THEN
+                UPDATE workflow SET due_at = 0
+                WHERE workflow.shard = in_shard AND workflow.key = one.key AND due_at IS DISTINCT FROM 0;
+                woken := TRUE;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+
 -- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n. Each entry of `stand_*` is
 -- an append that has more than rows, or none (no `last`): then it is not the log that decides, but whether the worker
 -- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each
@@ -200,8 +272,8 @@ CREATE FUNCTION commit_batch(
     stand_releases bigint[], stand_dues bigint[], taken bigint[]
 ) RETURNS TABLE (
     refused bigint, fresh boolean,
-    shard integer, key bigint, id text, name text, version text, digest text, status text, owner text, due_at bigint,
-    problem text, created_at bigint, updated_at bigint
+    shard integer, key bigint, id text, parent bigint, name text, version text, digest text, status text, owner text,
+    due_at bigint, problem text, created_at bigint, updated_at bigint
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -209,6 +281,7 @@ DECLARE
     new_keys bigint[];
     made bigint[];
     lost bigint[];
+    ended bigint[] := '{}';
     one record;
 BEGIN
     -- Only who has a row in `worker` may own: nobody would see that another one is gone. Held until the end, so that
@@ -266,6 +339,9 @@ BEGIN
             WHERE shard = in_shard AND workflow = one.key AND (is_final(one.status) OR number = ANY (taken));
         END IF;
         CONTINUE WHEN one.status IS NULL;
+        IF is_final(one.status) THEN
+            ended := ended || one.key;
+        END IF;
         -- Rows behind those of the append: it was written long ago, its sender had given up on it and tried again, and
         -- the network has delivered it all the same. What it says of the workflow is not the last word any more.
         CONTINUE WHEN EXISTS (
@@ -283,16 +359,20 @@ BEGIN
             END
         WHERE shard = in_shard AND key = one.key;
     END LOOP;
+    IF cardinality(ended) > 0 THEN
+        DELETE FROM message_key WHERE shard = in_shard AND workflow = ANY (ended);
+    END IF;
     RETURN QUERY SELECT unnest(lost), NULL::boolean,
-        NULL::integer, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint, NULL::bigint;
+        NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint,
+        NULL::bigint;
     -- A creation that was written before, and whose answer was lost, is new all the same.
     RETURN QUERY SELECT NULL::bigint,
         found.key = new.key OR EXISTS (
             SELECT FROM log
             WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq = new.last AND log.writer = new.writer
         ),
-        found.shard, found.key, found.id, found.name, found.version, found.digest, found.status, found.owner,
-        found.due_at, found.problem, found.created_at, found.updated_at
+        found.shard, found.key, found.id, found.parent, found.name, found.version, found.digest, found.status,
+        found.owner, found.due_at, found.problem, found.created_at, found.updated_at
         FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
         JOIN LATERAL (
             SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
@@ -433,23 +513,5 @@ BEGIN
         ORDER BY key FOR UPDATE
     );
     UPDATE workflow SET owner = NULL WHERE shard = in_shard AND key = ANY (held);
-END
-$$;
-
-
--- Leave a message for a workflow that has not ended, and make it due; return its owner. The workflow's row comes
--- first: an end that is being written at the same time is waited for, and no message is left behind it.
-CREATE FUNCTION post_message(in_shard integer, in_key bigint, in_kind text, in_body bytea) RETURNS text
-LANGUAGE plpgsql AS $$
-DECLARE
-    told text;
-BEGIN
-    UPDATE workflow SET due_at = 0
-    WHERE workflow.shard = in_shard AND workflow.key = in_key AND NOT is_final(workflow.status)
-    RETURNING workflow.owner INTO told;
-    IF FOUND THEN
-        INSERT INTO message (shard, workflow, kind, body) VALUES (in_shard, in_key, in_kind, in_body);
-    END IF;
-    RETURN told;
 END
 $$;

@@ -1,0 +1,40 @@
+"""Leaving messages, one round trip for each shard, and telling those who own the workflows that got some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...abc import Change, Post, Posted
+from .binary import Parameter, byteas, column, int4, int8s, number, string, string_or_none, texts
+from .driver import TrioConnection
+from .session import Session
+
+_LEAVE = b"SELECT * FROM leave_messages($1, $2, $3, $4, $5, $6)"
+
+
+async def post(connection: TrioConnection, session: Session, shard: int, posts: Sequence[Post]) -> list[Posted]:
+    """Leave messages for workflows of one shard, and make them due."""
+    result = await connection.call(_LEAVE, [int4(shard), *letters(posts)])
+    became = [Posted(word) for word in column(result, 1, string)]
+    owners = column(result, 2, string_or_none)
+    await tell(connection, session, {owner for owner, one in zip(owners, became, strict=True) if one is Posted.LEFT})
+    in_order = dict(zip(column(result, 0, number), became, strict=True))
+    return [in_order[place] for place in range(1, 1 + len(posts))]
+
+
+async def tell(connection: TrioConnection, session: Session, owners: set[str | None]) -> None:
+    """Tell those who own workflows that got messages; None: one has no owner, and whoever comes first may claim it."""
+    if None in owners:
+        session.voice.news({Change.DUE})
+    await session.voice.mail(connection, {owner for owner in owners if owner is not None})
+
+
+def letters(posts: Sequence[Post]) -> tuple[Parameter, ...]:
+    """Return the parameters that messages are made of."""
+    return (
+        int8s([post.key for post in posts]),
+        texts([post.kind for post in posts]),
+        byteas([post.body for post in posts]),
+        texts([post.once for post in posts]),
+        int8s([post.most for post in posts]),
+    )
