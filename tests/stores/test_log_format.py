@@ -121,7 +121,7 @@ def test_the_parts_of_an_error() -> None:
 
 
 def test_the_kinds_of_messages() -> None:
-    assert re.findall(r"`(\w+)`", table("message", "column")["kind"][1]) == [kind.value for kind in Kind]
+    assert {kind.value for kind in Kind} <= {*table("message", "kind")}
 
 
 def test_the_versions() -> None:

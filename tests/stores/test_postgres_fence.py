@@ -197,7 +197,9 @@ async def test_who_is_being_removed_as_dead_makes_no_orphan(postgres_url: str, c
 async def test_an_end_and_a_message_at_the_same_time(postgres_url: str) -> None:
     async with opened(postgres_url) as store, rival(postgres_url) as sender:
         [key] = await create(store, creation("one", OLD, owner="a"))
-        sender.execute("SELECT post_message(0, %s, 'note', '')", [key])
+        sender.execute(
+            "SELECT leave_messages(0, ARRAY[%s::bigint], '{note}', ARRAY[''::bytea], '{NULL}', '{NULL}')", [key]
+        )
         batch = Append(key=key, rows=rows(2, 2, OLD), standing=sleeping(9))
         assert not await while_waiting(postgres_url, lambda: append(store, batch), sender.commit)
         assert (await look(store, "one")).due_at == 0, "the message wakes who has just let go"
@@ -206,7 +208,7 @@ async def test_an_end_and_a_message_at_the_same_time(postgres_url: str) -> None:
 async def test_two_creations_of_one_id_at_the_same_time(postgres_url: str) -> None:
     async with opened(postgres_url) as store, rival(postgres_url) as other:
         other.execute(
-            "INSERT INTO workflow VALUES (0, 1024000, 'one', 'work', NULL, 'x', 'pending', NULL, 0, NULL, 0, 0)"
+            "INSERT INTO workflow VALUES (0, 1024000, 'one', NULL, 'work', NULL, 'x', 'pending', NULL, 0, NULL, 0, 0)"
         )
         batch = Batch(creations=[creation("one", digest="y")])
         receipt = await while_waiting(postgres_url, lambda: store.commit(batch), other.commit)

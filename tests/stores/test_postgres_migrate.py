@@ -76,7 +76,7 @@ def test_shards_are_partitions(postgres_url: str, run: Run, asked: tuple[str, ..
     code, said, _ = run(f"{postgres_url}{option}&schema=forest", *arguments)
     assert (code, said) == (0, f"schema forest, 5 shards in partitions: made, version {len(load_migrations())}\n")
     made = partitions(postgres_url)
-    assert made == {f"forest.{table}": 5 for table in ("workflow", "log", "worker", "message")}
+    assert made == {f"forest.{table}": 5 for table in ("workflow", "log", "worker", "message", "message_key")}
     assert run(f"{postgres_url}&schema=forest")[1].startswith("schema forest, 5 shards in partitions: has version")
     use(f"{postgres_url}&schema=forest", 5)
 
@@ -187,11 +187,11 @@ def test_without_psycopg(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 TABLES = [
     ["reference", "about"],
     ["table", "workflow", "shard", "hash", "none"],
-    *(["table", name, "shard", "hash", "workflow"] for name in ("log", "worker", "message")),
+    *(["table", name, "shard", "hash", "workflow"] for name in ("log", "worker", "message", "message_key")),
 ]
 FUNCTIONS = {
     *("append_rows", "commit_batch", "remove_workers", "remove_dead", "enter_worker", "renew_worker"),
-    *("claim_workflows", "undo_claim", "post_message"),
+    *("claim_workflows", "undo_claim", "leave_messages"),
 }
 
 

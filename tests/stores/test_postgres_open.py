@@ -28,6 +28,7 @@ from nurselog.testing.stores.records import (
     create,
     creation,
     note,
+    over,
     row,
     sleeping,
 )
@@ -266,12 +267,14 @@ def owned_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str
 async def do_everything(url: str, clock: StandingClock) -> None:
     async with opened(url, clock) as store:
         [key] = await create(store, creation("one"))
-        await store.post([note(key, b"")])
+        await store.post([note(key, once="x")])
         [claim] = await claim_due(store, "a")
         [message] = await store.messages()
         last = row(len(claim.rows) + 1, claim.writer)
         taking = Append(key=key, rows=[last], standing=sleeping(), taken=[message.number])
-        assert await append(store, taking) == frozenset()
+        assert not await append(store, taking)
+        end = row(last.seq + 1, claim.writer)
+        assert not await append(store, Append(key=key, rows=[end], standing=over()))
         assert await store.renew()
 
 

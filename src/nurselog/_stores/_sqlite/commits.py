@@ -25,15 +25,16 @@ from ..._log.lifecycle import Status
 from ...abc import Append, Batch, Created, Creation, Receipt, Workflow, WorkflowKey
 from . import queries
 from .bulk import CHUNK, LogLine, Query, as_json, insert_lines, transaction
+from .mail import leave
 from .session import Session
 
 # Only who has a row in `worker` may own: nobody would see that another one is gone.
 _CREATE = """
-    INSERT INTO workflow (shard, id, name, version, digest, status, owner, due_at, created_at, updated_at)
+    INSERT INTO workflow (shard, id, parent, name, version, digest, status, owner, due_at, created_at, updated_at)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
         json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-        (SELECT id FROM worker WHERE id = json_extract(value, '$[6]')), 0,
-        json_extract(value, '$[7]'), json_extract(value, '$[7]')
+        json_extract(value, '$[6]'), (SELECT id FROM worker WHERE id = json_extract(value, '$[7]')), 0,
+        json_extract(value, '$[8]'), json_extract(value, '$[8]')
     FROM json_each(:creations)"""
 
 # With rows the log is the fence; without, whether the worker owns the workflow.
@@ -99,16 +100,26 @@ def commit(session: Session, batch: Batch, now: int) -> Receipt:
     if _is_one_statement(batch):
         return Receipt(refused=_write(session, appends, []))
     with transaction(session.connection):
-        created, beginnings = _create(session, batch.creations)
+        roots, beginnings = _create(session, [creation for creation in batch.creations if creation.parent is None])
         refused = _write(session, appends, beginnings)
         accepted = [append for append in appends if append.key not in refused]
+        parents = {append.key for append in accepted}
+        children, beginnings = _create(
+            session, [creation for creation in batch.creations if creation.parent in parents]
+        )
+        insert_lines(session.connection, [line for part in beginnings for line in part.lines()])
         _drop_messages(session.connection, accepted)
         _stand(session.connection, accepted, now)
+        # Last, so that they meet what else is in the batch: who ends in it gets none, and who lets go is due for them.
+        if posts := [post for append in accepted for post in append.posts]:
+            leave(session.connection, posts)
+    made = {None: iter(roots), **dict.fromkeys(parents, iter(children))}
+    created = [next(made[creation.parent]) if creation.parent in made else None for creation in batch.creations]
     return Receipt(created=created, refused=refused)
 
 
 def _is_one_statement(batch: Batch) -> bool:
-    only_rows = all(append.rows and not append.standing and not append.taken for append in batch.appends)
+    only_rows = all(append.rows and not (append.standing or append.taken or append.posts) for append in batch.appends)
     return only_rows and not batch.creations and sum(len(append.rows) for append in batch.appends) <= CHUNK
 
 
@@ -122,7 +133,7 @@ def _create(session: Session, creations: Sequence[Creation]) -> tuple[list[Creat
     for creation in creations:
         if creation.id not in taken:
             fresh.setdefault(creation.id, creation)
-    rows = [(c.shard, c.id, c.name, c.version, c.digest, c.status, c.owner, c.at) for c in fresh.values()]
+    rows = [(c.shard, c.id, c.parent, c.name, c.version, c.digest, c.status, c.owner, c.at) for c in fresh.values()]
     session.connection.execute(_CREATE, {"creations": as_json(rows)})
     made = {workflow.id: workflow for workflow in queries.find(session, ids)}
     beginnings = [_Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
