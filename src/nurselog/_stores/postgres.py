@@ -12,7 +12,7 @@ Where to look: `sql/postgres_0001.sql` has the statements, `_postgres/commits` t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, final
 
@@ -28,7 +28,6 @@ from ..abc import (
     Change,
     Claim,
     Clock,
-    Created,
     Creation,
     Filter,
     Lease,
@@ -138,7 +137,8 @@ class PostgresStore:
             return await self._commit(session, 0, batch, now)
         parts = _by_shard(session, batch)
         calls = [partial(self._commit, session, shard, part, now) for shard, part in parts.items()]
-        return _joined(batch, await _side_by_side(calls))
+        receipts = dict(zip(parts, await _side_by_side(calls), strict=True))
+        return _joined(session, batch, receipts)
 
     async def _commit(self, session: Session, shard: int, part: Batch, now: int) -> Receipt:
         receipt = await self._call(session.writers, commits.commit, session, shard, part, now)
@@ -264,15 +264,11 @@ def _by_shard(session: Session, batch: Batch) -> dict[int, Batch]:
     return {shard: Batch(creations=creations.get(shard, ()), appends=appends.get(shard, ())) for shard in shards}
 
 
-def _joined(batch: Batch, receipts: Sequence[Receipt]) -> Receipt:
-    """Put receipts together; what became of the creations is in the order in which they were given."""
-    created: dict[str, list[Created]] = {}
-    for receipt in receipts:
-        for one in receipt.created:
-            created.setdefault(one.workflow.id, []).append(one)
-    refused = frozenset(key for receipt in receipts for key in receipt.refused)
-    in_order = [created[creation.id].pop(0) for creation in batch.creations]
-    return Receipt(created=in_order, refused=refused)
+def _joined(session: Session, batch: Batch, receipts: Mapping[int, Receipt]) -> Receipt:
+    """Put the shards' receipts together; what became of the creations is in the order in which they were given."""
+    created = {shard: iter(receipt.created) for shard, receipt in receipts.items()}
+    in_order = [next(created[session.shard_of(creation.id)]) for creation in batch.creations]
+    return Receipt(created=in_order, refused=frozenset().union(*(receipt.refused for receipt in receipts.values())))
 
 
 async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:

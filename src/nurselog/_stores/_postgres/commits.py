@@ -27,11 +27,12 @@ from typing import NamedTuple
 
 from ..._log.events import Row
 from ..._log.lifecycle import Status
-from ...abc import Append, Batch, Created, Creation, Receipt, Standing, WorkflowKey
+from ...abc import Append, Batch, Created, Creation, Receipt, Standing, Workflow, WorkflowKey
 from .binary import (
     BYTEA,
     TEXT,
     Parameter,
+    Result,
     byteas,
     column,
     encoded_texts,
@@ -40,12 +41,14 @@ from .binary import (
     int8s,
     number,
     numbers,
+    string_or_none,
     text,
     texts,
     truth,
 )
 from .driver import DatabaseError, TrioConnection
 from .faults import COLLISION
+from .mail import letters, tell
 from .queries import workflows_of
 from .session import Session, persistently
 
@@ -60,7 +63,10 @@ _APPEND_ONE = b"""
     WHERE before.shard = $1 AND before.workflow = $2 AND before.seq = $3 - 1 AND before.writer = $6"""
 """The same for a single row, in one statement; who writes none asks `append_rows` why."""
 
-_COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 30))})".encode()  # noqa: S608 - numbers
+_COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 40))})".encode()  # noqa: S608 - numbers
+
+_OWNER = 10
+"""The place of `owner` in the answer."""
 
 _NONE = Standing(status=Status.RUNNING, due_at=None)
 """Stands where no change of standing is; the status says so."""
@@ -73,34 +79,58 @@ class _Part(NamedTuple):
     rows: Sequence[Row]
 
 
+class _Answer(NamedTuple):
+    """What the server says of a batch."""
+
+    refused: frozenset[WorkflowKey]
+    owners: set[str | None]
+    """Of workflows that got messages."""
+    found: dict[str, tuple[bool, Workflow]]
+    """The workflows that have the ids of the creations, and whether they are new."""
+
+
 async def commit(connection: TrioConnection, session: Session, shard: int, batch: Batch, now: int) -> Receipt:
     """Write the part of a batch that belongs to one shard."""
     if not batch.creations and len(batch.appends) == 1 and await _append_one(connection, shard, batch.appends[0]):
         return Receipt()
     appends = sorted(batch.appends, key=attrgetter("key"))
-    if not batch.creations and all(append.rows and not append.standing and not append.taken for append in appends):
+    if not batch.creations and not any(_has_more(append) for append in appends):
         parameters = [int4(shard), *_lines([_Part(append.key, append.rows) for append in appends])]
         result = await persistently(partial(connection.call, _APPEND, parameters))
         return Receipt(refused=frozenset(map(WorkflowKey, numbers(result.get_value(0, 0)))))
+    able = {None, *(append.key for append in appends)}
     chosen: dict[str, Creation] = {}
     for creation in batch.creations:
-        chosen.setdefault(creation.id, creation)  # the first of two with one id wins
-    creations = list(chosen.values())
-    parts = [_Part(append.key, append.rows) for append in appends if append.rows]
-    parts += [_Part(-place, creation.rows) for place, creation in enumerate(creations, 1)]
-    parameters = [int4(shard), text(session.worker), int8(now), *_creations(creations), *_lines(parts), *_rest(appends)]
-    result = await persistently(partial(connection.call, _COMMIT, parameters))
+        if creation.parent in able:
+            chosen.setdefault(creation.id, creation)  # the first of two with one id wins
+    head = [int4(shard), text(session.worker), int8(now)]
+    parameters = [*head, *_parameters(appends, list(chosen.values()))]
+    answer = _read(await persistently(partial(connection.call, _COMMIT, parameters)))
+    if answer.owners:
+        await tell(connection, session, answer.owners)
+    able -= answer.refused
+
+    def became(creation: Creation) -> Created | None:
+        if creation.parent not in able:
+            return None
+        new, workflow = answer.found[creation.id]
+        # `pop`: a second creation of the id is not new, even if it is the same object.
+        return Created(workflow=workflow, new=chosen.pop(creation.id, None) is creation and new)
+
+    return Receipt(created=[became(creation) for creation in batch.creations], refused=answer.refused)
+
+
+def _read(result: Result) -> _Answer:
+    """Take the answer apart: the lines of those that were refused, of owners, and of creations."""
     refused = [key for key in (result.get_value(row, 0) for row in range(result.ntuples)) if key is not None]
-    workflows = workflows_of(result, 2, skip=len(refused))
-    fresh = column(result, 1, truth, skip=len(refused))
+    first = len(refused)
+    while first < result.ntuples and result.get_value(first, 1) is None:
+        first += 1
+    owners = {string_or_none(result.get_value(row, _OWNER)) for row in range(len(refused), first)}
+    workflows = workflows_of(result, 2, skip=first)
+    fresh = column(result, 1, truth, skip=first)
     found = {workflow.id: (new, workflow) for new, workflow in zip(fresh, workflows, strict=True)}
-    # `pop`: a second creation of the id is not new, even if it is the same object.
-    created = [
-        Created(workflow=workflow, new=chosen.pop(creation.id, None) is creation and new)
-        for creation in batch.creations
-        for new, workflow in [found[creation.id]]
-    ]
-    return Receipt(created=created, refused=frozenset(WorkflowKey(number(key)) for key in refused))
+    return _Answer(frozenset(WorkflowKey(number(key)) for key in refused), owners, found)
 
 
 async def _append_one(connection: TrioConnection, shard: int, append: Append) -> bool:
@@ -109,7 +139,7 @@ async def _append_one(connection: TrioConnection, shard: int, append: Append) ->
     The row before it must be the same writer's; and if it is not the last one, this one collides. That is the fence,
     without an array and a function, which cost a single row a quarter of its time.
     """
-    if len(append.rows) != 1 or append.standing or append.taken:
+    if len(append.rows) != 1 or _has_more(append):
         return False
     [row] = append.rows
     numbers = (append.key, row.seq, row.at, row.after, row.writer, row.format)
@@ -122,9 +152,23 @@ async def _append_one(connection: TrioConnection, shard: int, append: Append) ->
         return False
 
 
+def _has_more(append: Append) -> bool:
+    """Whether there is more to it than rows, or less."""
+    return not append.rows or bool(append.standing or append.taken or append.posts)
+
+
+def _parameters(appends: Sequence[Append], creations: Sequence[Creation]) -> Sequence[Parameter]:
+    parts = [_Part(append.key, append.rows) for append in appends if append.rows]
+    parts += [_Part(-place, creation.rows) for place, creation in enumerate(creations, 1)]
+    bearing = {creation.parent for creation in creations}
+    parents = [append for append in appends if append.key in bearing]
+    return [*_creations(creations), *_parents(parents), *_lines(parts), *_rest(appends), *_posts(appends)]
+
+
 def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:
     return (
         texts([one.id for one in creations]),
+        int8s([one.parent for one in creations]),
         texts([one.name for one in creations]),
         texts([one.version for one in creations]),
         texts([one.digest for one in creations]),
@@ -133,6 +177,15 @@ def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:
         int8s([one.at for one in creations]),
         int8s([one.rows[-1].seq if one.rows else None for one in creations]),
         int8s([one.rows[-1].writer if one.rows else None for one in creations]),
+    )
+
+
+def _parents(appends: Sequence[Append]) -> Sequence[Parameter]:
+    """What the fence asks of those who get children."""
+    return (
+        int8s([append.key for append in appends]),
+        int8s([append.rows[0].seq if append.rows else None for append in appends]),
+        int8s([append.rows[0].writer if append.rows else None for append in appends]),
     )
 
 
@@ -167,3 +220,8 @@ def _rest(appends: Sequence[Append]) -> Sequence[Parameter]:
         int8s([standing.due_at for standing in standings]),
         int8s([message for append in some for message in append.taken]),
     )
+
+
+def _posts(appends: Sequence[Append]) -> Sequence[Parameter]:
+    senders = [append.key for append in appends for _ in append.posts]
+    return (int8s(senders), *letters([post for append in appends for post in append.posts]))

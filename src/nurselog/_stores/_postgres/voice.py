@@ -73,7 +73,7 @@ class Voice:
             self._to_hear.add(Change.MESSAGE)
             self._wake(-math.inf)
         others = workers - {self._worker}
-        if self._waiting:
+        if others and self._waiting:
             self._say(others, -math.inf)
         elif others:
             with suppress(DatabaseError):

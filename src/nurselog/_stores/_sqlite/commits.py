@@ -113,7 +113,7 @@ def commit(session: Session, batch: Batch, now: int) -> Receipt:
         # Last, so that they meet what else is in the batch: who ends in it gets none, and who lets go is due for them.
         if posts := [post for append in accepted for post in append.posts]:
             leave(session.connection, posts)
-    made = {None: iter(roots), **dict.fromkeys(parents, iter(children))}
+    made: dict[WorkflowKey | None, Iterator[Created]] = {None: iter(roots), **dict.fromkeys(parents, iter(children))}
     created = [next(made[creation.parent]) if creation.parent in made else None for creation in batch.creations]
     return Receipt(created=created, refused=refused)
 

@@ -258,18 +258,25 @@ END
 $$;
 
 
--- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n. Each entry of `stand_*` is
+-- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n; of each of `parents` the batch has
+-- an append, with rows or without (no `writer`). Each entry of `stand_*` is
 -- an append that has more than rows, or none (no `last`): then it is not the log that decides, but whether the worker
--- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`. Return a line for each
--- workflow that was refused, and one for each creation, in no order.
+-- owns the workflow. Some of the messages in `taken` are of those that are marked by `takes`; those of `post_*` are left
+-- if the append of the one in `post_froms` is written, when all else is.
+--
+-- Return a line for each workflow that was refused, then one for each owner of a workflow that got messages (NULL: one
+-- has none), and then one for each creation, but for children whose parent was refused.
 CREATE FUNCTION commit_batch(
     in_shard integer, in_worker text, in_now bigint,
-    new_ids text[], new_names text[], new_versions text[], new_digests text[], new_statuses text[], new_owners text[],
-    new_ats bigint[], new_lasts bigint[], new_writers bigint[],
+    new_ids text[], new_parents bigint[], new_names text[], new_versions text[], new_digests text[],
+    new_statuses text[], new_owners text[], new_ats bigint[], new_lasts bigint[], new_writers bigint[],
+    parents bigint[], parent_firsts bigint[], parent_writers bigint[],
     keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
     formats bigint[], events text[], contents bytea[],
     stand_keys bigint[], stand_lasts bigint[], stand_takes bigint[], stand_statuses text[], stand_problems text[],
-    stand_releases bigint[], stand_dues bigint[], taken bigint[]
+    stand_releases bigint[], stand_dues bigint[], taken bigint[],
+    post_froms bigint[], post_keys bigint[], post_kinds text[], post_bodies bytea[], post_onces text[],
+    post_mosts bigint[]
 ) RETURNS TABLE (
     refused bigint, fresh boolean,
     shard integer, key bigint, id text, parent bigint, name text, version text, digest text, status text, owner text,
@@ -280,6 +287,7 @@ DECLARE
     living text[];
     new_keys bigint[];
     made bigint[];
+    barred bigint[] := '{}';
     lost bigint[];
     ended bigint[] := '{}';
     one record;
@@ -292,19 +300,35 @@ BEGIN
             ORDER BY worker.id FOR KEY SHARE
         );
     END IF;
-    IF cardinality(stand_keys) > 0 THEN
-        PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (stand_keys)
+    IF cardinality(stand_keys) > 0 OR cardinality(post_keys) > 0 OR cardinality(parents) > 0 THEN
+        PERFORM FROM workflow
+        WHERE workflow.shard = in_shard AND workflow.key = ANY (stand_keys || post_keys || parents)
         ORDER BY workflow.key FOR UPDATE;
+    END IF;
+    -- Whose append will be refused has no children. By now nobody can take the parents over any more; so the fence, given
+    -- nothing to write, says what it will say below.
+    IF cardinality(parents) > 0 THEN
+        barred := ARRAY(
+            SELECT given.key FROM unnest(parents, parent_writers) AS given (key, writer)
+            WHERE given.writer IS NULL AND NOT EXISTS (
+                SELECT FROM workflow
+                WHERE workflow.shard = in_shard AND workflow.key = given.key AND owner IS NOT DISTINCT FROM in_worker
+            )
+        ) || append_rows(in_shard, parents, parent_firsts, '{}', '{}', '{}', parent_writers, '{}', '{}', '{}');
     END IF;
     IF cardinality(new_ids) > 0 THEN
         new_keys := ARRAY(
             SELECT key_of(nextval('workflow_key'), in_shard) FROM generate_series(1, cardinality(new_ids))
         );
-        INSERT INTO workflow (shard, key, id, name, version, digest, status, owner, due_at, created_at, updated_at)
-        SELECT in_shard, new.key, new.id, new.name, new.version, new.digest, new.status,
+        INSERT INTO workflow (
+            shard, key, id, parent, name, version, digest, status, owner, due_at, created_at, updated_at
+        )
+        SELECT in_shard, new.key, new.id, new.parent, new.name, new.version, new.digest, new.status,
             CASE WHEN new.owner = ANY (living) THEN new.owner END, 0, new.at, new.at
-        FROM unnest(new_keys, new_ids, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats)
-            AS new (key, id, name, version, digest, status, owner, at)
+        FROM unnest(
+            new_keys, new_ids, new_parents, new_names, new_versions, new_digests, new_statuses, new_owners, new_ats
+        ) AS new (key, id, parent, name, version, digest, status, owner, at)
+        WHERE new.parent IS NULL OR new.parent <> ALL (barred)
         ORDER BY new.id COLLATE "C"
         ON CONFLICT (id, shard) DO NOTHING;
         made := ARRAY(
@@ -365,6 +389,17 @@ BEGIN
     RETURN QUERY SELECT unnest(lost), NULL::boolean,
         NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint,
         NULL::bigint;
+    IF cardinality(post_keys) > 0 THEN
+        RETURN QUERY SELECT DISTINCT NULL::bigint, NULL::boolean,
+            NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, letter.owner, NULL::bigint, NULL,
+            NULL::bigint, NULL::bigint
+            FROM leave_messages(
+                in_shard, ARRAY(
+                    SELECT CASE WHEN given.sender <> ALL (lost) THEN given.receiver END
+                    FROM unnest(post_froms, post_keys) WITH ORDINALITY AS given (sender, receiver, place) ORDER BY place
+                ), post_kinds, post_bodies, post_onces, post_mosts
+            ) AS letter WHERE letter.posted = 'left';
+    END IF;
     -- A creation that was written before, and whose answer was lost, is new all the same.
     RETURN QUERY SELECT NULL::bigint,
         found.key = new.key OR EXISTS (
