@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._engine.engine import Engine as Engine
 from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo
-from ._engine.office import Letter as Letter
+from ._engine.messages import Letter as Letter
 from ._engine.opening import open_engine as open_engine
 from ._engine.statistics import EngineStatistics as EngineStatistics
 from ._errors import ChildCancelled as ChildCancelled
@@ -73,6 +73,8 @@ from ._flow.scope import move_on_after as move_on_after
 from ._flow.scope import move_on_at as move_on_at
 from ._flow.select import Selected as Selected
 from ._flow.select import select as select
+from ._flow.sending import reject as reject
+from ._flow.sending import resolve as resolve
 from ._flow.sending import send as send
 from ._flow.sleeping import after as after
 from ._flow.sleeping import at as at

@@ -30,8 +30,7 @@ from ..abc import Filter
 from ..abc import Workflow as WorkflowRow
 from .handle import WorkflowHandle, end_of, refuse_stuck
 from .info import WorkflowInfo
-from .messages import Kind
-from .office import Letter
+from .messages import Kind, Letter
 from .ownership import new_writer
 from .patience import patiently
 from .service import Service

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import msgspec
 
 from .._log.events import ChildEnded, Received
 from ..abc import Message
+
+
+class Letter(NamedTuple):
+    """A message to a workflow's mailbox, for `Engine.send_all`."""
+
+    id: str
+    """The receiver's."""
+    topic: str
+    """The mailbox's."""
+    value: object
+    """What is sent; the codec must be able to write it."""
+    key: str | None = None
+    """Names the message: of several with one key the receiver gets the first."""
 
 
 class Kind(enum.Enum):

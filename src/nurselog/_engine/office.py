@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -18,26 +18,13 @@ from .._log.identity import child_seed
 from ..abc import Codec, Created, Post, Posted, Store
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
-from .messages import Kind, body_of
+from .messages import Kind, Letter, body_of
 from .ownership import Ownership, new_writer
 from .patience import patiently
 
 if TYPE_CHECKING:
     from .._flow.children import Child
     from .run import Run
-
-
-class Letter(NamedTuple):
-    """A message to a workflow's mailbox, for `Engine.send_all`."""
-
-    id: str
-    """The receiver's."""
-    topic: str
-    """The mailbox's."""
-    value: object
-    """What is sent; the codec must be able to write it."""
-    key: str | None = None
-    """Names the message: of several with one key the receiver gets the first."""
 
 
 class Office:
@@ -125,16 +112,6 @@ class Office:
             await self._said(letter, next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
             for letter in letters
         ]
-
-    async def send_patiently(self, id: str, topic: str, value: object, key: str) -> None:
-        """Send one message; as long as the store is unavailable, wait. A checkpoint.
-
-        Raises:
-            What `send` raises, and why it was not left.
-        """
-        [answer] = await patiently(partial(self.send, [Letter(id, topic, value, key)]))
-        if isinstance(answer, Exception):
-            raise answer
 
     def _write(self, letter: Letter) -> bytes:
         topic = topic_name(letter.topic)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import NurselogError, StoreCorrupt, StoreTooNew
+from .._errors import NurselogError, PromiseSettled, StoreCorrupt, StoreTooNew
 from .._flow.body import Body
 from .._flow.children import Child
 from .._flow.run import run_workflow
@@ -36,7 +37,8 @@ from .._log.events import (
 from .._log.lifecycle import Status
 from ..abc import Clock, Codec, Message, Post, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
-from .messages import Kind, body_of
+from .messages import Kind, Letter, body_of
+from .patience import patiently
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -201,7 +203,19 @@ class Run:
 
     async def send(self, id: str, topic: str, value: object, key: str) -> None:
         """Leave a message for a workflow's mailbox."""
-        await self._runner.office.send_patiently(id, topic, value, key)
+        [answer] = await patiently(partial(self._runner.office.send, [Letter(id, topic, value, key)]))
+        if isinstance(answer, Exception):
+            raise answer
+
+    async def resolve(self, promise: str, value: object) -> None:
+        """Settle a promise with a value, unless that was done."""
+        with suppress(PromiseSettled):
+            await patiently(partial(self._runner.office.resolve, promise, value))
+
+    async def reject(self, promise: str, error: Exception) -> None:
+        """Settle a promise with an error, unless that was done."""
+        with suppress(PromiseSettled):
+            await patiently(partial(self._runner.office.reject, promise, error))
 
     def read(self) -> None:
         """It has read a message: others may have been left in the store for want of room."""

@@ -54,6 +54,14 @@ class Host(Protocol):
         """Leave a message for a workflow's mailbox; as long as the store is unavailable, wait. A checkpoint."""
         ...
 
+    async def resolve(self, promise: str, value: object) -> None:
+        """Settle a promise with a value, unless that was done; as long as the store is unavailable, wait."""
+        ...
+
+    async def reject(self, promise: str, error: Exception) -> None:
+        """Settle a promise with an error, unless that was done; as long as the store is unavailable, wait."""
+        ...
+
     def read(self) -> None:
         """The workflow has read a message: there is room for another one."""
         ...

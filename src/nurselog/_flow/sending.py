@@ -1,17 +1,17 @@
-"""`send`: a message from one workflow to another.
+"""`send`, `resolve` and `reject`: what one workflow tells another.
 
-It is a step, whose body leaves the message in the store, so it has all that steps have: its outcome is in the log, an
-error (no such workflow, no room) can be handled, it is cancelled by its scope and goes into a nursery. A step's body
-may run twice, when its process dies in the middle. So the message has the step's key as its own, and the store leaves
-messages of one key once only: what is at least once here is exactly once there.
+They are steps, whose bodies leave messages in the store, so they have all that steps have: the outcome is in the log,
+an error (no such workflow, no room) can be handled, they are cancelled by their scopes and go into nurseries. A step's
+body may run twice, when its process dies in the middle. So a message has its step's key as its own, and the store
+leaves messages of one key once only: what is at least once here is exactly once there. A promise is settled once in any
+case. Who was first, its workflow knows; a step that runs again could not tell another one from itself, and does not ask.
 """
 
 from __future__ import annotations
 
 from .._errors import MisplacedCallError, OutsideWorkflowError
 from .body import Body
-from .mailbox import topic_name
-from .step import step
+from .step import Step, step
 from .strand import place
 
 
@@ -36,9 +36,51 @@ async def send(id: str, topic: str, value: object, *, key: str | None = None) ->
         PayloadTooLargeError: if it is larger than the limit.
         UsageError: if the topic is none.
     """
+    body = _body(send if key is None else None)
+    await body.call.sequencer.host.send(id, topic, value, key or body.key)
+
+
+@step(name="nurselog.resolve")
+async def resolve(promise: str, value: object = None) -> None:
+    """Settle a workflow's promise with a value, from a workflow. A step. If it was settled before, nothing happens.
+
+    Args:
+        promise: its id, as `promise(...).id` gave it.
+        value: what it comes to; the codec must be able to write it.
+
+    A checkpoint; when it is cancelled the promise may have been settled.
+
+    Raises:
+        WorkflowNotFound: if its workflow is not there.
+        WorkflowEnded: if its workflow has ended.
+        EncodingError: if the value cannot be written.
+        PayloadTooLargeError: if it is larger than the limit.
+        UsageError: if the id is none.
+    """
+    await _body(None).call.sequencer.host.resolve(promise, value)
+
+
+@step(name="nurselog.reject")
+async def reject(promise: str, error: Exception) -> None:
+    """Settle a workflow's promise with an error, from a workflow. A step. If it was settled before, nothing happens.
+
+    Args:
+        promise: its id, as `promise(...).id` gave it.
+        error: what who waits for it gets to see.
+
+    A checkpoint; when it is cancelled the promise may have been settled.
+
+    Raises:
+        What `resolve` raises.
+    """
+    await _body(None).call.sequencer.host.reject(promise, error)
+
+
+def _body(own: Step[..., None] | None) -> Body:
+    """Return the body of a step that runs here: of `own`, unless that is None."""
     here = place.get()
     if not isinstance(here, Body):
-        raise OutsideWorkflowError("send works inside a workflow only: outside, use engine.send()")
-    if key is None and here.call.step.function is not send.function:
+        raise OutsideWorkflowError("this works inside a workflow only: outside, use the engine's send, resolve, reject")
+    if own is not None and here.call.step.function is not own.function:
         raise MisplacedCallError("send was called inside a step, where it needs a key of its own: send(..., key=...)")
-    await here.call.sequencer.host.send(id, topic_name(topic), value, key or here.key)
+    return here
