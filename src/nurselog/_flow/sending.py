@@ -4,7 +4,7 @@ They are steps, whose bodies leave messages in the store, so they have all that 
 an error (no such workflow, no room) can be handled, they are cancelled by their scopes and go into nurseries. A step's
 body may run twice, when its process dies in the middle. So a message has its step's key as its own, and the store
 leaves messages of one key once only: what is at least once here is exactly once there. A promise is settled once in any
-case. Who was first, its workflow knows; a step that runs again could not tell another one from itself, and does not ask.
+case. Who was first, its own workflow learns; a step that runs again could not tell others from itself, and is not told.
 """
 
 from __future__ import annotations
