@@ -93,6 +93,7 @@ class Hooked:
         self.after_read: Callable[[], Awaitable[None]] = _nothing
         self.before_find: Callable[[], Awaitable[None]] = _nothing
         self.before_post: Callable[[], Awaitable[None]] = _nothing
+        self.after_post: Callable[[], Awaitable[None]] = _nothing
         self.before_close: Callable[[], Awaitable[None]] = _nothing
 
     @property
@@ -137,7 +138,9 @@ class Hooked:
 
     async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         await self.before_post()
-        return await self._store.post(posts)
+        answers = await self._store.post(posts)
+        await self.after_post()
+        return answers
 
     async def messages(self) -> Sequence[Message]:
         messages = await self._store.messages()

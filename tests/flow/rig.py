@@ -12,29 +12,38 @@ from tests.engine.rig import in_memory
 T = TypeVar("T")
 
 
-async def play(fn: Callable[[], Awaitable[T]], **options: Any) -> T:
+Outside = Callable[[Engine], Awaitable[object]]
+"""What somebody else does while a workflow runs."""
+
+
+async def play(fn: Callable[[], Awaitable[T]], outside: Outside | None = None, **options: Any) -> T:
     """Run `fn` as a workflow and return what it returns; what it returns must be encodable as it is.
 
     A replay of the whole log, up to its end, must come to the same value or error.
     """
     async with in_memory(**options) as engine:
-        return await play_on(engine, fn)
+        return await play_on(engine, fn, outside=outside)
 
 
-async def play_on(engine: Engine, fn: Callable[[], Awaitable[T]], id: str = "played") -> T:
+async def play_on(
+    engine: Engine, fn: Callable[[], Awaitable[T]], id: str = "played", outside: Outside | None = None
+) -> T:
     flow = workflow(name="flow")(fn)
-    first = await _outcome(engine, engine.submit(flow, id=id))
+    handle = await engine.submit(flow, id=id)
+    if outside is not None:
+        await outside(engine)
+    first = await _outcome(handle.result())
     log = await (await engine.get(id)).log()
-    again = await _outcome(engine, engine.fork(id, at=len(log) - 1))
+    again = await _outcome((await engine.fork(id, at=len(log) - 1)).result())
     assert repr(again) == repr(first), f"a replay came to another end: {again!r}"
     if isinstance(first, BaseException):
         raise first
     return first  # type: ignore[no-any-return]  # what fn returned
 
 
-async def _outcome(engine: Engine, handle: Awaitable[Any]) -> Any:
+async def _outcome(result: Awaitable[Any]) -> Any:
     try:
-        return await (await handle).result()
+        return await result
     except Exception as exc:  # noqa: BLE001 - compared and raised
         return exc
 

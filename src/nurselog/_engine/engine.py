@@ -249,9 +249,10 @@ class Engine:
 
         Args:
             id: the workflow's id.
-            topic: the mailbox's: 1 to 200 characters.
+            topic: the mailbox's: 1 to 200 printable characters.
             value: the message; the codec must be able to write it.
-            key: names the message: of several with one key the workflow gets the first, also years later.
+            key: names the message: of several with one key the workflow gets the first, also years later. 1 to 200
+                printable characters.
 
         Returns:
             False if a message with this key was sent before.
@@ -286,7 +287,7 @@ class Engine:
         Raises:
             ExceptionGroup: with what `send` would have raised, for those that were not left; all others were.
             DataError: if one cannot be written; then none is sent.
-            UsageError: the same, for one whose topic or key is none.
+            UsageError: the same, for one that is no letter, or whose topic or key is none.
         """
         answers = await self._send(list(letters))
         errors = [answer for answer in answers if isinstance(answer, Exception)]

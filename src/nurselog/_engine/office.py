@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import InboxFull, PayloadTooLargeError, PromiseSettled, WorkflowEnded, WorkflowNotFound
-from .._flow.mailbox import topic_name
-from .._flow.names import plain_text, text_or_none
+from .._errors import InboxFull, PayloadTooLargeError, PromiseSettled, UsageError, WorkflowEnded, WorkflowNotFound
+from .._flow.names import label, plain_text
 from .._flow.promise import PromiseId
 from .._log.events import Received, Result, Row, Started, encode_event
 from .._log.failures import encode_error, record_error
@@ -60,14 +59,14 @@ class Office:
         return found[0]
 
     async def leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
-        """Leave messages, and enter those for workflows in memory here.
+        """Leave messages, and see that they are entered, soon.
 
-        A checkpoint. It is not cut in half: when it is cancelled the messages are left.
+        A checkpoint. It is not cut in half: when it is cancelled the messages are left, and entered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         with trio.CancelScope(shield=True):
             answers = await self._store.post(posts)
-            await self._ownership.enter_messages()
+        self._ownership.mail_for(post.key for post in posts)
         return answers
 
     async def tell(self, id: str, kind: Kind, reason: str | None = None) -> WorkflowRow:
@@ -81,6 +80,7 @@ class Office:
         [answer] = await self.leave([Post(key=row.key, kind=kind.value, body=body_of(reason))])
         if answer is Posted.ENDED:
             raise await self._has_ended(id)
+        await self._ownership.enter_messages()  # at once: how the workflow stands changes with it
         return row
 
     # -- mailboxes and promises ------------------------------------------------------------------
@@ -90,32 +90,34 @@ class Office:
 
         Raises:
             DataError: if one cannot be written; then none is sent.
-            UsageError: the same, for one whose topic or key is none.
+            UsageError: the same, for one that is no letter, or whose topic or key is none.
         """
         bodies = [self._write(letter) for letter in letters]
-        keys = [text_or_none("a key", letter.key) for letter in letters]
         rows = {row.id: row for row in await self._store.find(sorted({letter.id for letter in letters}))}
         posts = [
             Post(
                 key=rows[letter.id].key,
                 kind=Kind.SEND.value,
                 body=body,
-                once=None if key is None else f"key {key}",
+                once=None if letter.key is None else f"key {letter.key}",
                 most=self._max_inbox,
             )
-            for letter, key, body in zip(letters, keys, bodies, strict=True)
+            for letter, body in zip(letters, bodies, strict=True)
             if letter.id in rows
         ]
         answers = iter(await self.leave(posts))
-        self._ownership.look()  # those that sleep are due now
         return [
             await self._said(letter, next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
             for letter in letters
         ]
 
     def _write(self, letter: Letter) -> bytes:
-        topic = topic_name(letter.topic)
+        if not isinstance(letter, Letter):
+            raise UsageError(f"a message must be a nurselog.Letter, not {letter!r}")
         plain_text("a workflow's id", letter.id)
+        topic = label("a topic", letter.topic)
+        if letter.key is not None:
+            label("a message's key", letter.key)
         value = self._limited(f"a message for mailbox {topic!r}", self._codec.encode(letter.value, Any))
         return body_of(event=Received(topic=topic), value=value)
 
@@ -147,7 +149,6 @@ class Office:
             raise await self._has_ended(promise.workflow)
         if answer is Posted.KNOWN:
             raise PromiseSettled(id)
-        self._ownership.look()
 
     # -- children --------------------------------------------------------------------------------
 
@@ -197,7 +198,6 @@ class Office:
             for row in await self._store.find(list(why))
         ]
         await self.leave(posts)
-        self._ownership.look()
 
     def _limited(self, what: str, data: bytes) -> bytes:
         if len(data) > self._max_payload:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -198,28 +198,47 @@ class Ownership:
             return None
 
     async def enter_messages(self) -> None:
-        """Enter what has come for workflows in memory, and for those that are on their way there."""
+        """Enter what has come for workflows in memory; for those that are on their way there, look again later.
+
+        Only what was in memory when the look began: it may have seen a message that a former life of a workflow has
+        used up since.
+        """
         self._asked += 1
         number = self._asked
         async with self._entering:
             if self._answered >= number:
                 return  # a look that began since has seen it
-            latest = self._asked
+            latest, before = self._asked, dict(self._runner.runs)
             messages = await self._store.messages()
             self._answered = latest
-            self._runner.early = [message for message in messages if message.key not in self._runner.runs]
-            for message in messages:
-                run = self._runner.runs.get(message.key)
-                if run is not None:
-                    self._runner.enter(run, message)
+            self._enter(messages, before)
+
+    def _enter(self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run]) -> None:
+        runner, late = self._runner, set[WorkflowKey]()
+        for message in messages:
+            run = before.get(message.key)
+            if run is not None and runner.runs.get(message.key) is run:
+                runner.enter(run, message)
+            else:
+                late.add(message.key)
+        runner.expected = frozenset(late)
+        if not late.isdisjoint(runner.runs):
+            runner.mail.set()
+
+    def mail_for(self, keys: Iterable[WorkflowKey]) -> None:
+        """Messages were left for workflows: have them entered, soon."""
+        for key in keys:
+            self._runner.mail_for(key)
 
     async def fetch(self) -> None:
-        """Look for messages that this engine's own workflows have left, or that there is room for now; for ever."""
+        """Look for messages that were left here, or that there is room for now; for ever."""
         while True:
             await self._runner.mail.wait()
             self._runner.mail = trio.Event()
             await patiently(self.enter_messages)
-            self.look()
+            if self._runner.asleep:
+                self._runner.asleep = False
+                self.look()
 
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""

@@ -218,8 +218,15 @@ class Run:
             await patiently(partial(self._runner.office.reject, promise, error))
 
     def read(self) -> None:
-        """It has read a message: others may have been left in the store for want of room."""
-        if self.held and 2 * self.sequencer.inbox.unread <= self._runner.max_inbox:
+        """It has read a message: once there is much room, what was left in the store for want of it is entered."""
+        self._refill(self._runner.max_inbox // 2)
+
+    def hungry(self) -> None:
+        """It waits for a message, which may be in the store, behind others: any room will do."""
+        self._refill(self._runner.max_inbox - 1)
+
+    def _refill(self, most: int) -> None:
+        if self.held and self.sequencer.inbox.unread <= most:
             self.held = False
             self._runner.mail.set()
 
@@ -263,7 +270,8 @@ class Run:
         """A row is durable."""
         if isinstance(event, Ended):
             self.end = (event, row.value)
-            self._runner.mail_for(self.parent)
+            if self.parent is not None:
+                self._runner.mail_for(self.parent)
         self.sequencer.committed(row, event)
 
     def standing_committed(self, standing: Standing) -> None:
@@ -344,7 +352,8 @@ class Unreadable:
 
     def committed(self, row: Row, event: Event) -> None:  # noqa: ARG002 - it is the end
         """Its end is in the log."""
-        self._runner.mail_for(self._parent)
+        if self._parent is not None:
+            self._runner.mail_for(self._parent)
 
     def standing_committed(self, standing: Standing) -> None:
         """How it stands is there for everybody to see."""

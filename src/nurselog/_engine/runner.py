@@ -87,15 +87,17 @@ class Runner:
         self.runs: dict[WorkflowKey, Run] = {}
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
-        self.early: list[Message] = []
-        """Messages for workflows that are this engine's by the store's word, whose answer is still on its way."""
+        self.expected: frozenset[WorkflowKey] = frozenset()
+        """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()
-        """Set when there is room for messages that were left in the store."""
+        """Set when the store may have messages to be entered."""
+        self.asleep: bool = False
+        """Whether some of them are for workflows that are not in memory here."""
         self.went: trio.Event = trio.Event()
         """Set whenever a workflow's code has gone."""
         self.room: trio.Event = trio.Event()
@@ -126,10 +128,10 @@ class Runner:
             self.journal.stand(run, Standing(status=run.status, due_at=0))
         self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
-        early = [message for message in self.early if message.key == row.key]
-        self.early = [message for message in self.early if message.key != row.key]
-        for message in (*messages, *early):
+        for message in messages:
             self.enter(run, message)
+        if row.key in self.expected:
+            self.mail.set()
         return run
 
     def left(self, run: Run) -> None:
@@ -157,10 +159,10 @@ class Runner:
     def _drop_departed(self) -> None:
         self._departing = [one for one in self._departing if not one.out]
 
-    def mail_for(self, key: WorkflowKey | None) -> None:
-        """A message was left for a workflow, together with something else."""
-        if key is not None:
-            self.mail.set()
+    def mail_for(self, key: WorkflowKey) -> None:
+        """A message was left for a workflow: have it entered, soon, wherever that is."""
+        self.asleep |= key not in self.runs
+        self.mail.set()
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""

@@ -66,6 +66,10 @@ class Host(Protocol):
         """The workflow has read a message: there is room for another one."""
         ...
 
+    def hungry(self) -> None:
+        """The workflow waits for a message, whatever room there is."""
+        ...
+
     def check_workflow(self, workflow: Workflow[..., Any]) -> None:
         """Raise RegistrationError if another workflow of this engine has this one's name, or it cannot be recorded."""
         ...

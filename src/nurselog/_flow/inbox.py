@@ -14,12 +14,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import DecodingError, NurselogError
-from .._log.cursor import Cursor, Entry
 from .._log.events import Received, Result
 from .._log.failures import decode_error, rebuild_error
 from .outcomes import Failed, Outcome, Succeeded
 
 if TYPE_CHECKING:
+    from .._log.cursor import Cursor, Entry
     from ..abc import Codec
     from .cases import Waiter
     from .host import Host
@@ -54,7 +54,7 @@ class Topic:
 
     def __init__(self) -> None:
         self.arrivals: deque[Arrival] = deque()
-        self.readers: dict[Waiter, tuple[Mailbox[Any], int]] = {}
+        self.readers: dict[tuple[Waiter, Mailbox[Any]], int] = {}
         """Parked, in the order of their arrival: on which mailbox, and under which index of their cases."""
 
 
@@ -64,9 +64,10 @@ class Inbox:
     def __init__(self, host: Host, cursor: Cursor) -> None:
         self._host, self._cursor = host, cursor
         self._topics: dict[str, Topic] = {}
-        self._promises: dict[str, Promise[Any]] = {}
+        self._open: dict[str, Promise[Any]] = {}
+        """Promises that have no outcome, by path."""
         self._early: dict[str, Arrival] = {}
-        """Outcomes of promises that the code has not come to yet, by path: a life before had, and gave one away."""
+        """Outcomes for which there is no open promise, by path: the code may come to one that it is for."""
         self._received = cursor.received
         self._read = 0
 
@@ -83,12 +84,12 @@ class Inbox:
     def is_awaited(self) -> bool:
         """Whether somebody waits for what may come."""
         return any(topic.readers for topic in self._topics.values()) or any(
-            promise._waiters for promise in self._promises.values()
+            promise._waiters for promise in self._open.values()
         )
 
     def clear(self) -> None:
         """Let go of the promises, which lead back to the workflow: it has left memory."""
-        self._promises.clear()
+        self._open.clear()
 
     # -- mailboxes -------------------------------------------------------------------------------
 
@@ -104,6 +105,10 @@ class Inbox:
         self._mark_read()
         return topic.arrivals.popleft()
 
+    def wanted(self) -> None:
+        """Somebody waits for a message: if there is room, the engine need not keep any in the store."""
+        self._host.hungry()
+
     def _mark_read(self) -> None:
         self._read += 1
         self._host.read()
@@ -112,8 +117,10 @@ class Inbox:
 
     def expect(self, path: str, promise: Promise[Any]) -> Arrival | None:
         """Enter a promise; return its outcome, if that has come already."""
-        self._promises[path] = promise
-        return self._early.pop(path, None)
+        arrival = self._early.pop(path, None)
+        if arrival is None:
+            self._open[path] = promise
+        return arrival
 
     # -- what comes ------------------------------------------------------------------------------
 
@@ -126,13 +133,14 @@ class Inbox:
         topic = self.topic(event.topic)
         topic.arrivals.append(arrival)
         if topic.readers:
-            waiter, (mailbox, index) = next(iter(topic.readers.items()))
+            (waiter, mailbox), index = next(iter(topic.readers.items()))
             waiter.wake(index, mailbox._take())
 
     def _settle(self, arrival: Arrival) -> None:
+        """Settle a promise. The first outcome counts: a fork has those of the original, and may get one of its own."""
         self._mark_read()
-        promise = self._promises.get(arrival.event.path)
+        promise = self._open.pop(arrival.event.path, None)
         if promise is None:
-            self._early[arrival.event.path] = arrival
+            self._early.setdefault(arrival.event.path, arrival)
         else:
             promise._settle(arrival)

@@ -6,18 +6,15 @@ from typing import Any, TypeVar, final, overload
 
 import trio
 
-from .._errors import UsageError
 from .cases import Case, Waiter, wait_for_first
 from .current import arrive, current_strand, own_strand
 from .inbox import Topic
-from .names import check_readable, plain_text
+from .names import check_readable, label
 from .outcomes import Failed, Outcome
 from .sequencer import Phase, Sequencer
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-_LONGEST = 200
 
 
 @final
@@ -73,7 +70,7 @@ class Mailbox(Case[T_co], trio.abc.ReceiveChannel[T_co]):
         if self._sequencer.phase is Phase.RUNNING:  # else nobody is left to be told
             own_strand("close", self._sequencer)
         self._closed = True
-        for waiter, (mailbox, index) in list(self._topic.readers.items()):
+        for (waiter, mailbox), index in list(self._topic.readers.items()):
             if mailbox is self:
                 waiter.wake(index, Failed(trio.ClosedResourceError()))
 
@@ -99,10 +96,11 @@ class Mailbox(Case[T_co], trio.abc.ReceiveChannel[T_co]):
         return arrival.open(self._sequencer.host.codec, self._annotation, f"a message for mailbox {self._name!r}")
 
     def _watch(self, waiter: Waiter, index: int) -> None:
-        self._topic.readers.setdefault(waiter, (self, index))
+        self._topic.readers.setdefault((waiter, self), index)
+        self._sequencer.inbox.wanted()
 
     def _forget(self, waiter: Waiter) -> None:
-        self._topic.readers.pop(waiter, None)
+        self._topic.readers.pop((waiter, self), None)
 
 
 @overload
@@ -115,7 +113,7 @@ def mailbox(topic: str, type: object = Any) -> Mailbox[Any]:
     """Return the mailbox of a topic: a channel of the messages that others send to this workflow.
 
     Args:
-        topic: 1 to 200 characters, chosen by you; senders name it.
+        topic: 1 to 200 printable characters, chosen by you; senders name it.
         type: what the messages are read back as: a class, or any annotation that the codec knows.
 
     Messages come in the order in which they were sent, each exactly once. Those that came before anybody asked are
@@ -129,18 +127,6 @@ def mailbox(topic: str, type: object = Any) -> Mailbox[Any]:
         OutsideWorkflowError: outside of a workflow.
     """
     sequencer = current_strand("mailbox").sequencer
-    name = topic_name(topic)
+    name = label("a topic", topic)
     check_readable(f"mailbox {name!r}, its messages", type, sequencer.host.codec)
     return Mailbox(sequencer, name, type)
-
-
-def topic_name(topic: str) -> str:
-    """Return a topic as the log can have it.
-
-    Raises:
-        UsageError: if it is no text, empty, or too long.
-    """
-    name = plain_text("a topic", topic)
-    if not 0 < len(name) <= _LONGEST:
-        raise UsageError(f"a topic must have 1 to {_LONGEST} characters, not {len(name)}")
-    return name

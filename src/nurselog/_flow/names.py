@@ -39,6 +39,17 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()
 
 
+def label(what: str, text: str) -> str:
+    """Return a word by which users tell things apart, such as a topic, as the log and the store can have it.
+
+    Raises:
+        UsageError: if it is none: not printable text, empty, or too long.
+    """
+    if not _is_name(text):
+        raise UsageError(f"{what} must have 1 to {_LONGEST} printable characters, not {text!r}")
+    return str.__str__(text)
+
+
 def check_readable(what: str, annotation: Any, codec: Codec) -> None:
     """See that what is annotated could be read back from the log, before any code runs for it.
 

@@ -34,10 +34,10 @@ async def send(id: str, topic: str, value: object, *, key: str | None = None) ->
         InboxFull: if too many messages wait there.
         EncodingError: if the value cannot be written.
         PayloadTooLargeError: if it is larger than the limit.
-        UsageError: if the topic is none.
+        UsageError: if the topic or the key is none: 1 to 200 printable characters.
     """
     body = _body(send if key is None else None)
-    await body.call.sequencer.host.send(id, topic, value, key or body.key)
+    await body.call.sequencer.host.send(id, topic, value, body.key if key is None else key)
 
 
 @step(name="nurselog.resolve")
