@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from nurselog import Status
+from nurselog.abc import Posted
 from nurselog.testing.stores import StandingClock
 from nurselog.testing.stores.playing import ACTS, TURNS, Play, Side
 from nurselog.testing.stores.records import LEASE, note
@@ -19,14 +20,18 @@ TO_MEET = {
         for answer in ("some", "none")
     ),
     *(f"standing: {status.value}" for status in Status),
+    *(f"posted: {posted.value}" for posted in Posted),
     *(
         "created: True",
         "created: False",
+        "child: True",
+        "child: None",
         "renewed: True",
         "renewed: False",
         "find: some",
         "next due: a time",
         "post: none",
+        "bear: none",
     ),
 }
 

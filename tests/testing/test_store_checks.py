@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import unittest
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
 import trio
 
-from nurselog.abc import (
-    Clock,
-    Workflow,
-)
+from nurselog.abc import Clock, Post, Posted, Workflow
 from nurselog.lowlevel import open_store
 from nurselog.testing.stores import CHECKS, BrokenContract, Check, StandingClock, living
+from nurselog.testing.stores.playing import ACTS, TURNS, Play, Side
+from nurselog.testing.stores.records import using
 from tests.testing import wrong_mail
 from tests.testing.dict_store import Data, DictStore
 from tests.testing.wrong_stores import WRONG, CountsFromOne
 
-assert wrong_mail  # more of them
 BY_NAME = {check.name: check for check in CHECKS}
 
 
@@ -49,6 +48,42 @@ def test_a_wrong_store_is_found(name: str, store: type[DictStore], monkeypatch: 
 
 def test_each_check_finds_something() -> None:
     assert set(BY_NAME) - {name for name, _ in WRONG} == set()
+
+
+# -- what is played ------------------------------------------------------------------------------
+
+
+class Counting(DictStore):
+    """A store that counts what becomes of the messages of appends, which nobody is told."""
+
+    def __init__(self, data: Data, clock: Clock) -> None:
+        super().__init__(data, clock)
+        self.met = Counter[Posted]()
+
+    def put_all(self, posts: Sequence[Post]) -> list[Posted]:
+        answers = super().put_all(posts)
+        self.met.update(answers)
+        return answers
+
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        answers = await super().post(posts)
+        self.met.subtract(answers)
+        return answers
+
+
+async def test_messages_of_appends_meet_everything_in_a_play() -> None:
+    clock = StandingClock()
+    async with using(Counting(Data(), clock)) as store, using(DictStore(Data(), clock)) as other:
+        await Play([Side(store), Side(other)], clock, 0).run(ACTS, TURNS)
+        assert all(store.met[posted] for posted in Posted), store.met
+
+
+@pytest.mark.parametrize("store", [wrong_mail.TakesTheShortWayWithOneRow, wrong_mail.LeavesNothingBesideChildren])
+async def test_a_play_finds_what_is_wrong_with_messages(store: type[DictStore]) -> None:
+    clock = StandingClock()
+    async with using(DictStore(Data(), clock)) as right, using(store(Data(), clock)) as wrong:
+        with pytest.raises(AssertionError, match="seed 0, turn "):
+            await Play([Side(right), Side(wrong)], clock, 0).run(ACTS, TURNS)
 
 
 # -- what a check is -----------------------------------------------------------------------------

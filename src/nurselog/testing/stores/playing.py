@@ -26,7 +26,7 @@ OTHER_WRITER = 1
 CHILDREN = 2
 """Of each root."""
 CHILD_WRITER = 3
-WORDS = ("x", "y", "z")
+WORDS = ("x", "y", "")
 """With which messages are left once."""
 
 
@@ -109,12 +109,12 @@ class Play:
         """Make children with an append of their parent's, or without one; perhaps such as are there."""
         id = self._some_id().partition("/")[0]
         names, lines = self._rng.sample(self._children(id), self._rng.randint(1, CHILDREN)), self._lines()
-        owner, orphaned = self._some_owner(), self._rng.random() < 0.1
+        owner, orphaned, letters = self._some_owner(), self._rng.random() < 0.1, self._letters_of(id)
 
         async def call(side: Side) -> list[Answer | None]:
             if id not in side.logs:
                 return []
-            part = Append(key=side.keys[id], rows=lines(side.logs[id]))
+            part = Append(key=side.keys[id], rows=lines(side.logs[id]), posts=letters(side))
             children = [creation(name, CHILD_WRITER, owner=owner, parent=part.key) for name in names]
             batch = Batch(creations=children, appends=[] if orphaned else [part])
             receipt = await side.store.commit(batch)
@@ -141,8 +141,7 @@ class Play:
     async def append(self) -> None:
         """Append to a workflow: rows, a change of standing, messages used up, and messages left."""
         id, take, standing, lines = self._some_id(), self._rng.random() < 0.5, self._standing(), self._lines()
-        root = id.partition("/")[0]
-        letters = self._letters([root, *self._children(root)], (*WORDS, str(self._turn)))
+        letters, beside = self._letters_of(id), [Append(key=GHOST, rows=[row(2, 5)])] * self._rng.randint(0, 1)
 
         async def call(side: Side) -> bool:
             if id not in side.logs:
@@ -150,15 +149,20 @@ class Play:
             key = side.keys[id]
             taken = [one.number for one in side.letters if take and one.key == key]
             part = Append(key=key, rows=lines(side.logs[id]), standing=standing, taken=taken, posts=letters(side))
-            batch = Batch(appends=[Append(key=GHOST, rows=[row(2, 5)]), part])
+            batch = Batch(appends=[*beside, part])
             receipt = await side.store.commit(batch)
-            assert GHOST in receipt.refused, "a workflow that is not there was not refused"
+            assert (GHOST in receipt.refused) == bool(beside), "a workflow that is not there was not refused"
             side.wrote(id, batch, receipt)
             return key in receipt.refused
 
         refused = await self.all("refused", call)
         if not refused and standing:
             self.tally[f"standing: {standing.status.value}"] += 1
+
+    def _letters_of(self, id: str) -> Callable[[Side], list[Post]]:
+        """Draw messages of an append: for the workflow's family, which is in one shard, and each to be left once."""
+        root = id.partition("/")[0]
+        return self._letters([root, *self._children(root)], (*WORDS, str(self._turn)))
 
     def _letters(self, ids: Sequence[str], words: Sequence[str | None]) -> Callable[[Side], list[Post]]:
         """Draw messages for some of these, some of which may not be there."""
