@@ -63,6 +63,18 @@ the log of order-3:
   8 step 'release' at path 7...
   9 the workflow's end...
 """
+APPROVAL = """\
+monday:
+...: the goods are reserved
+...: the goods are reserved
+...: somebody is asked to approve
+...: somebody is asked to approve
+tuesday:
+...
+  lamp: Ann has approved
+  piano: Bob has declined
+  too late: workflow 'piano' has ended: it is completed
+"""
 CRAWLER = """\
 reached: / /bark /beetle /larva /moss /spore
 rows in the log: ...
@@ -77,6 +89,7 @@ again, the same run: 3
 PRINTS = {
     "best_quote.py": BEST_QUOTE,
     "order.py": ORDER,
+    "approval.py": APPROVAL,
     "crawler.py": CRAWLER,
     "sync_steps.py": SYNC_STEPS,
 }
