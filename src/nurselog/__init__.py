@@ -76,6 +76,7 @@ from ._flow.select import select as select
 from ._flow.sending import reject as reject
 from ._flow.sending import resolve as resolve
 from ._flow.sending import send as send
+from ._flow.sending import submit as submit
 from ._flow.sleeping import after as after
 from ._flow.sleeping import at as at
 from ._flow.sleeping import sleep as sleep

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -13,17 +12,14 @@ from typing import Any, TypeVar, TypeVarTuple, cast, final
 import trio
 
 from .._errors import (
-    DataError,
     EngineClosed,
-    PayloadTooLargeError,
     UsageError,
-    WorkflowConflict,
 )
 from .._flow.arguments import NATURAL, WHOLE
 from .._flow.names import reason_text, text_or_none
-from .._flow.workflow import Workflow
+from .._flow.workflow import unwrap_workflow
 from .._log.codec import digest
-from .._log.events import Ended, Forked, Row, Started, decode_event, encode_event
+from .._log.events import Ended, Forked, Row, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
 from ..abc import Filter
@@ -35,7 +31,6 @@ from .ownership import new_writer
 from .patience import patiently
 from .service import Service
 from .statistics import EngineStatistics
-from .table import unwrap_workflow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -53,7 +48,7 @@ class Engine:
         self._service = service
         self._store, self._table, self._clock, self._codec = service.store, service.table, service.clock, service.codec
         self._journal, self._runner, self._ownership = service.journal, service.runner, service.ownership
-        self._office = service.office
+        self._office, self._starter = service.office, service.starter
 
     # -- running workflows -----------------------------------------------------------------------
 
@@ -92,53 +87,10 @@ class Engine:
             EngineClosed: if the engine is closed.
         """
         target, args_, kwargs = unwrap_workflow(workflow, args)
-        self._table.add(target)
-        self._check_open()
-        id = uuid.uuid4().hex if id is None else _checked(id)
-        data = self._limited(id, target.signature.encode_call(self._codec.encode, args_, kwargs))
-        at = self._clock.utc()
-        event = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
-        row = Row(1, at, 0, new_writer(), encode_event(event), data)
-        return await self._create(id, target, digest(data), (row,))
-
-    async def _create(self, id: str, target: Workflow[..., T], digest_: str, rows: Sequence[Row]) -> WorkflowHandle[T]:
-        await trio.lowlevel.checkpoint_if_cancelled()  # from here on `made` is called, whatever becomes of this task
-        created = await self._journal.create(*self._ownership.prepare(target, id, digest_, rows))
-        found = created.workflow
-        if not created.new:
-            await self._check_same(found, target, digest_)
-        return WorkflowHandle(self, found, target.returns)
-
-    async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], digest_: str) -> None:
-        """See that a workflow of the id that was asked for is the one that was asked for, and will go on."""
-        same = found.name == target.name
-        if not same or (found.digest != digest_ and await self._digest_now(found, target) != digest_):
-            raise WorkflowConflict(
-                found.id, f"workflow {found.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
-            )
-        if not (found.status.final or found.problem or found.owner or self._table.can_run(found.name, found.version)):
-            logger.warning(
-                "workflow %r began %s, and this engine has %r %s: it waits until an engine opens that has it as it "
-                "began. Open one, or give the run up with kill.",
-                found.id,
-                _in_version(found.version),
-                found.name,
-                _in_version(target.version),
-            )
-
-    async def _digest_now(self, row: WorkflowRow, target: Workflow[..., Any]) -> str | None:
-        """Return the digest that a recorded input has by the signature of today; None if it does not fit that.
-
-        Parameters that were added with a default, or that have changed places, change the bytes of the same call.
-        """
-        data = (await self._read(row))[0].value or b""
-        if digest(data) != row.digest:
-            return None  # a fork, whose digest says where it was cut: with whatever input, it is not that run
-        try:
-            args, kwargs = target.signature.decode_call(self._codec.decode, data)
-            return digest(target.signature.encode_call(self._codec.encode, args, kwargs))
-        except DataError:
-            return None
+        name = uuid.uuid4().hex if id is None else _checked(id)
+        with self._open():
+            row = await self._starter.submit(target, args_, kwargs, name)
+        return WorkflowHandle(self, row, target.returns)
 
     async def get(self, id: str) -> WorkflowHandle[Any]:
         """Return the handle of a workflow that exists.
@@ -367,7 +319,9 @@ class Engine:
         now = max(self._clock.utc(), prefix[-1].at)
         prefix.append(Row(at + 1, now, 0, new_writer(), encode_event(Forked(source=id, at=at))))
         fork_id = uuid.uuid4().hex if new_id is None else _checked(new_id)
-        return await self._create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
+        with self._open():
+            made = await self._starter.create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
+        return WorkflowHandle(self, made, target.returns)
 
     def statistics(self) -> EngineStatistics:
         """Return how the engine stands. Not a checkpoint."""
@@ -416,11 +370,6 @@ class Engine:
                 if row.key not in self._runner.runs:
                     await told.wait()
 
-    def _limited(self, id: str, data: bytes) -> bytes:
-        if len(data) > self._runner.max_payload:
-            raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._runner.max_payload)
-        return data
-
     @contextmanager
     def _open(self) -> Generator[None]:
         """Around a call to the store: one that overlaps the engine's end finds the store closed."""
@@ -450,7 +399,3 @@ def _statuses(given: object) -> frozenset[Status]:
 def _checked(id: str) -> str:
     check_id(id)
     return id
-
-
-def _in_version(version: str | None) -> str:
-    return "without a version" if version is None else f"in version {version!r}"

@@ -64,9 +64,12 @@ class Office:
         A checkpoint. It is not cut in half: when it is cancelled the messages are left, and entered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True):
-            answers = await self._store.post(posts)
-        self._ownership.mail_for(post.key for post in posts)
+        answers: Sequence[Posted] = ()
+        try:
+            with trio.CancelScope(shield=True):
+                answers = await self._store.post(posts)
+        finally:  # an answer that was lost says nothing about the messages
+            self._ownership.mail_for(post.key for post in posts)
         return answers
 
     async def tell(self, id: str, kind: Kind, reason: str | None = None) -> WorkflowRow:

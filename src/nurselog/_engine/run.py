@@ -201,6 +201,12 @@ class Run:
         """Have a timer rung when it is due."""
         self._runner.timers.arm(timer, self.sequencer.due)
 
+    async def submit(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], id: str) -> None:
+        """Make a workflow that has no parent, unless there is the same already."""
+        workflow = self._runner.table.find(name)
+        assert workflow is not None, "it was checked when it was called"
+        await patiently(partial(self._runner.starter.submit, workflow, args, kwargs, id))
+
     async def send(self, id: str, topic: str, value: object, key: str) -> None:
         """Leave a message for a workflow's mailbox."""
         [answer] = await patiently(partial(self._runner.office.send, [Letter(id, topic, value, key)]))

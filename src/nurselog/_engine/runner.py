@@ -26,6 +26,7 @@ from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .office import Office
+    from .starter import Starter
 
 logger = logging.getLogger("nurselog")
 
@@ -80,6 +81,7 @@ class Runner:
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
         self.office: Office
+        self.starter: Starter
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
         self.bench: Bench = Bench()

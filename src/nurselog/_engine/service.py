@@ -22,6 +22,7 @@ from .office import Office
 from .ownership import Ownership
 from .run import Leaving
 from .runner import Runner
+from .starter import Starter
 from .table import Table
 
 
@@ -67,7 +68,16 @@ class Service:
         lease = Lease(worker=self.worker, duration=duration)
         self.ownership: Ownership = Ownership(store, self.runner, table, lease, options.max_running, options.grace)
         self.office: Office = Office(self.journal, store, self.ownership, codec, options.max_payload, options.max_inbox)
-        self.runner.office = self.office
+        self.starter: Starter = Starter(
+            journal=self.journal,
+            store=store,
+            ownership=self.ownership,
+            table=table,
+            codec=codec,
+            clock=clock,
+            max_payload=options.max_payload,
+        )
+        self.runner.office, self.runner.starter = self.office, self.starter
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
         self._fatal: BaseException | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NoReturn, cast
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from .._errors import RegistrationError
 from .._flow.names import check_readable
@@ -71,22 +70,3 @@ class Table:
             raise RegistrationError(f"this engine has no workflow {name!r}")  # pragma: no cover - never run
 
         return Workflow(missing, name, None)
-
-
-def unwrap_workflow(
-    fn: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[Workflow[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return a workflow and its arguments, those of partials included.
-
-    Raises:
-        RegistrationError: if it is no workflow.
-    """
-    kwargs: dict[str, Any] = {}
-    target: object = fn
-    while isinstance(target, partial):
-        args = (*target.args, *args)
-        kwargs = {**target.keywords, **kwargs}
-        target = target.func
-    if not isinstance(target, Workflow):
-        raise RegistrationError(f"{target!r} is no workflow: decorate the function with @workflow")
-    return cast("Workflow[..., Any]", target), args, kwargs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -48,6 +49,10 @@ class Host(Protocol):
 
     def make_orphan(self, child: Child) -> None:
         """Make a child that the log has, but as another workflow's; `Sequencer.arranged(child)` is called then."""
+        ...
+
+    async def submit(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], id: str) -> None:
+        """Make a workflow that has no parent, unless there is the same already; wait for the store. A checkpoint."""
         ...
 
     async def send(self, id: str, topic: str, value: object, key: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import cached_property
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final, overload
+from functools import cached_property, partial
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
 
 import trio
 
@@ -132,3 +132,22 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         return made
 
     return decorate if fn is None else decorate(fn)
+
+
+def unwrap_workflow(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Workflow[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return a workflow and its arguments, those of partials included.
+
+    Raises:
+        RegistrationError: if it is no workflow.
+    """
+    kwargs: dict[str, Any] = {}
+    target: object = fn
+    while isinstance(target, partial):
+        args = (*target.args, *args)
+        kwargs = {**target.keywords, **kwargs}
+        target = target.func
+    if not isinstance(target, Workflow):
+        raise RegistrationError(f"{target!r} is no workflow: decorate the function with @workflow")
+    return cast("Workflow[..., Any]", target), args, kwargs

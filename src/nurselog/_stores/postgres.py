@@ -268,7 +268,8 @@ def _joined(session: Session, batch: Batch, receipts: Mapping[int, Receipt]) -> 
     """Put the shards' receipts together; what became of the creations is in the order in which they were given."""
     created = {shard: iter(receipt.created) for shard, receipt in receipts.items()}
     in_order = [next(created[session.shard_of(creation.id)]) for creation in batch.creations]
-    return Receipt(created=in_order, refused=frozenset().union(*(receipt.refused for receipt in receipts.values())))
+    refused = frozenset(key for receipt in receipts.values() for key in receipt.refused)
+    return Receipt(created=in_order, refused=refused)
 
 
 async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:

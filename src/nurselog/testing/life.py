@@ -27,7 +27,7 @@ from .. import (
     open_engine,
 )
 from .._engine.handle import value_of
-from .._engine.table import unwrap_workflow
+from .._flow.workflow import unwrap_workflow
 from ..abc import Clock, Codec, Store
 from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, refuse_trio
