@@ -125,3 +125,39 @@ def last_word_late() -> AbstractContextManager[Any]:
 
     before = Database._append
     return patch.object(Database, "_append", append)
+
+
+def words_forgotten() -> AbstractContextManager[Any]:
+    """What is to be left once is left each time."""
+    leave = Database._leave
+    return patch.object(Database, "_leave", lambda self, post: leave(self, replace(post, once=None)))
+
+
+def bounds_forgotten() -> AbstractContextManager[Any]:
+    """There is room for all messages."""
+    leave = Database._leave
+    return patch.object(Database, "_leave", lambda self, post: leave(self, replace(post, most=None)))
+
+
+def mail_of_the_refused() -> AbstractContextManager[Any]:
+    """Messages are left of appends that are refused."""
+    commit = Database.commit
+
+    def writing(self: Database, worker: str, batch: Batch, now: int) -> Receipt:
+        receipt = commit(self, worker, batch, now)
+        for one in batch.appends:
+            if one.key in receipt.refused:
+                self.post(one.posts)
+        return receipt
+
+    return patch.object(Database, "commit", writing)
+
+
+def mail_of_appends_lost() -> AbstractContextManager[Any]:
+    """Of the messages of an append only the first is left."""
+    commit = Database.commit
+
+    def writing(self: Database, worker: str, batch: Batch, now: int) -> Receipt:
+        return commit(self, worker, replace(batch, appends=[replace(a, posts=a.posts[:1]) for a in batch.appends]), now)
+
+    return patch.object(Database, "commit", writing)

@@ -26,6 +26,8 @@ from nurselog.abc import (
     Filter,
     Lease,
     Message,
+    Post,
+    Posted,
     Receipt,
     Standing,
     Wanted,
@@ -54,6 +56,8 @@ class Database:
         self.workflows: dict[WorkflowKey, Workflow] = {}
         self.logs: dict[WorkflowKey, list[Row]] = {}
         self.messages: dict[int, Message] = {}
+        self._words: dict[WorkflowKey, set[str]] = {}
+        """With which messages were left for a workflow that are left once only; it has none when it has ended."""
         self.workers: dict[str, int] = {}
         """When each one's lease ends."""
         self.listeners: dict[str, Callable[[Change], None]] = {}
@@ -120,9 +124,13 @@ class Database:
 
     def commit(self, worker: str, batch: Batch, now: int) -> Receipt:
         """Write a batch."""
-        created = list(self._create_all(batch.creations))
-        refused = frozenset(one.key for one in batch.appends if not self._append(worker, one, now))
-        return Receipt(created=created, refused=refused)
+        accepted = [one for one in batch.appends if self._append(worker, one, now)]
+        parents = {None, *(one.key for one in accepted)}
+        made = self._create_all([one for one in batch.creations if one.parent in parents])
+        created = [next(made) if one.parent in parents else None for one in batch.creations]
+        for one in accepted:  # when all else is done: whoever lets go in the same batch is woken
+            self.post(one.posts)
+        return Receipt(created=created, refused=frozenset({one.key for one in batch.appends} - parents))
 
     def _create_all(self, creations: Sequence[Creation]) -> Iterator[Created]:
         seen: set[str] = set()
@@ -143,6 +151,7 @@ class Database:
             key=key,
             shard=creation.shard,
             id=creation.id,
+            parent=creation.parent,
             name=creation.name,
             version=creation.version,
             digest=creation.digest,
@@ -188,6 +197,7 @@ class Database:
         if new.status.final:
             for number in [message.number for message in self._mail([key])]:
                 del self.messages[number]
+            self._words.pop(key, None)
         has_mail = new.status is not Status.STUCK and any(self._mail([key]))
         workflow = self.workflows[key]
         self._change(
@@ -203,18 +213,28 @@ class Database:
         if new.release:
             self._tell(Change.DUE)
 
-    def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message for a workflow that has not ended, and make it due."""
-        workflow = self.workflows.get(key)
+    def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and make due who got any."""
+        return [self._leave(post) for post in posts]
+
+    def _leave(self, post: Post) -> Posted:
+        workflow = self.workflows.get(post.key)
         if workflow is None or workflow.status.final:
-            return
+            return Posted.ENDED
+        if post.once in self._words.get(post.key, ()):
+            return Posted.KNOWN
+        if post.most is not None and len(list(self._mail([post.key]))) >= post.most:
+            return Posted.FULL
+        if post.once is not None:
+            self._words.setdefault(post.key, set()).add(post.once)
         self._numbers += 1
-        self.messages[self._numbers] = Message(number=self._numbers, key=key, kind=kind, body=body)
+        self.messages[self._numbers] = Message(number=self._numbers, key=post.key, kind=post.kind, body=post.body)
         self._change(workflow, due_at=0)
         if workflow.owner is None:
             self._tell(Change.DUE)
         elif workflow.owner in self.listeners:
             self.listeners[workflow.owner](Change.MESSAGE)
+        return Posted.LEFT
 
     def _change(self, workflow: Workflow, **fields: object) -> None:
         self.workflows[workflow.key] = replace(workflow, **fields)

@@ -18,7 +18,7 @@ from nurselog import Status, WorkflowCancelled, WorkflowKilled
 from nurselog._engine.handle import value_of
 from nurselog._engine.messages import Kind
 from nurselog._log.identity import step_key
-from nurselog.abc import Batch, Receipt, Workflow, WorkflowKey
+from nurselog.abc import Batch, Post, Posted, Receipt, Workflow, WorkflowKey
 from nurselog.lowlevel import (
     END_STATUS,
     Cause,
@@ -39,6 +39,7 @@ from nurselog.lowlevel import (
 )
 from nurselog.testing import Broken, replay
 from tests.simulation.database import Database
+from tests.simulation.mail import Mail
 from tests.simulation.process import Process
 from tests.simulation.releases import current, may_get_stuck
 from tests.simulation.steps import Entry
@@ -57,6 +58,7 @@ class Law(enum.Enum):
     ENDS = "whatever was submitted comes to an end, and to one"
     ANSWER = "who waits for a result is told what the log says"
     CANCELS = "who was told that a workflow will be cancelled finds that in its log, once for each time"
+    MAIL = "a message waits until it is taken or its workflow ends, and what is to be left once does not come twice"
     CLEAN = "what was reserved is released, unless the workflow was killed"
     FOLLOWS = "code that has not changed follows its log"
     REPLAYS = "a log, replayed, comes to the same end"
@@ -115,6 +117,7 @@ class Judge:
         """How often each was asked to be cancelled."""
         self._letters: list[tuple[WorkflowKey, int]] = []
         """Each time, and how long the log was then."""
+        self._mail = Mail(database)
         self._once: Counter[str] = Counter()
         self._reserved: dict[str, str] = {}
         self._released: set[str] = set()
@@ -133,6 +136,7 @@ class Judge:
         """A batch was committed."""
         self._tally[Thing.COMMITS] += 1
         self._tally[Thing.FENCED] += len(receipt.refused)
+        self._mail.committed(batch, receipt)
         for append in batch.appends:
             stuck = append.standing is not None and append.standing.status is Status.STUCK
             if stuck and append.key not in receipt.refused:
@@ -149,18 +153,20 @@ class Judge:
             if append.key not in receipt.refused:
                 self._promise(append.key, append.rows)
         for creation, created in zip(batch.creations, receipt.created, strict=True):
-            if created.new:
+            if created and created.new:
                 self._promise(created.workflow.key, creation.rows)
 
     def _promise(self, key: WorkflowKey, rows: Sequence[Row]) -> None:
         for row in rows:
             self._answered[key, row.seq] = row
 
-    def posted(self, key: WorkflowKey, kind: str) -> None:
-        """A message was left."""
-        if kind == Kind.CANCEL.value:
-            self._asked[key] += 1
-            self._letters.append((key, len(self._database.logs[key])))
+    def posted(self, posts: Sequence[Post], answers: Sequence[Posted]) -> None:
+        """Messages were posted, and this was the answer."""
+        self._mail.posted(posts, answers)
+        for post, answer in zip(posts, answers, strict=True):
+            if post.kind == Kind.CANCEL.value and answer is Posted.LEFT:
+                self._asked[post.key] += 1
+                self._letters.append((post.key, len(self._database.logs[post.key])))
 
     def submitted(self, id: str) -> None:
         """Somebody was told that a workflow will run."""
@@ -231,6 +237,8 @@ class Judge:
                 self.broken(Law.KEPT, f"row {seq} was answered as durable: {row}, and there is {found}", id)
         for key, length in self._letters:
             self._conclude_letter(self._look(self._database.workflows[key].id), length)
+        for key, problem in self._mail.problems:
+            self.broken(Law.MAIL, problem, self._database.workflows[key].id)
         for what, id in self._reserved.items():
             killed = self._look(id).events[-1] == Ended(result=Result.KILLED)
             if what not in self._released and not killed:

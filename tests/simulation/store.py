@@ -19,7 +19,20 @@ from typing import TypeVar
 import trio
 
 from nurselog import StoreError, StoreUnavailable
-from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Receipt, Wanted, Workflow, WorkflowKey
+from nurselog.abc import (
+    Batch,
+    Change,
+    Claim,
+    Filter,
+    Lease,
+    Message,
+    Post,
+    Posted,
+    Receipt,
+    Wanted,
+    Workflow,
+    WorkflowKey,
+)
 from nurselog.lowlevel import Row
 from tests.simulation.database import Database, Taken
 from tests.simulation.judge import Judge
@@ -195,13 +208,14 @@ class SimulatedStore:
         """Enter the worker anew."""
         await self._call(partial(self._database.reenter, self.lease))
 
-    async def post(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        """Leave a message."""
-        await self._call(partial(self._leave, key, kind, body))
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages."""
+        return await self._call(partial(self._leave, posts))
 
-    def _leave(self, key: WorkflowKey, kind: str, body: bytes) -> None:
-        self._database.post(key, kind, body)
-        self._judge.posted(key, kind)
+    def _leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        answers = self._database.post(posts)
+        self._judge.posted(posts, answers)
+        return answers
 
     async def messages(self) -> Sequence[Message]:
         """Return the messages for what this worker owns."""
