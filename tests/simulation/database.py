@@ -268,7 +268,7 @@ class Database:
         log.append(Row(log[-1].seq + 1, max(now, log[-1].at), 0, writer, encode_event(Claimed(worker=worker))))
         status = workflow.status if workflow.status is Status.CANCELLING else Status.RUNNING
         self._change(workflow, owner=worker, due_at=0, problem=None, status=status, updated_at=now)
-        return Claim(workflow=self.workflows[key], writer=writer, rows=tuple(log), messages=list(self._mail([key])))
+        return Claim(workflow=self.workflows[key], writer=writer, rows=list(log), messages=list(self._mail([key])))
 
     def undo(self, worker: str, number: int) -> None:
         """Let go of what a claim took whose answer was lost, and keep it out if it comes later."""

@@ -40,6 +40,8 @@ class Mail:
             for number, message in list(self._waiting.items()):
                 if number in append.taken or (over and message.key == append.key):
                     del self._waiting[number]
+            if over:
+                self._words.pop(append.key, None)
         self._follow([post for append in accepted for post in append.posts])
         self._compare()
 

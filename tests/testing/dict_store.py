@@ -243,7 +243,7 @@ class DictStore:
 
     def take(self, one: Workflow) -> Claim:
         log, now = self.data.logs[one.key], self.clock.utc()
-        writer = 1000 + next(self.data.numbers)
+        writer = 1_000_000 + next(self.data.numbers)
         at = max(now, log[-1].at if log else 0)
         log.append(Row(len(log) + 1, at, 0, writer, encode_event(Claimed(worker=self.me))))
         status = one.status if one.status is Status.CANCELLING else Status.RUNNING
