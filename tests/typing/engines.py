@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any, assert_type
 
-from nurselog import Engine, EngineStatistics, Status, WorkflowHandle, WorkflowInfo, open_engine, step, workflow
+from nurselog import Engine, EngineStatistics, Letter, Status, WorkflowHandle, WorkflowInfo, open_engine, step, workflow
 from nurselog.abc import Clock, Codec, Store
 from nurselog.lowlevel import Event, JsonCodec, LogEntry, Row, decode_event, open_store
 
@@ -40,6 +40,19 @@ async def calls(engine: Engine) -> None:
     await engine.submit(adding, 1, "2")  # type: ignore[arg-type]  # no int  # pyright: ignore[reportArgumentType]  # the same
     await engine.run(len, "")  # type: ignore[arg-type]  # sync  # pyright: ignore[reportArgumentType]  # the same
     await engine.list(status="running")  # type: ignore[arg-type]  # no status  # pyright: ignore[reportArgumentType]  # the same
+
+
+async def messages(engine: Engine) -> None:
+    assert_type(await engine.send("one", "topic", 5, key="five"), bool)
+    assert_type(
+        await engine.send_all([Letter("one", "topic", 5), Letter("two", "topic", "x", key="x")]), Sequence[bool]
+    )
+    assert_type(await engine.resolve("one#1", 5), None)
+    assert_type(await engine.reject("one#1", ValueError("no")), None)
+
+    await engine.send("one", "topic")  # type: ignore[call-arg]  # missing  # pyright: ignore[reportCallIssue]  # the same
+    await engine.send_all([("one", "topic", 5)])  # type: ignore[list-item]  # no letter  # pyright: ignore[reportArgumentType]  # the same
+    await engine.reject("one#1", "no")  # type: ignore[arg-type]  # no error  # pyright: ignore[reportArgumentType]  # the same
 
 
 async def handles(handle: WorkflowHandle[bool]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 import trio
 
@@ -13,8 +13,10 @@ from nurselog import (
     CancelScope,
     Failed,
     Handle,
+    Mailbox,
     Nursery,
     Outcome,
+    Promise,
     Retry,
     Selected,
     Status,
@@ -27,12 +29,15 @@ from nurselog import (
     at,
     fail_after,
     gather,
+    mailbox,
     map_concurrently,
     move_on_after,
     open_memory_channel,
     open_nursery,
+    promise,
     race,
     select,
+    send,
     sleep,
     step,
     workflow,
@@ -182,6 +187,34 @@ async def selects(handle: Handle[int], other: Handle[str], moment: datetime) -> 
     await select(plain_receive)  # type: ignore[call-overload]  # plain Trio's  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
     await select(5)  # type: ignore[call-overload]  # no case  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
     print(plain_send)
+
+
+async def conversations(handle: Handle[int], either: Mailbox[bool], sure: Promise[bool]) -> None:
+    numbers, approval = mailbox("numbers", int), promise(str)
+    assert_type(numbers, Mailbox[int])
+    assert_type(await numbers.receive(), int)
+    assert_type(numbers.receive_nowait(), int)
+    async for number in numbers:
+        assert_type(number, int)
+    assert_type(mailbox("anything"), Mailbox[Any])
+    assert_type(mailbox("either", int | str), Mailbox[Any])
+    assert_type(approval, Promise[str])
+    assert_type(approval.id, str)
+    assert_type(await approval.result(), str)
+    assert_type(await approval.receive(), Succeeded[str] | Failed | WasCancelled)
+    assert_type(approval.outcome, Succeeded[str] | Failed | WasCancelled | None)
+    assert_type(promise(), Promise[Any])
+    assert_type(promise(list[int]), Promise[list[int]])
+    assert_type(await select(numbers, approval, handle, after(5)), Selected[int | str | None])
+    wide: Mailbox[int] = either
+    covered: Promise[int] = sure
+    print(wide, covered)
+    assert_type(await send("id", "numbers", 1, key="one"), None)
+    async with open_nursery() as nursery:
+        assert_type(nursery.go(send, "id", "numbers", 1), Handle[None])
+    await send("id")  # type: ignore[call-arg]  # missing  # pyright: ignore[reportCallIssue]  # the same
+    await send("id", 5, 1)  # type: ignore[arg-type]  # no str  # pyright: ignore[reportArgumentType]  # the same
+    mailbox(5, int)  # type: ignore[call-overload]  # no str  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
 
 
 async def helpers() -> None:
