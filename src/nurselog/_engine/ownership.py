@@ -235,10 +235,10 @@ class Ownership:
         while True:
             await self._runner.mail.wait()
             self._runner.mail = trio.Event()
-            await patiently(self.enter_messages)
             if self._runner.asleep:
                 self._runner.asleep = False
                 self.look()
+            await patiently(self.enter_messages)
 
     async def listen(self) -> None:
         """Look after what other processes write, for ever."""
