@@ -33,7 +33,7 @@ from nurselog import (
 from nurselog.abc import Batch
 from nurselog.lowlevel import Received, ScopeCancelled
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, crashed, file_store, in_memory, kinds, on_file, settle, sql
+from tests.engine.rig import Hooked, crashed, file_store, in_memory, kinds, on_file, settle
 
 Clock = trio.testing.MockClock
 

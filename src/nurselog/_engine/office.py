@@ -14,7 +14,7 @@ from .._flow.promise import PromiseId
 from .._log.events import Received, Result, Row, Started, encode_event
 from .._log.failures import encode_error, record_error
 from .._log.identity import child_seed
-from ..abc import Codec, Created, Post, Posted, Store
+from ..abc import Codec, Created, Post, Posted, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
 from .messages import Kind, Letter, body_of
@@ -69,8 +69,12 @@ class Office:
             with trio.CancelScope(shield=True):
                 answers = await self._store.post(posts)
         finally:  # an answer that was lost says nothing about the messages
-            self._ownership.mail_for(post.key for post in posts)
+            self.left(*{post.key for post in posts})
         return answers
+
+    def left(self, *keys: WorkflowKey) -> None:
+        """Messages were left for workflows, here or together with rows: see that they are entered, soon."""
+        self._ownership.mail_for(*keys)
 
     async def tell(self, id: str, kind: Kind, reason: str | None = None) -> WorkflowRow:
         """Leave an order from outside for a workflow that has not ended; return its row. A checkpoint.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -225,19 +225,17 @@ class Ownership:
         if not late.isdisjoint(runner.runs):
             runner.mail.set()
 
-    def mail_for(self, keys: Iterable[WorkflowKey]) -> None:
-        """Messages were left for workflows: have them entered, soon."""
-        for key in keys:
-            self._runner.mail_for(key)
+    def mail_for(self, *keys: WorkflowKey) -> None:
+        """Messages were left for workflows: have them entered, soon, wherever those are."""
+        self._runner.mail.set()
+        if not self._runner.runs.keys() >= set(keys):
+            self.look()
 
     async def fetch(self) -> None:
         """Look for messages that were left here, or that there is room for now; for ever."""
         while True:
             await self._runner.mail.wait()
             self._runner.mail = trio.Event()
-            if self._runner.asleep:
-                self._runner.asleep = False
-                self.look()
             await patiently(self.enter_messages)
 
     async def listen(self) -> None:

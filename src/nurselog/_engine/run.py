@@ -277,7 +277,7 @@ class Run:
         if isinstance(event, Ended):
             self.end = (event, row.value)
             if self.parent is not None:
-                self._runner.mail_for(self.parent)
+                self._runner.office.left(self.parent)
         self.sequencer.committed(row, event)
 
     def standing_committed(self, standing: Standing) -> None:
@@ -359,7 +359,7 @@ class Unreadable:
     def committed(self, row: Row, event: Event) -> None:  # noqa: ARG002 - it is the end
         """Its end is in the log."""
         if self._parent is not None:
-            self._runner.mail_for(self._parent)
+            self._runner.office.left(self._parent)
 
     def standing_committed(self, standing: Standing) -> None:
         """How it stands is there for everybody to see."""

@@ -98,8 +98,6 @@ class Runner:
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()
         """Set when the store may have messages to be entered."""
-        self.asleep: bool = False
-        """Whether some of them are for workflows that are not in memory here."""
         self.went: trio.Event = trio.Event()
         """Set whenever a workflow's code has gone."""
         self.room: trio.Event = trio.Event()
@@ -160,11 +158,6 @@ class Runner:
 
     def _drop_departed(self) -> None:
         self._departing = [one for one in self._departing if not one.out]
-
-    def mail_for(self, key: WorkflowKey) -> None:
-        """A message was left for a workflow: have it entered, soon, wherever that is."""
-        self.asleep |= key not in self.runs
-        self.mail.set()
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
