@@ -307,7 +307,7 @@ async def test_a_fork_that_has_read_the_log_when_the_engine_closes(autojump_cloc
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
 
     async def fork() -> None:
-        with pytest.raises(EngineClosed, match="the workflow was not made"):
+        with pytest.raises(EngineClosed, match="the engine is closed"):
             await engine.fork("one", at=1, new_id="two")
 
     async with trio.open_nursery() as nursery:

@@ -37,7 +37,7 @@ OF_ENGINES = (
         file="_engine/journal.py",
         before="if part is not None and part.writer is not writer:",
         after="if part is not None and part.writer.key != writer.key:",
-        tests=(f"{ENGINE}overlaps.py::test_what_a_lost_run_still_had_to_write_does_not_hold_up_the_next_one",),
+        tests=(f"{ENGINE}lots.py::test_what_a_former_run_has_to_say_is_dropped_from_all_lots",),
     ),
     Mutant(
         name="first-word-counts",

@@ -49,8 +49,8 @@ OF_STORES = (
         name="sqlite-orphan",
         breaks="only a worker that is there owns: nobody would see that another one is gone",
         file="_stores/_sqlite/commits.py",
-        before="(SELECT id FROM worker WHERE id = json_extract(value, '$[6]'))",
-        after="json_extract(value, '$[6]')",
+        before="(SELECT id FROM worker WHERE id = json_extract(value, '$[7]'))",
+        after="json_extract(value, '$[7]')",
         tests=(f"{CONTRACT}file-only_a_worker_that_is_there_may_own]",),
     ),
     Mutant(

@@ -196,7 +196,7 @@ class Office:
             told = [(parent, child) for parent, child in told if not parent.is_lost]
             await patiently(partial(self._cancel, [child for _, child in told]))
             for _, child in told:
-                child.sequencer.arranged(child)
+                child.sequencer.family.arranged(child)
 
     async def _cancel(self, children: Sequence[Child]) -> None:
         why = {child.id: child.why.reason for child in children}

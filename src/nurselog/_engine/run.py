@@ -166,7 +166,7 @@ class Run:
         """Queue a row, and what it changes in the workflow's standing."""
         journal = self._runner.journal
         if isinstance(event, ChildStarted):
-            self._runner.office.make_child(self, self.sequencer.children[event.path], row.at)
+            self._runner.office.make_child(self, self.sequencer.family.children[event.path], row.at)
         journal.append(self, row, event)
         standing = standing_after(event)
         if standing is not None:
@@ -187,7 +187,7 @@ class Run:
 
     def make_orphan(self, child: Child) -> None:
         """Make a child that the log has as another workflow's."""
-        self._runner.office.make_child(self, child, self.clock.utc(), partial(self.sequencer.arranged, child))
+        self._runner.office.make_child(self, child, self.clock.utc(), partial(self.sequencer.family.arranged, child))
 
     def check_workflow(self, workflow: Workflow[..., Any]) -> None:
         """See that one workflow name means one function."""

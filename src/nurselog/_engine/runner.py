@@ -76,7 +76,6 @@ class Runner:
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
-        """How many messages a workflow may have in its log that it has not read, and as many in the store."""
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
@@ -192,7 +191,7 @@ class Runner:
 
     def waits(self, run: Run) -> None:
         """A workflow only waits. If it waits for children, and others for its place, which may be those, it leaves."""
-        if self.crowded and run.sequencer.children and not run.held:
+        if self.crowded and run.sequencer.family.children and not run.held:
             until = run.sequencer.idle_until
             if until is not None and until > self.clock.utc() + SOON:
                 run.leave(Leaving.EVICTED)

@@ -76,14 +76,14 @@ class Child(ABC):
 
     def start(self) -> None:
         """Enter it into the parent's log, and make it."""
-        started = ChildStarted(path=self.path, name=self.workflow.name, digest=self.digest)
-        self.sequencer.add_child(self, started)
+        self.sequencer.family.children[self.path] = self  # the row makes it
+        self.sequencer.note(ChildStarted(path=self.path, name=self.workflow.name, digest=self.digest))
 
     def cancel(self, why: Why) -> None:
         """Its scope is cancelled."""
         if not self.told:
             self.told, self.why = True, why
-            self.sequencer.tell_child(self)
+            self.sequencer.family.tell(self)
 
     def ended(self, event: ChildEnded, value: bytes | None) -> None:
         """Its end is in the log."""

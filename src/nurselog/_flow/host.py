@@ -31,7 +31,7 @@ class Host(Protocol):
     def append(self, row: Row, event: Event) -> None:
         """Queue a row for the next commit; `Sequencer.committed` is called when it is durable.
 
-        With that of a child's start the child itself is made, out of `Sequencer.children`.
+        With that of a child's start the child itself is made, out of `Sequencer.family`.
         """
         ...
 
@@ -44,11 +44,11 @@ class Host(Protocol):
         ...
 
     def cancel_child(self, child: Child) -> None:
-        """Have a child cancelled; `Sequencer.arranged(child)` is called when it is durable that it will be."""
+        """Have a child cancelled; `Family.arranged(child)` is called when it is durable that it will be."""
         ...
 
     def make_orphan(self, child: Child) -> None:
-        """Make a child that the log has, but as another workflow's; `Sequencer.arranged(child)` is called then."""
+        """Make a child that the log has, but as another workflow's; `Family.arranged(child)` is called then."""
         ...
 
     async def submit(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], id: str) -> None:

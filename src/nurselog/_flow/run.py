@@ -51,7 +51,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
         sequencer.phase = Phase.OVER
         sequencer.timers.clear()
         sequencer.inbox.clear()
-        sequencer.children.clear()
+        sequencer.family.children.clear()
         del sequencer.root  # it leads back
         sequencer.host.over()
 

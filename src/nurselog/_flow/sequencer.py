@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +32,6 @@ from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
 from .._log.events import (
     Cause,
     ChildEnded,
-    ChildStarted,
     Event,
     Received,
     Result,
@@ -43,6 +42,7 @@ from .._log.events import (
 )
 from .._log.identity import Path
 from . import trouble
+from .family import Family
 from .groups import find_fatal
 from .inbox import Inbox
 from .log import Log
@@ -54,7 +54,6 @@ from .where import caller
 
 if TYPE_CHECKING:
     from .call import Call
-    from .children import Child
     from .host import Host
     from .scope import CancelScope
     from .watch import Watch
@@ -95,6 +94,7 @@ class Sequencer:
         self.cursor: Cursor = self.log.cursor
         self.timers: Timers = Timers(host.arm)
         self.inbox: Inbox = Inbox(host, self.cursor)
+        self.family: Family = Family(host)
         self.now: int = rows[0].at
         """The time of the last delivered event, UTC microseconds."""
         self.phase: Phase = Phase.RUNNING
@@ -115,8 +115,6 @@ class Sequencer:
         """The path of the durable child that is being spawned just now."""
         self.calls: dict[str, Call] = {}
         """Steps whose outcome has not been delivered."""
-        self.children: dict[str, Child] = {}
-        """Child workflows whose end has not been delivered, by path."""
         self.unawaited: dict[str, Unawaited] = {}
         """Steps that were called and not awaited yet, by path."""
         self.generators: Swept[AsyncGenerator[Any, Any]] = Swept(_is_finished)
@@ -129,10 +127,6 @@ class Sequencer:
         self._woken: list[tuple[Path, Strand]] = []
         self._waiting: list[Call] = []
         """Calls whose body has not started."""
-        self._told: list[Child] = []
-        """Children that are to be cancelled."""
-        self._arranging: set[Child] = set()
-        """Children about which something is on its way to the store."""
         self._committed: deque[Entry] = deque()
         self._live = False
         self._given = 0
@@ -185,9 +179,9 @@ class Sequencer:
                 raise self._changed(exc, "") from None
         elif not self._live:
             self._go_live()
-        elif (self._waiting or self._told) and self._given >= self._first:
+        elif (self._waiting or self.family.is_told) and self._given >= self._first:
             self._start_bodies()
-            self._cancel_children()
+            self.family.cancel_told()
         elif self._committed:
             self.cursor.delivered += 1
             self._deliver(self._committed.popleft())
@@ -262,7 +256,7 @@ class Sequencer:
                 case TimerFired(path=path, due=due):
                     self.timers.fire(path, due)
                 case ChildEnded(path=path):
-                    child = self.children.pop(path, None)
+                    child = self.family.children.pop(path, None)
                     if child is None:
                         raise trouble.changed(self, describe(event), "no such child", path)
                     child.ended(event, row.value)
@@ -285,8 +279,7 @@ class Sequencer:
         except Mismatch as exc:
             raise self._changed(exc, "") from None
         self.log.append_late()
-        for path in self.cursor.orphans & self.children.keys():
-            self._arrange(self.children[path], self.host.make_orphan)
+        self.family.adopt(self.cursor.orphans)
         for timer in self.timers.go_live(self.host.clock.utc()):
             self._log_due(timer)
         self._live = True
@@ -348,31 +341,6 @@ class Sequencer:
         finally:
             self.granting = False
 
-    # -- child workflows -------------------------------------------------------------------------
-
-    def add_child(self, child: Child, event: ChildStarted) -> None:
-        """Enter a child workflow, and note that it was started: it is made with that row."""
-        self.children[child.path] = child
-        self.note(event)
-
-    def tell_child(self, child: Child) -> None:
-        """Have a child workflow cancelled when this one is quiet, and its log has been followed."""
-        self._told.append(child)
-
-    def _cancel_children(self) -> None:
-        told, self._told = self._told, []
-        for child in told:
-            if self.children.get(child.path) is child:
-                self._arrange(child, self.host.cancel_child)
-
-    def _arrange(self, child: Child, order: Callable[[Child], None]) -> None:
-        self._arranging.add(child)
-        order(child)
-
-    def arranged(self, child: Child) -> None:
-        """What was ordered for a child is durable."""
-        self._arranging.discard(child)
-
     @property
     def idle_until(self) -> int | None:
         """When the next timer is due, if timers, messages and children are all that it waits for; None if it is busy.
@@ -381,10 +349,10 @@ class Sequencer:
         leave memory.
         """
         busy = self.runnable or self.calls or self._committed or not self.log.all_durable or not self._live
-        if busy or self._arranging:
+        if busy or self.family.is_arranging:
             return None
         due = self.timers.next_due
-        return FAR if due is None and (self.children or self.inbox.is_awaited) else due
+        return FAR if due is None and (self.family.children or self.inbox.is_awaited) else due
 
     # -- what must not happen --------------------------------------------------------------------
 
@@ -392,7 +360,7 @@ class Sequencer:
         """See that it waits for something that the log could bring."""
         if self.calls or not self.log.all_durable or self.ended is not None:
             return
-        if not (self.timers or self.children or self.inbox.is_awaited):
+        if not (self.timers or self.family.children or self.inbox.is_awaited):
             raise trouble.deadlock(self)
         self.host.waits()
 

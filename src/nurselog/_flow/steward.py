@@ -8,7 +8,7 @@ cancelled. So a thousand concurrent steps are a thousand bodies, and not two tho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
@@ -22,9 +22,26 @@ from .strand import Operation, Strand
 
 if TYPE_CHECKING:
     from .handle import Handle
-    from .nursery import Nursery
+    from .scope import CancelScope
+    from .sequencer import Sequencer
     from .step import Step
     from .workflow import Workflow
+
+
+class Home(Protocol):
+    """A nursery, as the steward in it sees it."""
+
+    cancel_scope: CancelScope
+    _sequencer: Sequencer
+    _steward: Steward | None
+
+    def _settle(self, handle: Handle[Any], outcome: Outcome[Any]) -> None:
+        """A child has its outcome."""
+        ...
+
+    def _enter_scope(self) -> None:
+        """The strand that runs is in the nursery from now on."""
+        ...
 
 
 class ChildCall(Call):
@@ -36,14 +53,14 @@ class ChildCall(Call):
 
     def __init__(
         self,
-        nursery: Nursery,
+        nursery: Home,
         operation: Operation,
         step: Step[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
         super().__init__(nursery._sequencer, operation, step, args, kwargs)
-        self.nursery: Nursery = nursery
+        self.nursery: Home = nursery
 
     def settle(self, outcome: Outcome[Any]) -> None:
         _settle(self, outcome)
@@ -58,14 +75,14 @@ class ChildWorkflow(Child):
 
     def __init__(
         self,
-        nursery: Nursery,
+        nursery: Home,
         operation: Operation,
         workflow: Workflow[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
         super().__init__(nursery._sequencer, operation, workflow, args, kwargs)
-        self.nursery: Nursery = nursery
+        self.nursery: Home = nursery
 
     def settle(self, outcome: Outcome[Any]) -> None:
         _settle(self, outcome)
@@ -92,7 +109,7 @@ def cancel_ward(ward: Ward, reason: str | None) -> None:
 class Steward:
     """The one task in a nursery that stands for all its wards."""
 
-    def __init__(self, nursery: Nursery) -> None:
+    def __init__(self, nursery: Home) -> None:
         self._nursery = nursery
         self._wards: dict[str, Ward] = {}
         self._strand: Strand | None = None
