@@ -1,4 +1,4 @@
-"""Messages from outside: left once, entered once, in their order, as many as there is room for."""
+"""Messages from outside: left once, entered once, in their order, whatever else happens."""
 
 from __future__ import annotations
 
@@ -64,18 +64,6 @@ async def collecting_slowly(count: int, seconds: float) -> list[object]:
 @workflow
 async def napping() -> float:
     return await nap(100)
-
-
-@workflow
-async def choosy() -> list[object]:
-    """Receive what came on one topic, while messages of another one wait."""
-    await sleep(10)
-    got, wanted = list[object](), mailbox("wanted")
-    for _ in range(3):
-        mailbox("unwanted").receive_nowait()
-    for _ in range(5):
-        got.append(await wanted.receive())
-    return got
 
 
 async def received(handle: WorkflowHandle[object]) -> list[str | None]:
@@ -216,123 +204,6 @@ async def test_what_send_says_of_the_receiver_and_the_value(autojump_clock: Cloc
             await engine.send("nobody", "t", "x" * 100)
     with pytest.raises(EngineClosed):
         await engine.send("nobody", "t", 1)
-
-
-# -- how many ------------------------------------------------------------------------------------
-
-
-async def test_a_full_inbox_is_the_senders_error(autojump_clock: Clock) -> None:
-    async with in_memory(max_inbox=2) as engine:
-        handle = await engine.submit(collecting_slowly, 5, 10.0, id="one")
-        for number in range(4):  # two are entered, two wait in the store
-            await engine.send("one", "t", number)
-            await settle()
-        with pytest.raises(InboxFull, match="2 messages wait for workflow 'one'") as caught:
-            await engine.send("one", "t", 4)
-        assert (caught.value.workflow_id, caught.value.limit) == ("one", 2)
-        await trio.sleep(35)
-        await engine.send("one", "t", 5)
-        assert await handle.result() == [0, 1, 2, 3, 5]
-
-
-@pytest.mark.parametrize("max_inbox", [1, 2, 7])
-async def test_a_slow_reader_gets_all_in_order_and_stays_in_memory(autojump_clock: Clock, max_inbox: int) -> None:
-    async with in_memory(max_inbox=max_inbox, evict_after=5) as engine:
-        handle = await engine.submit(collecting_slowly, 30, 10.0, id="one")
-        for number in range(30):
-            while True:
-                try:
-                    await engine.send("one", "t", number, key=str(number))
-                    break
-                except InboxFull:
-                    assert engine.statistics().evicted == 0, "with messages in the store it would be due at once"
-                    await trio.sleep(1)
-        assert await handle.result() == list(range(30))
-        assert len(await received(handle)) == 30
-
-
-async def test_any_room_will_do_for_who_waits(autojump_clock: Clock) -> None:
-    """What it waits for stands behind messages that it does not read, and more than half of the room is taken."""
-    async with in_memory(max_inbox=10) as engine:
-        handle = await engine.submit(choosy, id="one")
-        await engine.send_all([Letter("one", "unwanted", number) for number in range(10)])
-        await settle()
-        await engine.send_all([Letter("one", "wanted", number) for number in range(5)])
-        assert await handle.result() == list(range(5))
-
-
-async def test_what_was_in_the_store_is_entered_by_the_next_life(autojump_clock: Clock, tmp_path: Path) -> None:
-    """It finds more in its log than there is room for; but it has read them."""
-    path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, collecting_slowly, clock=clock, max_inbox=4) as engine:
-        await engine.submit(collecting_slowly, 14, 10.0, id="one")
-        for start in (0, 4):
-            await engine.send_all([Letter("one", "t", number) for number in range(start, start + 4)])
-            await trio.sleep(41)
-        await engine.send_all([Letter("one", "t", number) for number in range(8, 12)])
-        await settle()
-        await engine.send_all([Letter("one", "t", number) for number in range(12, 14)])
-    async with on_file(path, collecting_slowly, clock=clock, max_inbox=4) as engine:
-        assert await (await engine.get("one")).result() == list(range(14))
-
-
-# -- leaving memory ------------------------------------------------------------------------------
-
-
-async def test_what_only_waits_for_a_message_leaves_memory(autojump_clock: Clock, tmp_path: Path) -> None:
-    async with on_file(tmp_path / "log.db", collecting, evict_after=5) as engine:
-        handle = await engine.submit(collecting, 2, id="one")
-        for number in range(2):
-            await trio.sleep(50)
-            assert engine.statistics().evicted == number + 1
-            [info] = await engine.list()
-            assert (info.status, info.due) == (Status.WAITING, None)
-            await engine.send("one", "t", number)
-        with trio.fail_after(1):
-            assert await handle.result() == [0, 1]
-
-
-async def test_a_message_from_another_engine_wakes_it(autojump_clock: Clock, tmp_path: Path) -> None:
-    path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, collecting, clock=clock, evict_after=5) as here, on_file(path, clock=clock) as there:
-        handle = await here.submit(collecting, 2, id="one")
-        await there.send("one", "t", "while it is in memory")
-        await trio.sleep(50)
-        assert here.statistics().evicted == 1
-        await there.send("one", "t", "while it is not")
-        with trio.fail_after(10):
-            assert await handle.result() == ["while it is in memory", "while it is not"]
-
-
-async def test_a_message_that_comes_while_it_leaves_memory(autojump_clock: Clock, tmp_path: Path) -> None:
-    clock, go_on = VirtualClock(), trio.Event()
-    store = Hooked(file_store(tmp_path / "log.db", clock))
-
-    async def hold(batch: Batch) -> None:
-        if any(append.standing and append.standing.status is Status.WAITING for append in batch.appends):
-            leaving.set()
-            await go_on.wait()
-
-    store.before_commit, leaving = hold, trio.Event()
-    async with open_engine(store, [collecting], clock=clock, evict_after=5) as engine:
-        handle = await engine.submit(collecting, 1, id="one")
-        await leaving.wait()
-        await engine.send("one", "t", 1)
-        await settle()
-        go_on.set()
-        with trio.fail_after(60):
-            assert await handle.result() == [1]
-        assert await received(handle) == ["t"]
-
-
-async def test_messages_for_a_workflow_that_nobody_runs(autojump_clock: Clock, tmp_path: Path) -> None:
-    path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, collecting, clock=clock) as engine:
-        await engine.submit(collecting, 2, id="one")
-    async with on_file(path, clock=clock) as engine:
-        await engine.send_all([Letter("one", "t", number) for number in range(2)])
-    async with on_file(path, collecting, clock=clock) as engine:
-        assert await (await engine.get("one")).result() == [0, 1]
 
 
 # -- when something goes wrong -------------------------------------------------------------------
