@@ -116,6 +116,16 @@ async def test_what_was_in_the_store_is_entered_by_the_next_life(autojump_clock:
         assert await (await engine.get("one")).result() == list(range(14))
 
 
+async def test_what_was_entered_is_not_remembered_for_ever(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        await engine.submit(collecting, 10, id="one")
+        for number in range(5):
+            await engine.send("one", "t", number)
+            await settle()
+        [run] = engine._runner.runs.values()
+        assert len(run.entered) == 1, "of the last one no look has found that it is gone"
+
+
 # -- leaving memory ------------------------------------------------------------------------------
 
 

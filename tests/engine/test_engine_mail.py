@@ -30,7 +30,7 @@ from nurselog import (
     step,
     workflow,
 )
-from nurselog.abc import Batch
+from nurselog.abc import Batch, Post
 from nurselog.lowlevel import Received, ScopeCancelled
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, in_memory, kinds, on_file, settle
@@ -248,6 +248,24 @@ async def test_a_message_is_entered_although_the_store_goes_away_behind_it(
         assert await received(handle) == ["t"]
 
 
+async def test_a_message_is_entered_although_the_answer_to_its_sender_was_lost(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+
+    async def lose() -> None:
+        raise StoreUnavailable("gone")
+
+    store.after_post = lose
+    async with open_engine(store, [collecting], clock=clock) as engine:
+        handle = await engine.submit(collecting, 1, id="one")
+        with pytest.raises(StoreUnavailable):
+            await engine.send("one", "t", 1)
+        with trio.fail_after(10):
+            assert await handle.result() == [1]
+
+
 async def test_an_engine_that_closes_leaves_messages_where_they_are(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     async with on_file(path, collecting, clock=clock) as there:
@@ -308,6 +326,26 @@ async def test_a_look_that_is_older_than_a_life_enters_nothing_into_it(autojump_
         await engine.send("3", "t", "third")
         assert [await handle.result() for handle in handles] == [["first", "second", "third"], ["only"]]
         assert [await received(handle) for handle in handles] == [["t"] * 3, ["t"]]
+
+
+async def test_a_message_that_this_release_cannot_read_stays_and_is_in_nobodys_way(
+    autojump_clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+    async with open_engine(store, [collecting], clock=clock) as engine:
+        handle = await engine.submit(collecting, 1, id="one")
+        [row] = await store.find(["one"])
+        for kind, body in (("send", b"{}"), ("shout", b"{}"), ("settle", b"no JSON")):
+            await store.post([Post(key=row.key, kind=kind, body=body)])
+        await engine.send("one", "t", 1)
+        assert await handle.result() == [1]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 3
+    assert said[0] == (
+        "workflow 'one': a message stays where it is, this release cannot read it: "
+        "a message of kind 'send' has no event"
+    )
 
 
 # -- together with other things ------------------------------------------------------------------

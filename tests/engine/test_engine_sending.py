@@ -14,6 +14,7 @@ from nurselog import (
     MisplacedCallError,
     OutsideWorkflowError,
     Retry,
+    StoreUnavailable,
     UsageError,
     WorkflowEnded,
     WorkflowNotFound,
@@ -240,6 +241,23 @@ async def test_a_sender_that_dies_after_the_message_was_left(autojump_clock: Clo
         receiver = await engine.get("receiver")
         assert await receiver.result() == [0, 1]
         assert sum(isinstance(entry.event, Received) for entry in await receiver.log()) == 2
+
+
+async def test_a_sender_whose_store_goes_away_behind_the_message(autojump_clock: Clock, tmp_path: Path) -> None:
+    """It waits, and leaves the message again; that is known by then."""
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+
+    async def lose() -> None:
+        if trio.current_time() < 1:
+            raise StoreUnavailable("gone")
+
+    store.after_post = lose
+    async with open_engine(store, [collecting, sending], clock=clock) as engine:
+        receiver = await engine.submit(collecting, 2, id="receiver")
+        assert await engine.run(sending, "receiver", None, None) == "sent"
+        assert await receiver.result() == [0, 1]
+        assert trio.current_time() > 1
 
 
 # -- wrong places --------------------------------------------------------------------------------

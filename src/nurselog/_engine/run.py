@@ -144,7 +144,7 @@ class Run:
         self.gone: trio.Event = trio.Event()
         """Set when everything about it is durable."""
         self.entered: set[int] = set()
-        """Messages that are in its log, or on their way there."""
+        """Messages that are on their way into its log, as far as anybody knows."""
         self.held: bool = False
         """Whether messages were left in the store because it has not read those that it has."""
         self.idle_since: float | None = None
