@@ -33,7 +33,7 @@ from nurselog import (
 from nurselog.abc import Batch, Post
 from nurselog.lowlevel import Received, ScopeCancelled
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, crashed, file_store, in_memory, kinds, on_file, settle
+from tests.engine.rig import Hooked, crashed, file_store, hold_ends, in_memory, kinds, on_file, settle
 
 Clock = trio.testing.MockClock
 
@@ -267,14 +267,50 @@ async def test_a_message_is_entered_although_the_answer_to_its_sender_was_lost(
 
 
 async def test_an_engine_that_closes_leaves_messages_where_they_are(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The workflow has left memory, and what it leaves with is on its way, when the message comes."""
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, collecting, clock=clock) as there:
-        async with on_file(path, collecting, clock=clock) as engine:
-            handle = await there.submit(collecting, 1, id="one")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(engine.send, "one", "t", 1)
-                await trio.lowlevel.checkpoint()
+    store, leaving, go_on = Hooked(file_store(path, clock)), trio.Event(), trio.Event()
+
+    async def hold(batch: Batch) -> None:
+        if any(append.standing and append.standing.release for append in batch.appends):
+            leaving.set()
+            await go_on.wait()
+
+    async def close() -> None:
+        async with open_engine(store, [collecting], clock=clock) as here:
+            await here.submit(collecting, 1, id="one")
+            store.before_commit = hold
+
+    async with on_file(path, clock=clock) as there, trio.open_nursery() as nursery:
+        nursery.start_soon(close)
+        await leaving.wait()
+        await there.send("one", "t", 1)
+        await trio.sleep(1)
+        assert await kinds(await there.get("one")) == ["Started"]
+        go_on.set()
+    async with on_file(path, collecting, clock=clock) as engine:
+        handle = await engine.get("one")
         assert await handle.result() == [1]
+        assert await kinds(handle) == ["Started", "Claimed", "Received", "Ended"]
+
+
+async def test_an_engine_that_closes_before_the_message_was_left(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, go_on = Hooked(file_store(path, clock)), trio.Event()
+    store.before_post = go_on.wait
+
+    async def send() -> None:
+        with pytest.raises(EngineClosed):
+            await engine.send("one", "t", 1)
+
+    async with trio.open_nursery() as nursery:
+        async with open_engine(store, [collecting], clock=clock) as engine:
+            await engine.submit(collecting, 1, id="one")
+            nursery.start_soon(send)
+            await settle()
+        go_on.set()
+    async with on_file(path, clock=clock) as engine:
+        assert await kinds(await engine.get("one")) == ["Started"]
 
 
 async def test_a_crash_after_any_moment_of_a_message(autojump_clock: Clock, tmp_path: Path) -> None:
@@ -365,6 +401,28 @@ async def test_a_message_and_a_cancellation(autojump_clock: Clock, tmp_path: Pat
         events = [type(entry.event) for entry in await handle.log()]
     order = [event for event in events if event in {Received, ScopeCancelled}]
     assert order == ([Received, ScopeCancelled] if first == "message" else [ScopeCancelled, Received])
+
+
+async def test_a_message_that_comes_while_the_end_is_on_its_way(autojump_clock: Clock, tmp_path: Path) -> None:
+    """It was left in time, and goes with the end; the next one is too late, and says so."""
+    clock, go_on = VirtualClock(), trio.Event()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+    async with open_engine(store, [collecting], clock=clock) as engine:
+        handle = await engine.submit(collecting, 1, id="one")
+        await settle()
+        hold_ends(store, go_on)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.cancel, "one")
+            await settle()
+            assert await engine.send("one", "t", 1) is True
+            await settle()
+            go_on.set()
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+        with pytest.raises(WorkflowEnded, match="it is cancelled"):
+            await engine.send("one", "t", 2)
+        assert await kinds(handle) == ["Started", "ScopeCancelled", "Ended"]
+        assert await store.messages() == []
 
 
 async def test_kill_with_messages_waiting(autojump_clock: Clock) -> None:
