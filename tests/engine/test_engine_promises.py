@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from nurselog import (
     EncodingError,
     EngineClosed,
+    OutsideWorkflowError,
     PayloadTooLargeError,
     PromiseSettled,
     Status,
@@ -21,6 +23,8 @@ from nurselog import (
     mailbox,
     move_on_after,
     promise,
+    reject,
+    resolve,
     sleep,
     step,
     workflow,
@@ -182,6 +186,56 @@ async def test_the_same_id_in_each_life_and_another_one_in_a_fork(autojump_clock
         await engine.resolve("one#2", "second")
         assert await handle.result() == ["first", "second"]
         assert await fork.result() == ["first", "of the fork"]
+
+
+# -- from other workflows ------------------------------------------------------------------------
+
+
+@workflow
+async def answering(id: str, answer: str) -> str:
+    """Answer twice: with what was asked for, and with its opposite."""
+    if answer == "no":
+        await reject(id, PermissionError("not by me"))
+        await resolve(id, "yes")
+    else:
+        await resolve(id, answer)
+        await reject(id, PermissionError("not by me"))
+    return "answered"
+
+
+@pytest.mark.parametrize(("answer", "said"), [("yes", "yes"), ("no", "refused: not by me")])
+async def test_a_workflow_settles_anothers_promise(
+    autojump_clock: Clock, tmp_path: Path, answer: str, said: str
+) -> None:
+    async with on_file(tmp_path / "log.db", asking, answering) as engine:
+        handle = await engine.submit(asking, id="one")
+        answers = await engine.submit(answering, "one#1", answer)
+        assert await handle.result() == said
+        with suppress(WorkflowEnded):  # it depends on how soon the other one has ended
+            assert await answers.result() == "answered"
+
+
+async def test_what_settling_raises_in_a_workflow(autojump_clock: Clock) -> None:
+    @workflow(name="flow")
+    async def flow() -> list[str]:
+        said = []
+        for id_, value in (("nobody#1", 1), ("over#1", 1), ("over", 1), ("over#1", object())):
+            try:
+                await resolve(id_, value)
+            except (WorkflowNotFound, WorkflowEnded, UsageError, EncodingError) as exc:
+                said.append(type(exc).__name__)
+        return said
+
+    @workflow(name="over")
+    async def over() -> None:
+        """Do nothing."""
+
+    async with in_memory() as engine:
+        await engine.run(over, id="over")
+        assert await engine.run(flow) == ["WorkflowNotFound", "WorkflowEnded", "UsageError", "EncodingError"]
+    for settling in (resolve("one#1"), reject("one#1", ValueError())):
+        with pytest.raises(OutsideWorkflowError):
+            await settling
 
 
 # -- leaving memory ------------------------------------------------------------------------------

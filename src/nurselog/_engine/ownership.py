@@ -216,8 +216,8 @@ class Ownership:
     def _enter(self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run]) -> None:
         runner, late = self._runner, set[WorkflowKey]()
         there = {message.number for message in messages}
-        for run in before.values():
-            run.entered &= there  # what the store has not any more it will not bring again
+        for one in before.values():
+            one.entered &= there  # what the store has not any more it will not bring again
         for message in messages:
             run = before.get(message.key)
             if run is not None and runner.runs.get(message.key) is run:
