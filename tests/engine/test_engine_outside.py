@@ -17,14 +17,16 @@ from nurselog import (
     WorkflowHandle,
     WorkflowKilled,
     WorkflowStuck,
+    open_engine,
     open_nursery,
     sleep,
     step,
     workflow,
 )
+from nurselog._stores import open_store
 from nurselog.lowlevel import Cause, Ended, Result, Resumed, ScopeCancelled, StepEnded
 from nurselog.testing import VirtualClock
-from tests.engine.rig import in_memory, kinds, on_file, settle, sql
+from tests.engine.rig import Hooked, in_memory, kinds, on_file, settle, sql
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -196,6 +198,21 @@ async def test_kill_ends_it_without_running_code(autojump_clock: Clock, wait: fl
         assert "first" not in bodies
         assert (await kinds(handle))[-1] == "Ended"
         with pytest.raises(WorkflowEnded, match="it is killed"):
+            await engine.cancel("one")
+
+
+async def test_what_ends_while_it_is_being_told_something(autojump_clock: Clock) -> None:
+    """It had not ended when it was looked for; when the message comes to the store, it has."""
+    clock = VirtualClock()
+    store = Hooked(open_store("sqlite://", clock=clock))
+    async with open_engine(store, [napping], clock=clock) as engine:
+        handle = await engine.submit(napping, id="one")
+
+        async def see_it_end() -> None:
+            assert await handle.result() == "awake"
+
+        store.before_post = see_it_end
+        with pytest.raises(WorkflowEnded, match="'one' has ended: it is completed"):
             await engine.cancel("one")
 
 
