@@ -9,8 +9,9 @@
 -- VOLATILE in an UPDATE or in a WHERE of one. It deals with a statement as a whole on one server only if each table in
 -- it is compared with `in_shard`.
 --
--- Locks are taken in one order everywhere, so that nobody waits in a circle: workers by id, workflows by key, new ids
--- in their order, log rows by workflow and seq. Whoever cannot keep to it skips what is locked.
+-- Locks are taken in one order everywhere, so that nobody waits in a circle: workers by id, workflows by key (also those
+-- that get messages or children), new ids in their order, log rows by workflow and seq. Whoever cannot keep to it skips
+-- what is locked. Messages and their words are behind the lock of their workflow.
 
 -- One row: which version this schema has, the oldest version whose engines may still use it, and how it was made.
 CREATE TABLE about (
