@@ -17,7 +17,7 @@ from nurselog._log.lifecycle import Status
 from nurselog._stores import postgres
 from nurselog._stores._postgres import claims, driver
 from nurselog.abc import Append, Batch, Post, Standing, Store
-from nurselog.testing.stores.records import append, claim_due, create, creation, look, rows, sleeping
+from nurselog.testing.stores.records import append, claim_due, create, created_of, creation, look, rows, sleeping
 from tests.stores.kit import behind, opened
 from tests.stores.proxy import Proxy, Where
 
@@ -62,18 +62,21 @@ async def many_rows(store: Store, direct: Store, id: str) -> None:
 
 
 async def whole_batch(store: Store, direct: Store, id: str) -> None:
-    [key] = await create(direct, creation(id, 7, owner="a"))
-    await direct.post([Post(key=key, kind="note", body=b"")])
+    [key, other] = await create(direct, creation(id, 7, owner="a"), creation(f"{id}/other", owner="b"))
+    await persisted(lambda: store.post([Post(key=key, kind="note", body=b"", once="x")]))
     [message] = [message for message in await persisted(store.messages) if message.key == key]
+    send = Post(key=other, kind="note", body=b"", once="x")
     batch = Batch(
-        creations=[creation(f"{id}/new", 8, length=2, owner="b")],
-        appends=[Append(key=key, rows=rows(2, 3, 7), standing=sleeping(9), taken=[message.number])],
+        creations=[creation(f"{id}/new", 8, length=2, owner="b"), creation(f"{id}/child", 9, parent=key)],
+        appends=[Append(key=key, rows=rows(2, 3, 7), standing=sleeping(9), taken=[message.number], posts=[send])],
     )
     receipt = await persisted(lambda: store.commit(batch))
-    [created] = receipt.created
-    assert (created.new, receipt.refused) == (True, frozenset())
+    root, child = created_of(receipt)
+    assert (root.new, child.new, receipt.refused) == (True, True, frozenset())
     assert await direct.read(key) == rows(1, 3, 7)
-    assert await direct.read(created.workflow.key) == rows(1, 2, 8)
+    assert await direct.read(root.workflow.key) == rows(1, 2, 8)
+    assert await direct.read(child.workflow.key) == rows(1, 1, 9)
+    assert len([left for left in await direct.messages() if left.key == other]) == 1
     one = await look(direct, id)
     assert (one.status, one.owner, one.due_at) == (Status.WAITING, None, 9)
     assert not [left for left in await direct.messages() if left.key == key]

@@ -324,10 +324,10 @@ async def test_of_two_pieces_of_mail_the_second_is_not_taken_to_be_told() -> Non
     """It is left while the first is still being told, and by then somebody listens again, who will tell it."""
     speaks, slow = voice.Voice("", "channel", "b"), cast("Any", Slow())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(speaks.mail, slow, "a")
+        nursery.start_soon(speaks.mail, slow, {"a"})
         await trio.testing.wait_all_tasks_blocked()
         speaks._waiting = trio.CancelScope()
-        await speaks.mail(slow, "a")
+        await speaks.mail(slow, {"a"})
         slow.gate.set()
     assert speaks._to_say == {"a"}
 
@@ -336,8 +336,49 @@ async def test_mail_that_is_cut_short_is_told_later() -> None:
     speaks = voice.Voice("", "channel", "b")
     with trio.CancelScope() as scope:
         scope.cancel()
-        await speaks.mail(cast("Any", Slow()), "a")
+        await speaks.mail(cast("Any", Slow()), {"a"})
     assert speaks._to_say == {"a"}
+
+
+async def test_mail_of_one_s_own_is_heard(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process passes over what it says itself. So it is with calls and with appends, whether one listens or not."""
+    monkeypatch.setattr(voice, "POLL", 1e9)
+    async with opened(postgres_url) as store:
+        me, you = await create(store, creation("one", owner="a"), creation("two", owner="a"))
+
+        async def leave(number: int) -> None:
+            letter = note(you, once=str(number))
+            await (
+                store.post([letter]) if number % 2 else store.commit(Batch(appends=[Append(key=me, posts=[letter])]))
+            )
+
+        for number in (0, 1):
+            await leave(number)
+            assert Change.MESSAGE in await store.wait_changed()
+        for number in (2, 3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.wait_changed)
+                await trio.testing.wait_all_tasks_blocked()
+                await leave(number)
+        assert len(await store.messages()) == 4
+
+
+async def test_an_owner_of_many_is_told_once(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[set[str]] = []
+
+    async def listen(_voice: object, _connection: object, workers: set[str]) -> None:
+        told.append(workers)
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(voice.Voice, "mail", listen)
+    async with opened(postgres_url) as a, opened(postgres_url, worker="b"):
+        owners = ["b", "b", "a", None]
+        keys = await create(a, *(creation(f"w{number}", owner=owner) for number, owner in enumerate(owners)))
+        await a.post([note(key, once="x") for key in keys])
+        assert told == [{"a", "b"}]
+        await a.post([note(key, once="x") for key in keys])
+        await append(a, Append(key=keys[2], posts=[note(key, once="x") for key in keys]))
+        assert told == [{"a", "b"}], "what was left before is no news"
 
 
 # -- what errors mean

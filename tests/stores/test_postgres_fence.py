@@ -18,7 +18,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._log.events import Claimed, Row, encode_event
 from nurselog._stores._postgres import session
 from nurselog._stores._postgres.driver import TrioConnection
-from nurselog.abc import Append, Batch, Claim, Store, WorkflowKey
+from nurselog.abc import Append, Batch, Claim, Posted, Receipt, Store, WorkflowKey
 from nurselog.testing.stores.records import (
     StandingClock,
     append,
@@ -27,6 +27,7 @@ from nurselog.testing.stores.records import (
     create,
     creation,
     look,
+    note,
     row,
     rows,
     sleeping,
@@ -61,6 +62,16 @@ class Rival(psycopg.Connection[Any]):
         found: int = writer
         return found
 
+    def leave(self, key: WorkflowKey, once: str) -> None:
+        """Leave a message, and do not commit."""
+        arrays = "ARRAY[%s::bigint], '{note}', ARRAY[''::bytea], ARRAY[%s], '{NULL}'"
+        self.execute(f"SELECT leave_messages(0, {arrays})", [key, once])
+
+    def make(self, key: int, id: str) -> None:
+        """Make a workflow, and do not commit."""
+        values = "(0, %s, %s, NULL, 'work', NULL, 'x', 'pending', NULL, 0, NULL, 0, 0)"
+        self.execute(f"INSERT INTO workflow VALUES {values}", [key, id])
+
 
 @asynccontextmanager
 async def rival(url: str) -> AsyncIterator[Rival]:
@@ -77,14 +88,17 @@ async def while_waiting(url: str, call: Callable[[], Awaitable[T]], deed: Callab
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(make)
-        with behind(url) as connection:
-            query = (
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
-            while connection.execute(query).fetchone() != (1,):
-                await trio.lowlevel.checkpoint()
+        await one_waits(url)
         deed()
     return answers[0]
+
+
+async def one_waits(url: str) -> None:
+    """Wait until somebody waits for somebody else's transaction."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with behind(url) as connection:
+        while connection.execute(query).fetchone() != (1,):
+            await trio.lowlevel.checkpoint()
 
 
 async def two(store: Store, *, free: bool) -> list[WorkflowKey]:
@@ -197,19 +211,67 @@ async def test_who_is_being_removed_as_dead_makes_no_orphan(postgres_url: str, c
 async def test_an_end_and_a_message_at_the_same_time(postgres_url: str) -> None:
     async with opened(postgres_url) as store, rival(postgres_url) as sender:
         [key] = await create(store, creation("one", OLD, owner="a"))
-        sender.execute(
-            "SELECT leave_messages(0, ARRAY[%s::bigint], '{note}', ARRAY[''::bytea], '{NULL}', '{NULL}')", [key]
-        )
+        sender.leave(key, "x")
         batch = Append(key=key, rows=rows(2, 2, OLD), standing=sleeping(9))
         assert not await while_waiting(postgres_url, lambda: append(store, batch), sender.commit)
         assert (await look(store, "one")).due_at == 0, "the message wakes who has just let go"
 
 
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_message_that_is_being_left_is_known_to_who_comes_next(postgres_url: str, *, taken: bool) -> None:
+    async with opened(postgres_url) as store, rival(postgres_url) as sender:
+        [key] = await create(store, creation("one", owner="a"))
+        sender.leave(key, "x")
+        posts = [note(key, once="x"), note(key, once="y", most=1)]
+        done = sender.commit if taken else sender.rollback
+        became = await while_waiting(postgres_url, lambda: store.post(posts), done)
+        assert became == ([Posted.KNOWN, Posted.FULL] if taken else [Posted.LEFT, Posted.FULL])
+
+
+# -- children
+
+
+@pytest.mark.parametrize("length", [0, 1])
+async def test_a_parent_that_is_being_taken_over_gets_no_child(
+    postgres_url: str, clock: StandingClock, length: int
+) -> None:
+    async with opened(postgres_url, clock) as store, opened(postgres_url, worker="b"), rival(postgres_url) as taker:
+        [parent] = await create(store, creation("one", OLD))
+        taker.claim(parent, "b")
+        part = Append(key=parent, rows=rows(2, 1 + length, OLD))
+        batch = Batch(creations=[creation("one/1", parent=parent)], appends=[part])
+        receipt = await while_waiting(postgres_url, lambda: store.commit(batch), taker.commit)
+        assert (receipt.refused, [*receipt.created]) == ({parent}, [None])
+        assert await store.find(["one/1"]) == []
+
+
+async def test_nobody_takes_a_parent_over_while_its_child_is_made(postgres_url: str) -> None:
+    """The commit has looked at the fence, and waits for somebody who is making another workflow of the child's id."""
+    async with opened(postgres_url) as store, opened(postgres_url, worker="b") as taker, rival(postgres_url) as other:
+        [parent] = await create(store, creation("one", OLD))
+        other.make(1024000, "one/1")
+        part = Append(key=parent, rows=rows(2, 2, OLD))
+        receipts: list[Receipt] = []
+
+        async def bear() -> None:
+            receipts.append(await store.commit(Batch(creations=[creation("one/1", parent=parent)], appends=[part])))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bear)
+            await one_waits(postgres_url)
+            assert await claim_due(taker, "b") == []
+            other.rollback()
+        [receipt] = receipts
+        assert (receipt.refused, [created and created.new for created in receipt.created]) == (frozenset(), [True])
+        assert {claim.workflow.id for claim in await claim_due(taker, "b")} == {"one", "one/1"}
+
+
+# -- creations
+
+
 async def test_two_creations_of_one_id_at_the_same_time(postgres_url: str) -> None:
     async with opened(postgres_url) as store, rival(postgres_url) as other:
-        other.execute(
-            "INSERT INTO workflow VALUES (0, 1024000, 'one', NULL, 'work', NULL, 'x', 'pending', NULL, 0, NULL, 0, 0)"
-        )
+        other.make(1024000, "one")
         batch = Batch(creations=[creation("one", digest="y")])
         receipt = await while_waiting(postgres_url, lambda: store.commit(batch), other.commit)
         assert [(created.new, created.workflow.digest) for created in receipt.created] == [(False, "x")]

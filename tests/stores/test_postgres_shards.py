@@ -15,7 +15,7 @@ from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrations import Layout, load_migrations
 from nurselog._stores._postgres.session import Session, conninfo_for
 from nurselog.abc import Append, Batch, Filter, Posted, Wanted, WorkflowKey
-from nurselog.testing.stores.records import StandingClock, create, creation, note, rows, sleeping
+from nurselog.testing.stores.records import StandingClock, create, creation, note, over, rows, sleeping
 from tests.stores.kit import opened
 
 SHARDS = 8
@@ -27,6 +27,9 @@ _COUNTERS = b"""
 
 _FETCHED = b"""
     SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE schemaname = 'nurselog' AND relname = 'workflow'"""
+
+
+_CALLS = b"SELECT funcname::text, calls FROM pg_stat_xact_user_functions WHERE schemaname = 'nurselog'"
 
 
 class Watched(TrioConnection):
@@ -109,10 +112,40 @@ async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: S
         ended = Append(key=one, rows=rows(3, 3, 7), standing=sleeping(), taken=[letter.number])
         fresh = creation(next(f"n{n}" for n in range(99) if session.shard_of(f"n{n}") == shard), 8, owner="a")
         await commit(Batch(creations=[fresh], appends=[ended]))
-        assert await queries.find(connection, session, [fresh.id])
+        letters = [note(key, once="y", most=9) for key in (one, two, three)]
+        child = creation(f"{fresh.id}/1", 8, parent=three)
+        await commit(Batch(creations=[child], appends=[Append(key=three, rows=rows(6, 6, 7), posts=letters)]))
+        await commit(Batch(creations=[creation(f"{fresh.id}/2", 8, parent=three)], appends=[Append(key=three)]))
+        await commit(Batch(appends=[Append(key=two, rows=rows(6, 6, 7), standing=over())]))
+        assert len(await queries.find(connection, session, [fresh.id, child.id, f"{fresh.id}/2"])) == 3
         assert len(await queries.read(connection, one, -1)) == 1
         assert connection.shards() == {shard}
         assert connection.walked == set()
+
+
+async def test_who_has_no_messages_and_no_children_pays_nothing_for_them(
+    postgres_url: str, clock: StandingClock
+) -> None:
+    async with staged(postgres_url, clock) as (connection, session, [one, two, *_], shard):
+        await connection.run_script("SET track_functions = 'pl'")
+        fresh = creation(next(f"n{n}" for n in range(99) if session.shard_of(f"n{n}") == shard), 8, owner="a")
+        short, long = Append(key=one, rows=rows(2, 2, 7)), Append(key=one, rows=rows(3, 4, 7))
+        standing = Append(key=two, rows=rows(2, 2, 7), standing=sleeping())
+        for batch in (Batch(appends=[short]), Batch(appends=[long]), Batch(creations=[fresh], appends=[standing])):
+            await commits.commit(connection, session, shard, batch, 9)
+        assert f"message_key_{shard}" not in {table for _, tables in connection.touched for table in tables}
+        assert await _calls(connection) == {"append_rows": 2, "commit_batch": 1}
+        connection.touched = []
+        child = creation(f"{fresh.id}/1", 8, parent=one)
+        speaking = Append(key=one, rows=rows(5, 5, 7), posts=[note(two, once="x")])
+        await commits.commit(connection, session, shard, Batch(creations=[child], appends=[speaking]), 9)
+        assert len(connection.touched) == 1, "one round trip"
+        assert await _calls(connection) == {"append_rows": 4, "commit_batch": 2, "leave_messages": 1}
+
+
+async def _calls(connection: TrioConnection) -> dict[str, int]:
+    found = await connection.call(_CALLS)
+    return dict(zip(column(found, 0, string), column(found, 1, number), strict=True))
 
 
 async def test_each_workflow_is_looked_at_by_itself(postgres_url: str, clock: StandingClock) -> None:

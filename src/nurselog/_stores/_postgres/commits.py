@@ -20,10 +20,10 @@ condition refuses that workflow, and the others pass: there is no need to look f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..._log.events import Row
 from ..._log.lifecycle import Status
@@ -51,6 +51,8 @@ from .faults import COLLISION
 from .mail import letters, tell
 from .queries import workflows_of
 from .session import Session, persistently
+
+T = TypeVar("T")
 
 _LINES = 9
 """How many arrays describe log rows."""
@@ -106,8 +108,7 @@ async def commit(connection: TrioConnection, session: Session, shard: int, batch
     head = [int4(shard), text(session.worker), int8(now)]
     parameters = [*head, *_parameters(appends, list(chosen.values()))]
     answer = _read(await persistently(partial(connection.call, _COMMIT, parameters)))
-    if answer.owners:
-        await tell(connection, session, answer.owners)
+    await tell(connection, session, answer.owners)
     able -= answer.refused
 
     def became(creation: Creation) -> Created | None:
@@ -161,8 +162,23 @@ def _parameters(appends: Sequence[Append], creations: Sequence[Creation]) -> Seq
     parts = [_Part(append.key, append.rows) for append in appends if append.rows]
     parts += [_Part(-place, creation.rows) for place, creation in enumerate(creations, 1)]
     bearing = {creation.parent for creation in creations}
-    parents = [append for append in appends if append.key in bearing]
-    return [*_creations(creations), *_parents(parents), *_lines(parts), *_rest(appends), *_posts(appends)]
+    return [
+        *_given(_creations, creations),
+        *_given(_parents, [append for append in appends if append.key in bearing]),
+        *_given(_lines, parts),
+        *_given(_rest, [append for append in appends if append.standing or append.taken or not append.rows]),
+        *_given(_posts, [append for append in appends if append.posts]),
+    ]
+
+
+def _given(describe: Callable[[Sequence[T]], Sequence[Parameter]], things: Sequence[T]) -> Sequence[Parameter]:
+    """Return arrays that describe things; NULLs where there are none, for whatever array is given must be unpacked."""
+    return describe(things) if things else _absent(describe)
+
+
+@cache
+def _absent(describe: Callable[[Sequence[T]], Sequence[Parameter]]) -> Sequence[Parameter]:
+    return [Parameter(array.oid, None) for array in describe([])]
 
 
 def _creations(creations: Sequence[Creation]) -> Sequence[Parameter]:
@@ -208,17 +224,16 @@ def _lines(parts: Sequence[_Part]) -> Sequence[Parameter]:
 
 def _rest(appends: Sequence[Append]) -> Sequence[Parameter]:
     """What appends have beside rows."""
-    some = [append for append in appends if append.standing or append.taken or not append.rows]
-    standings = [append.standing or _NONE for append in some]
+    standings = [append.standing or _NONE for append in appends]
     return (
-        int8s([append.key for append in some]),
-        int8s([append.rows[-1].seq if append.rows else None for append in some]),
-        int8s([int(bool(append.taken)) for append in some]),
-        texts([None if append.standing is None else append.standing.status.value for append in some]),
+        int8s([append.key for append in appends]),
+        int8s([append.rows[-1].seq if append.rows else None for append in appends]),
+        int8s([int(bool(append.taken)) for append in appends]),
+        texts([None if append.standing is None else append.standing.status.value for append in appends]),
         texts([standing.problem for standing in standings]),
         int8s([int(standing.release) for standing in standings]),
         int8s([standing.due_at for standing in standings]),
-        int8s([message for append in some for message in append.taken]),
+        int8s([message for append in appends for message in append.taken]),
     )
 
 

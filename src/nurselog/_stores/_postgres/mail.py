@@ -26,7 +26,8 @@ async def tell(connection: TrioConnection, session: Session, owners: set[str | N
     """Tell those who own workflows that got messages; None: one has no owner, and whoever comes first may claim it."""
     if None in owners:
         session.voice.news({Change.DUE})
-    await session.voice.mail(connection, {owner for owner in owners if owner is not None})
+    if workers := {owner for owner in owners if owner is not None}:
+        await session.voice.mail(connection, workers)
 
 
 def letters(posts: Sequence[Post]) -> tuple[Parameter, ...]:
