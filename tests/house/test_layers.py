@@ -29,13 +29,18 @@ LAYERS = (
 )
 DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces}
 
-# A part that holds on to the whole that made it: the first names the second in its annotations, and nowhere else.
+# A part that holds on to the whole that made it, or says what goes through it: the first names the second in its
+# annotations, and nowhere else.
 KNOTS = frozenset({
     ("nurselog._engine.handle", "nurselog._engine.engine"),
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
     ("nurselog._flow.current", "nurselog._flow.sequencer"),
+    ("nurselog._flow.family", "nurselog._flow.children"),
+    ("nurselog._flow.host", "nurselog._flow.children"),
+    ("nurselog._flow.host", "nurselog._flow.workflow"),
+    ("nurselog._flow.inbox", "nurselog._flow.cases"),
     ("nurselog._flow.sequencer", "nurselog._flow.call"),
     ("nurselog._flow.strand", "nurselog._flow.body"),
     ("nurselog._flow.strand", "nurselog._flow.scope"),

@@ -11,7 +11,7 @@ of messages that nobody has read; the others stay in the store, where senders se
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._errors import DecodingError, NurselogError
 from .._log.events import Received, Result
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..abc import Codec
     from .cases import Waiter
     from .host import Host
-    from .mailbox import Mailbox
-    from .promise import Promise
 
 
 class Arrival(NamedTuple):
@@ -47,6 +45,27 @@ class Arrival(NamedTuple):
             return Failed(DecodingError(f"{what} (row {self.seq} of the log) cannot be read: {exc}"))
 
 
+class Reader(Protocol):
+    """A mailbox, as its topic sees it."""
+
+    def _take(self) -> Outcome[Any]:
+        """Take the topic's next message."""
+        ...
+
+
+class Pending(Protocol):
+    """A promise, as the inbox sees it."""
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether somebody waits for it."""
+        ...
+
+    def _settle(self, arrival: Arrival) -> None:
+        """Here is its outcome."""
+        ...
+
+
 class Topic:
     """The messages of one topic that nobody has read, and who waits for the next one."""
 
@@ -54,7 +73,7 @@ class Topic:
 
     def __init__(self) -> None:
         self.arrivals: deque[Arrival] = deque()
-        self.readers: dict[tuple[Waiter, Mailbox[Any]], int] = {}
+        self.readers: dict[tuple[Waiter, Reader], int] = {}
         """Parked, in the order of their arrival: on which mailbox, and under which index of their cases."""
 
 
@@ -64,7 +83,7 @@ class Inbox:
     def __init__(self, host: Host, cursor: Cursor) -> None:
         self._host, self._cursor = host, cursor
         self._topics: dict[str, Topic] = {}
-        self._open: dict[str, Promise[Any]] = {}
+        self._open: dict[str, Pending] = {}
         """Promises that have no outcome, by path."""
         self._early: dict[str, Arrival] = {}
         """Outcomes for which there is no open promise, by path: the code may come to one that it is for."""
@@ -84,7 +103,7 @@ class Inbox:
     def is_awaited(self) -> bool:
         """Whether somebody waits for what may come."""
         return any(topic.readers for topic in self._topics.values()) or any(
-            promise._waiters for promise in self._open.values()
+            promise._is_awaited for promise in self._open.values()
         )
 
     def clear(self) -> None:
@@ -115,7 +134,7 @@ class Inbox:
 
     # -- promises --------------------------------------------------------------------------------
 
-    def expect(self, path: str, promise: Promise[Any]) -> Arrival | None:
+    def expect(self, path: str, promise: Pending) -> Arrival | None:
         """Enter a promise; return its outcome, if that has come already."""
         arrival = self._early.pop(path, None)
         if arrival is None:

@@ -103,6 +103,10 @@ class Promise(Watched[T_co]):
 
     # -- as a case -------------------------------------------------------------------------------
 
+    @property
+    def _is_awaited(self) -> bool:
+        return bool(self._waiters)
+
     def _settle(self, arrival: Arrival) -> None:
         outcome = arrival.open(self._sequencer.host.codec, self._annotation, f"what promise {self.id!r} was given")
         self._outcome, self._since = outcome, arrival.since
