@@ -36,6 +36,7 @@ KNOTS = frozenset({
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
+    ("nurselog._flow.children", "nurselog._flow.workflow"),
     ("nurselog._flow.current", "nurselog._flow.sequencer"),
     ("nurselog._flow.family", "nurselog._flow.children"),
     ("nurselog._flow.host", "nurselog._flow.children"),
