@@ -34,6 +34,8 @@ DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces
 KNOTS = frozenset({
     ("nurselog._engine.handle", "nurselog._engine.engine"),
     ("nurselog._engine.run", "nurselog._engine.runner"),
+    ("nurselog._engine.runner", "nurselog._engine.office"),
+    ("nurselog._engine.runner", "nurselog._engine.starter"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
     ("nurselog._flow.children", "nurselog._flow.workflow"),
