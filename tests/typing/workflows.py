@@ -36,6 +36,8 @@ from nurselog import (
     open_nursery,
     promise,
     race,
+    reject,
+    resolve,
     select,
     send,
     sleep,
@@ -210,6 +212,8 @@ async def conversations(handle: Handle[int], either: Mailbox[bool], sure: Promis
     covered: Promise[int] = sure
     print(wide, covered)
     assert_type(await send("id", "numbers", 1, key="one"), None)
+    assert_type(await resolve("id#1"), None)
+    assert_type(await reject("id#1", ValueError("no")), None)
     async with open_nursery() as nursery:
         assert_type(nursery.go(send, "id", "numbers", 1), Handle[None])
     await send("id")  # type: ignore[call-arg]  # missing  # pyright: ignore[reportCallIssue]  # the same
