@@ -12,13 +12,17 @@ from nurselog import (
     Step,
     UsageError,
     WorkflowConflict,
+    WorkflowStuck,
     attempt,
+    open_nursery,
     patched,
+    promise,
     sleep,
     step,
     step_key,
     uuid4,
     workflow,
+    workflow_id,
 )
 from nurselog.lowlevel import Forked, StepEnded
 from nurselog.testing import VirtualClock
@@ -52,6 +56,45 @@ async def story() -> list[str]:
     second = [str(uuid4()), await key()]
     await sleep(5)
     return first + second
+
+
+@step
+async def tell(*what: object) -> None:
+    told.append(what)
+
+
+told: list[tuple[object, ...]] = []
+count = 1
+
+
+@workflow
+async def giving_its_id_away() -> None:
+    async with open_nursery() as nursery:
+        nursery.go(tell, {"reply to": [workflow_id()]}, promise().id, count)
+    for _ in range(2):
+        await tell(workflow_id())
+        await key()
+    await tell(workflow_id())
+
+
+async def test_a_step_that_was_given_the_id_is_given_another_one_in_a_fork(autojump_clock: Clock) -> None:
+    """It is the same call all the same; also in the fork of a fork, whose log is of three workflows."""
+    async with in_memory() as engine:
+        await engine.run(giving_its_id_away, id='the "first"')
+        told.clear()
+        await (await engine.fork('the "first"', at=4, new_id="second")).result()  # behind the first key
+        assert told == [("second",), ("second",)]
+        await (await engine.fork("second", at=7, new_id="third")).result()  # behind the second one
+        assert told[2:] == [("third",)]
+
+
+async def test_other_arguments_are_others_in_a_fork(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with in_memory() as engine:
+        await engine.run(giving_its_id_away, id="first")
+        monkeypatch.setitem(globals(), "count", 2)
+        fork = await engine.fork("first", at=3)
+        with pytest.raises(WorkflowStuck, match="the same call with other arguments"):
+            await fork.result()
 
 
 async def test_a_fork_has_the_prefix_and_its_own_future(autojump_clock: Clock) -> None:

@@ -47,11 +47,6 @@ async def give(id: str) -> None:
     given.append(id)
 
 
-@step(check_arguments=False)
-async def give_unchecked(id: str) -> None:
-    given.append(id)
-
-
 @workflow
 async def asking() -> str:
     """Ask somebody, and wait for the answer."""
@@ -65,11 +60,11 @@ async def asking() -> str:
 
 @workflow
 async def asking_twice() -> list[str]:
-    """Ask, in a way that a fork can repeat."""
+    """Ask two people, one after the other."""
     first, second = promise(str), promise(str)
-    await give_unchecked(first.id)
+    await give(first.id)
     got = [await first.result()]
-    await give_unchecked(second.id)
+    await give(second.id)
     return [*got, await second.result()]
 
 

@@ -47,10 +47,10 @@ class Call(ABC):
     """One call of a step: it waits until the workflow is quiet, its body runs, and its outcome is delivered."""
 
     __slots__ = (
+        "_digests",
         "args",
         "body",
         "context",
-        "digest",
         "kwargs",
         "operation",
         "path",
@@ -79,7 +79,7 @@ class Call(ABC):
         self.step: Step[..., Any] = step
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
-        self.digest: str | None = step.digest(args, kwargs)
+        self._digests = step._digests(args, kwargs, sequencer)
         self.context: contextvars.Context = contextvars.copy_context()
         self.since: int = sequencer.cursor.delivered
         """The number of events that had been delivered when it was made."""
@@ -87,6 +87,11 @@ class Call(ABC):
         self.told: bool = False
         """Whether its scope was cancelled."""
         self.why: Why = NOBODY
+
+    @property
+    def digest(self) -> str | None:
+        """Of the arguments, as they were when it was called; None where they cannot be encoded."""
+        return self._digests[0]
 
     def start(self, history: History | None) -> None:
         """The workflow is quiet: run the body, unless the scope is cancelled already."""
@@ -122,7 +127,7 @@ class Call(ABC):
 
     def ended(self, event: StepEnded, value: bytes | None) -> None:
         """The outcome is in the log."""
-        check_step(self.sequencer, self.step, self.path, self.digest, event)
+        check_step(self.sequencer, self.step, self.path, self._digests, event)
         if event.result is Result.CANCELLED and not self.told:
             raise trouble.changed(self.sequencer, describe(event), "a call whose scope is not cancelled", self.path)
         self.body = None  # it is over; and without the circle that the two make, the collector is spared both
@@ -169,11 +174,13 @@ class AwaitedCall(Call):
         reschedule(self._strand.task, answer)
 
 
-def check_step(sequencer: Sequencer, step: Step[..., Any], path: str, digest: str | None, event: StepEnded) -> None:
+def check_step(
+    sequencer: Sequencer, step: Step[..., Any], path: str, digests: tuple[str | None, ...], event: StepEnded
+) -> None:
     """See that a recorded outcome belongs to the call that the code has made."""
     if event.name != step.name:
         raise trouble.changed(sequencer, describe(event), f"a call of step {step.name!r}", path)
-    if step.check_arguments and digest != event.digest and digest is not None and event.digest is not None:
+    if step.check_arguments and event.digest is not None and digests[0] is not None and event.digest not in digests:
         raise trouble.other_arguments(sequencer, describe(event), path)
 
 

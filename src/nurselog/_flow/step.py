@@ -20,7 +20,7 @@ from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand
 from .names import check_readable, is_async, recorded_name
 from .retry import ONCE, Retry
-from .sequencer import Unawaited
+from .sequencer import Sequencer, Unawaited
 from .strand import Operation, Strand, place
 from .workflow import Workflow
 
@@ -110,6 +110,16 @@ class Step(Generic[P, T_co]):
         """Return the digest of arguments; None where they are not checked or cannot be encoded."""
         return digest_arguments(args, kwargs) if self.check_arguments else None
 
+    def _digests(self, args: tuple[Any, ...], kwargs: dict[str, Any], sequencer: Sequencer) -> tuple[str | None, ...]:
+        """Return the digest of arguments, and those that they had in the logs that this one was forked from.
+
+        Arguments have the workflow's id, or a promise's, wherever somebody is to answer; and a fork's are its own.
+        """
+        own, sources = self.digest(args, kwargs), sequencer.cursor.sources
+        if own is None or not sources:
+            return (own,)
+        return (own, *(digest_arguments(args, kwargs, (sequencer.id, source)) for source in sources))
+
     def using(
         self, *, retry: Retry | None = None, timeout: float | None = None, name: str | None = None
     ) -> Step[P, T_co]:
@@ -177,7 +187,7 @@ class Step(Generic[P, T_co]):
             return answer
         event, value = recorded
         try:
-            check_step(sequencer, self, operation.text, self.digest(args, kwargs), event)
+            check_step(sequencer, self, operation.text, self._digests(args, kwargs, sequencer), event)
             result = outcome_of(sequencer, self, event, value)
         except NurselogError as exc:
             sequencer.stuck(exc)

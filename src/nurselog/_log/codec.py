@@ -87,12 +87,24 @@ def digest(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
-def digest_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str | None:
-    """Return the digest of a call's arguments, the same in every process; None where some have no JSON form."""
+def digest_arguments(
+    args: Sequence[object], kwargs: Mapping[str, object], renamed: tuple[str, str] | None = None
+) -> str | None:
+    """Return the digest of a call's arguments, the same in every process; None where some have no JSON form.
+
+    Args:
+        args: by position.
+        kwargs: by name.
+        renamed: a text, and another one that is put in its place, wherever it is in the arguments.
+    """
     try:
-        return digest(_to_json(args, 1) + (_to_json(kwargs) if kwargs else b""))
+        data = _to_json(args, 1) + (_to_json(kwargs) if kwargs else b"")
     except Exception:  # noqa: BLE001 - whatever an argument's own code raises: no digest, and the call goes on
         return None
+    if renamed is not None:
+        was, now = (_unsorted.encode(text)[1:-1] for text in renamed)
+        data = data.replace(was, now)
+    return digest(data)
 
 
 # -- encoding ------------------------------------------------------------------------------------

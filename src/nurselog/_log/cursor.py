@@ -160,6 +160,8 @@ class Cursor:
         """Paths of children that have not ended."""
         self.orphans: set[str] = set()
         """Those of them that are another workflow's, which this one was forked from."""
+        self.sources: tuple[str, ...] = ()
+        """Ids of the workflows that its first rows were copied from: it is their fork."""
         self.received: int = 0
         """How many messages from outside the log has."""
         self._notes: deque[Entry] = _NOTHING
@@ -189,6 +191,7 @@ class Cursor:
         elif isinstance(event, Forked):  # what had begun by then was begun under another key, and for the original
             self.histories = {path: History() for path in self.histories}
             self.orphans = set(self.children)
+            self.sources += (event.source,)
 
     def _load_delivered(self, event: Event) -> None:
         match event:
