@@ -11,6 +11,8 @@ from ._log.cursor import is_note as is_note
 from ._log.events import ROW_FORMAT as ROW_FORMAT
 from ._log.events import SEMANTICS as SEMANTICS
 from ._log.events import Cause as Cause
+from ._log.events import ChildEnded as ChildEnded
+from ._log.events import ChildStarted as ChildStarted
 from ._log.events import Claimed as Claimed
 from ._log.events import Ended as Ended
 from ._log.events import Event as Event

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, TypeVarTuple, cast, final
 
 import trio
 
+from .._errors import UsageError
 from .._log.events import Cause
 from .current import arrive, own_strand
 from .groups import members_of, split_error
@@ -107,8 +108,17 @@ class Nursery:
             name: a name for people.
 
         A checkpoint. A cancellation before `started()` cancels the child.
+
+        Raises:
+            UsageError: if it is a workflow: those have nothing to say before their end.
         """
         strand = await arrive("Nursery.start", self._sequencer)
+        target = _unwrap(async_fn, ())[0]
+        if isinstance(target, Workflow):
+            raise UsageError(
+                f"Nursery.start waits until its child says that it has started, and workflow {target.name!r} says nothing "
+                "before its end: use nursery.go()"
+            )
         self._sequencer.adopting = strand.operation().path
         try:
             return await self._inner.start(partial(self._run_started, async_fn), *args, name=name or async_fn)

@@ -129,8 +129,8 @@ class Steward:
     def settled(self, ward: Ward, outcome: Outcome[Any]) -> None:
         """A ward has its outcome: let go of it, and of the nursery after the last one."""
         del self._wards[ward.path]
-        if isinstance(outcome, WasCancelled) and ward.why.scope != ward.path:
-            self._caught = True
+        if isinstance(outcome, WasCancelled) and ward.told and ward.why.scope != ward.path:
+            self._caught = True  # else it was cancelled alone: through its handle, or a workflow by somebody outside
         if not self._wards:
             self._wake()
 
