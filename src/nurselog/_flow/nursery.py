@@ -116,8 +116,8 @@ class Nursery:
         target = _unwrap(async_fn, ())[0]
         if isinstance(target, Workflow):
             raise UsageError(
-                f"Nursery.start waits until its child says that it has started, and workflow {target.name!r} says nothing "
-                "before its end: use nursery.go()"
+                f"Nursery.start waits until its child says that it has started, and workflow {target.name!r} says "
+                "nothing before its end: use nursery.go()"
             )
         self._sequencer.adopting = strand.operation().path
         try:
