@@ -307,7 +307,7 @@ async def test_a_shield_that_is_dropped_lets_it_through(autojump_clock: Clock) -
 
 
 async def test_a_child_in_a_scope_that_is_cancelled_already(autojump_clock: Clock) -> None:
-    """What `go` starts is started, as in Trio, and told at once; it may come to its first waits before it hears that."""
+    """What `go` starts is started, as in Trio, and told at once; it may have come to a wait before it hears that."""
 
     async def flow() -> str:
         async with open_nursery() as nursery:
