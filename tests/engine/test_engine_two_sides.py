@@ -54,25 +54,25 @@ async def one_dies(path: Path, clock: VirtualClock, mortal: Mortal, *, first: bo
     new_world()
     other = Mortal(file_store(path, clock))
     here_store, there_store = (mortal, other) if first else (other, mortal)
-    over = trio.Event()
+    over = False
     async with (
-        open_engine(here_store.as_store, FAMILY, clock=clock, max_running=2) as here,
-        open_engine(there_store.as_store, FAMILY, clock=clock) as there,
-        trio.open_nursery() as nursery,
+        open_engine(here_store.as_store, FAMILY, clock=clock, max_running=2, lease=1, grace=0.5) as here,
+        open_engine(there_store.as_store, FAMILY, clock=clock, lease=1, grace=0.5) as there,
     ):
 
         async def tell() -> None:
+            nonlocal over
             await here.run(parent, id="one")
-            over.set()
+            over = True
+            nursery.cancel_scope.cancel()
 
-        nursery.start_soon(tell)
-        with trio.move_on_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
             await mortal.dead.wait()
-        died = not over.is_set()
+            nursery.cancel_scope.cancel()
         await check_family(there if first else here)
-        nursery.cancel_scope.cancel()
         mortal.buried.set()
-    return died
+    return not over
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

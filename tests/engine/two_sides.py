@@ -37,7 +37,8 @@ from nurselog.lowlevel import (
     decode_event,
 )
 
-WRITES = ("commit", "claim", "post")
+WRITES = ("commit", "post")
+"""And claims that find something."""
 
 
 @dataclass
@@ -62,7 +63,7 @@ world = World()
 async def note(text: str) -> str:
     if text in world.recorded:
         world.again.append(text)
-    await trio.sleep(1)
+    await trio.sleep(0.1)
     return text
 
 
@@ -87,7 +88,7 @@ async def sitter(name: str) -> None:
 
 
 @workflow
-async def late(seconds: int) -> str:
+async def late(seconds: float) -> str:
     try:
         with move_on_after(seconds):
             await sitter("other sitter")
@@ -108,7 +109,7 @@ async def parent() -> list[str]:
             await send(f"one/{workers[name].path}", "answer", f"answered {name}")
         idle.cancel("enough")
         got += await gather(*workers.values())
-        failing = nursery.go(late, 3)
+        failing = nursery.go(late, 0.3)
         await failing.receive()
         got.append(repr(failing.outcome))
     return [*got, str(idle.outcome), await note("parent ends")]
@@ -147,7 +148,7 @@ class Mortal:
         wrote: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._at, self._after, self._wrote = store, at, after, wrote
-        self.calls = 0
+        self._writes = 0
         self.dead = trio.Event()
         self.buried = trio.Event()
         """Set when nobody looks any more: its engine is to leave the test."""
@@ -158,19 +159,17 @@ class Mortal:
             return method
 
         async def call(*args: Any) -> Any:
-            number = self.calls
-            self.calls += name in WRITES
-            dies = name in WRITES and number == self._at
-            if self.dead.is_set() or (dies and not self._after):
+            if self.dead.is_set() or (name in WRITES and not self._after and self._writes == self._at):
                 await self._die()
             with trio.CancelScope(shield=name in WRITES):  # one that has begun ends
                 answer = await method(*args)
             if name == "commit":
                 _see(args[0], answer)
-            if name in WRITES:
+            if name in WRITES or (name == "claim" and answer):
+                self._writes += 1
                 self._wrote()
-            if dies:
-                await self._die()
+                if self._writes - 1 == self._at:
+                    await self._die()
             return answer
 
         return call

@@ -175,9 +175,9 @@ class Office:
         creation, begin = self._ownership.prepare(workflow, child.id, child.digest, rows, parent.key)
 
         def created(found: Created | None) -> None:
-            begin(found)
             if found is not None and made is not None:
-                made()
+                made()  # first: its parent may have to make room for it
+            begin(found)
 
         self._journal.make_child(parent, creation, created)
 
