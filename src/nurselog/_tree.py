@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from .lowlevel import (
     Cause,
+    ChildEnded,
+    ChildStarted,
     Claimed,
     Ended,
     Event,
@@ -136,7 +138,7 @@ def _notes(node: _Node) -> Sequence[LogEntry]:
     return [one for one in node.entries if one is not head and not (over and isinstance(one.event, StepBegan))]
 
 
-_HEADS = (StepEnded, TimerSet, Selected, Received, Patched, ScopeCancelled, StepBegan)
+_HEADS = (StepEnded, ChildStarted, TimerSet, Selected, Received, Patched, ScopeCancelled, StepBegan)
 _GUTTER = 10
 _LONGEST = 60
 
@@ -148,7 +150,11 @@ def _mark(event: Event) -> Mark:
     match event:
         case ScopeCancelled() | StepEnded(result=Result.CANCELLED) | Ended(result=Result.CANCELLED | Result.KILLED):
             return Mark.CANCELLED
-        case StepEnded(result=result) | Ended(result=result) | Received(result=result) if result is Result.ERROR:
+        case ChildEnded(result=Result.CANCELLED | Result.KILLED):
+            return Mark.CANCELLED
+        case StepEnded(result=result) | ChildEnded(result=result) | Ended(result=result) if result is Result.ERROR:
+            return Mark.FAILED
+        case Received(result=Result.ERROR):
             return Mark.FAILED
         case StepRetried():
             return Mark.FAILED
@@ -168,6 +174,9 @@ def _say(entry: LogEntry, origin: int) -> str:
             return f"CANCELLED by {_CAUSES[by]}{_because(reason)}"
         case Received() as event:
             return _say_received(entry, event)
+        case ChildEnded(result=result, reason=reason):
+            came = _value(entry) if result is Result.VALUE else _error(entry)
+            return f"the child {_ENDS[result]}{_because(reason)}{came}"
         case Ended(result=result, reason=reason):
             return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry) if result is Result.ERROR else ''}"
         case event:
@@ -223,6 +232,7 @@ _TEXTS: dict[type[Event], str] = {
     Resumed: "resumed",
     Forked: "forked from {event.source!r} at row {event.at}",
     StepBegan: "{event.name} began",
+    ChildStarted: "child workflow {event.name}",
     Selected: "select took case {event.index}",
     TimerSet: "{event.name}, due at {when}",
     TimerFired: "the time is up",

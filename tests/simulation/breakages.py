@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from nurselog.abc import Append, Batch, Claim, Created, Creation, Receipt, Standing, WorkflowKey
+from nurselog._engine.messages import Kind, body_of
+from nurselog.abc import (
+    Append,
+    Batch,
+    Claim,
+    Created,
+    Creation,
+    Message,
+    Post,
+    Posted,
+    Receipt,
+    Standing,
+    WorkflowKey,
+)
+from nurselog.lowlevel import ChildEnded, Result
 from tests.simulation.database import Database
 from tests.simulation.store import SimulatedStore
 
@@ -161,3 +175,94 @@ def mail_of_appends_lost() -> AbstractContextManager[Any]:
         return commit(self, worker, replace(batch, appends=[replace(a, posts=a.posts[:1]) for a in batch.appends]), now)
 
     return patch.object(Database, "commit", writing)
+
+
+def mail_taken_apart() -> AbstractContextManager[Any]:
+    """What is taken from an inbox goes in a commit of its own."""
+    write = SimulatedStore._write
+
+    def apart(self: SimulatedStore, batch: Batch, now: int) -> Receipt:
+        if taken := [Append(key=one.key, taken=one.taken) for one in batch.appends if one.taken]:
+            write(self, Batch(appends=taken), now)
+        return write(self, batch, now)
+
+    return patch.object(SimulatedStore, "_write", apart)
+
+
+def mail_turned() -> AbstractContextManager[Any]:
+    """Last in, first out."""
+    mail = Database._mail
+
+    def turned(self: Database, keys: Collection[WorkflowKey]) -> Iterator[Message]:
+        return reversed(list(mail(self, keys)))
+
+    return patch.object(Database, "_mail", turned)
+
+
+def letters_forgotten() -> AbstractContextManager[Any]:
+    """A message is answered as left, and sometimes not kept."""
+    leave = Database._leave
+
+    def forgetful(self: Database, post: Post) -> Posted:
+        return Posted.LEFT if post.kind == Kind.SEND.value and self._random.random() < 0.1 else leave(self, post)
+
+    return patch.object(Database, "_leave", forgetful)
+
+
+def letters_doubled() -> AbstractContextManager[Any]:
+    """Messages are left twice."""
+    leave = Database._leave
+
+    def doubling(self: Database, post: Post) -> Posted:
+        if post.kind == Kind.SEND.value:
+            leave(self, replace(post, once=None))
+        return leave(self, post)
+
+    return patch.object(Database, "_leave", doubling)
+
+
+def promises_open() -> AbstractContextManager[Any]:
+    """A promise can be settled again."""
+    leave = Database._leave
+
+    def again(self: Database, post: Post) -> Posted:
+        return leave(self, replace(post, once=None) if post.kind == Kind.SETTLE.value else post)
+
+    return patch.object(Database, "_leave", again)
+
+
+def children_of_the_refused() -> AbstractContextManager[Any]:
+    """Children are made of parents that are refused."""
+    commit = Database.commit
+
+    def making(self: Database, worker: str, batch: Batch, now: int) -> Receipt:
+        created = list(self._create_all(batch.creations))
+        return replace(commit(self, worker, replace(batch, creations=()), now), created=created)
+
+    return patch.object(Database, "commit", making)
+
+
+def children_given_up() -> AbstractContextManager[Any]:
+    """A parent hears that a child has ended as soon as that is told to."""
+    leave = Database._leave
+
+    def giving_up(self: Database, post: Post) -> Posted:
+        if _is_recall(post):
+            child = self.workflows[post.key]
+            assert child.parent is not None
+            path = child.id.rpartition("/")[2]
+            body = body_of(event=ChildEnded(path=path, result=Result.CANCELLED))
+            leave(self, Post(key=child.parent, kind=Kind.ENDED.value, body=body, once=f"ended {path}"))
+        return leave(self, post)
+
+    return patch.object(Database, "_leave", giving_up)
+
+
+def recalls_lost() -> AbstractContextManager[Any]:
+    """What tells a child to end is lost."""
+    leave = Database._leave
+    return patch.object(Database, "_leave", lambda self, post: Posted.LEFT if _is_recall(post) else leave(self, post))
+
+
+def _is_recall(post: Post) -> bool:
+    return post.kind == Kind.CANCEL.value and post.once is not None

@@ -11,6 +11,8 @@ import trio
 from nurselog import (
     Engine,
     EngineClosed,
+    InboxFull,
+    PromiseSettled,
     Status,
     StoreUnavailable,
     Workflow,
@@ -19,16 +21,21 @@ from nurselog import (
     WorkflowStuck,
     open_engine,
 )
+from nurselog.abc import Workflow as WorkflowRow
 from nurselog.abc import WorkflowKey
 from tests.simulation.database import Database
-from tests.simulation.judge import Judge, Law, outcome_of
-from tests.simulation.load import Writer, program
+from tests.simulation.judge import Judge, outcome_of
+from tests.simulation.laws import Law
+from tests.simulation.load import program
+from tests.simulation.outsiders import Outsider
 from tests.simulation.plan import NEWEST, Fault, Plan
 from tests.simulation.process import Gone, MachineClock, Process, Pulse, here, true_time
 from tests.simulation.releases import OLD_MENU, RELEASES
 from tests.simulation.steps import world
 from tests.simulation.store import Network, SimulatedStore
+from tests.simulation.talk import listener, member, ring
 from tests.simulation.tally import Tally, Thing
+from tests.simulation.writer import Writer
 
 PATIENCE = 400
 """Units after which whatever has not ended in the calm time is taken to wait for ever."""
@@ -70,6 +77,7 @@ class Machine:
                 lease=plan.unit,
                 evict_after=plan.evict_after,
                 max_running=plan.max_running,
+                max_inbox=plan.max_inbox,
                 grace=plan.unit / 3,
             ) as engine:
                 process.engine = engine if process.alive else None
@@ -106,7 +114,7 @@ class Cluster:
         )
         self.network.leaving = self._cancel_who_leaves
         self.machines = [Machine(self, number) for number in range(plan.machines)]
-        self._writer = Writer(random.Random(f"programs {plan.seed}"), plan.unit)
+        self._writer = Writer(random.Random(f"programs {plan.seed}"), plan.unit, plan.workflows)
         self._numbers = 0
 
     async def run(self) -> None:
@@ -120,6 +128,8 @@ class Cluster:
                 for fault in Fault:
                     if self.plan.often[fault] > 0:
                         troubles.start_soon(self._trouble, fault)
+                for number in range(self.plan.senders):
+                    troubles.start_soon(Outsider(self, f"sender{number}").run)
                 await self._submit_all()
                 troubles.cancel_scope.cancel()
             self._calm()
@@ -134,15 +144,19 @@ class Cluster:
     async def _submit_all(self) -> None:
         for _ in range(self.plan.workflows):
             await trio.sleep(self.chance.expovariate(self.plan.workflows / self.plan.span))
-            if process := self._some_process():
+            if process := self.some_process():
                 process.clients.start_soon(self._as_client, process, *self._draw_workflow(process))
 
     def _draw_workflow(self, process: Process) -> tuple[Workflow[..., Any], tuple[Any, ...], str]:
         self._numbers += 1
-        workflow = self.chance.choice([program, program, *RELEASES[process.release]])
+        offered = [one for one in RELEASES[process.release] if one not in {member, listener}]
+        workflow = self.chance.choice([program, program, program, *offered])
         id = f"{workflow.name}-{self._numbers}"
         if workflow is program:
             return workflow, (self._writer.write(),), id
+        if workflow is ring:
+            size, rounds = self.chance.randint(1, 4), self.chance.randint(1, 4)
+            return workflow, (size, rounds, self.plan.unit * self.chance.choice([1, 10])), id
         return workflow, (self.chance.randint(1, 6), self.plan.unit), id
 
     async def _as_client(self, process: Process, workflow: Workflow[..., Any], args: tuple[Any, ...], id: str) -> None:
@@ -166,28 +180,28 @@ class Cluster:
             else:
                 self.judge.result(id, ("value", value))
 
-        await self._use(process, use)
+        await self.use(process, use)
 
-    async def _use(self, process: Process, use: Callable[[Engine], Awaitable[object]]) -> bool:
+    async def use(self, process: Process, use: Callable[[Engine], Awaitable[object]]) -> bool:
         """Use an engine; return whether that was possible."""
         here.set(process)
         try:
             if process.engine is None:
                 return False
             await use(process.engine)
-        except (EngineClosed, StoreUnavailable, Gone, WorkflowEnded, WorkflowNotFound):
+        except (EngineClosed, StoreUnavailable, Gone, WorkflowEnded, WorkflowNotFound, InboxFull, PromiseSettled):
             return False
         except Exception as exc:  # noqa: BLE001 - the judge hears of it
             self.judge.broken(Law.HEALTHY, f"a call of the engine of process {process.name} failed: {exc!r}")
             return False
         return True
 
-    def _some_process(self) -> Process | None:
+    def some_process(self) -> Process | None:
         """Return one whose engine is open."""
         found = [machine.process for machine in self.machines if machine.process.engine is not None]
         return self.chance.choice(found) if found else None
 
-    def _some_open_workflow(self) -> str | None:
+    def some_open_workflow(self) -> str | None:
         found = [one.id for one in self.database.workflows.values() if not one.status.final]
         return self.chance.choice(found) if found else None
 
@@ -221,7 +235,7 @@ class Cluster:
             case Fault.OUTAGE:
                 await self._outage()
             case Fault.CANCEL | Fault.KILL:
-                return self._tell(fault, self._some_open_workflow())
+                return self._tell(fault, self.some_open_workflow())
             case Fault.RESUME:
                 stuck = [one.id for one in self.database.workflows.values() if one.status is Status.STUCK]
                 return sum(self._tell(fault, id) for id in stuck) > 0
@@ -255,7 +269,7 @@ class Cluster:
             self.tally[Fault.CANCEL] += self._tell(Fault.CANCEL, self.database.workflows[key].id)
 
     def _tell(self, fault: Fault, id: str | None) -> bool:
-        process = self._some_process()
+        process = self.some_process()
         if id is None or process is None:
             return False
 
@@ -268,7 +282,7 @@ class Cluster:
                 case _:
                     await engine.resume(id)
 
-        process.clients.start_soon(self._use, process, use)
+        process.clients.start_soon(self.use, process, use)
         return True
 
     # -- the calm time ---------------------------------------------------------------------------
@@ -296,15 +310,22 @@ class Cluster:
                 break
             await trio.sleep(self.plan.unit)
             for one in list(self.database.workflows.values()):
-                if one.status is Status.STUCK and (process := self._some_process()):
-                    process.clients.start_soon(self._use, process, lambda engine, id=one.id: engine.resume(id))
+                if one.status is Status.STUCK and (process := self.some_process()):
+                    process.clients.start_soon(self.use, process, lambda engine, id=one.id: engine.resume(id))
+                elif self._is_orphan(one) and (process := self.some_process()):
+                    process.clients.start_soon(self.use, process, lambda engine, id=one.id: engine.cancel(id, "alone"))
         await trio.sleep(3 * self.plan.unit)  # who waits for a result hears of it
+
+    def _is_orphan(self, one: WorkflowRow) -> bool:
+        """Whether nobody will tell it to end: its parent was killed."""
+        parents = [self.database.workflows[one.parent]] if one.parent is not None else []
+        return any(parent.status is Status.KILLED for parent in parents) and one.status is not Status.CANCELLING
 
     async def _cancel_some(self) -> None:
         """Cancel some, now that nothing goes wrong: that must be in their logs."""
         for one in list(self.database.workflows.values()):
-            process = self._some_process()
+            process = self.some_process()
             if process is None or self.chance.random() < 0.7:
                 continue
-            if await self._use(process, lambda engine, id=one.id: engine.cancel(id, "calm")):
+            if await self.use(process, lambda engine, id=one.id: engine.cancel(id, "calm")):
                 self.judge.cancelled(one.id)

@@ -6,95 +6,27 @@ takes some share of the run's unit, from a moment to many leases: most of what c
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
-import trio
 
 from nurselog import (
     CancelScope,
     Handle,
-    Retry,
-    StepInterrupted,
-    StepTimedOut,
     Workflow,
     after,
     gather,
+    mailbox,
     move_on_after,
-    open_memory_channel,
     open_nursery,
     race,
     select,
     sleep,
     uuid4,
 )
-from tests.simulation.steps import Flop, flaky, pay, release, reserve, work
-
-
-class Node(msgspec.Struct, frozen=True, tag=str.lower):
-    """A part of a program."""
-
-    async def run(self) -> Any:
-        """Do it; this is workflow code."""
-        raise NotImplementedError
-
-
-class Work(Node, frozen=True):
-    """A step."""
-
-    number: int
-    seconds: float
-
-    async def run(self) -> Any:
-        return await work(self.number, self.seconds)
-
-
-class Timed(Node, frozen=True):
-    """A step that may be too slow."""
-
-    number: int
-    seconds: float
-    timeout: float
-
-    async def run(self) -> Any:
-        try:
-            return await work.using(timeout=self.timeout)(self.number, self.seconds)
-        except StepTimedOut:
-            return "too slow"
-
-
-class Flaky(Node, frozen=True):
-    """A step that fails some times, perhaps too often."""
-
-    fails: int
-    delay: float
-
-    async def run(self) -> Any:
-        return await flaky.using(retry=Retry(attempts=3, delay=self.delay))(self.fails)
-
-
-class Pay(Node, frozen=True):
-    """A step that must not run twice."""
-
-    number: int
-    seconds: float
-
-    async def run(self) -> Any:
-        try:
-            return await pay(self.number, self.seconds)
-        except StepInterrupted:
-            return "interrupted"
-
-
-class Nap(Node, frozen=True):
-    """A while."""
-
-    seconds: float
-
-    async def run(self) -> Any:
-        await sleep(self.seconds)
+from tests.simulation.nodes import Flaky, Nap, Node, Pay, Pipe, Timed, Work
+from tests.simulation.steps import Flop, release, reserve
+from tests.simulation.talk import Abandon, Ask, Listen, Tell
 
 
 class Then(Node, frozen=True):
@@ -183,34 +115,6 @@ class Abort(Node, frozen=True):
             return await self.part.run()
 
 
-class Pipe(Node, frozen=True):
-    """One that makes things and one that uses them, with room for one in between, and a lock around the shelf."""
-
-    count: int
-    seconds: float
-
-    async def run(self) -> Any:
-        send, receive = open_memory_channel[int](1)
-        lock, shelf = trio.Lock(), list[int]()
-
-        async def make() -> None:
-            async with send:
-                for number in range(self.count):
-                    await send.send(await work(number, self.seconds))
-
-        async def use() -> None:
-            async for number in receive:
-                async with lock:
-                    shelf.append(await work(number, self.seconds / 2))
-
-        async with open_nursery() as nursery:
-            nursery.start_soon(make)
-            nursery.start_soon(use)
-            async with lock:
-                await sleep(self.seconds)
-        return shelf
-
-
 class Careful(Node, frozen=True):
     """A part whose errors are values."""
 
@@ -223,8 +127,72 @@ class Careful(Node, frozen=True):
             return type(exc).__name__
 
 
+class Kid(Node, frozen=True):
+    """A part as a workflow of its own."""
+
+    part: Program
+
+    async def run(self) -> Any:
+        return await program(_source(self.part))
+
+
+class Brood(Node, frozen=True):
+    """Parts as workflows of their own, side by side; one may be told to stop after a while."""
+
+    parts: tuple[Program, ...]
+    seconds: float
+
+    async def run(self) -> Any:
+        async with open_nursery() as nursery:
+            kids = [nursery.go(program, _source(part)) for part in self.parts]
+            chosen = await select(*kids, after(self.seconds))
+            kids[-1].cancel("too slow")
+            return [chosen.index, *[repr(await kid.receive()) for kid in kids]]
+
+
+class Mind(Node, frozen=True):
+    """A part as a workflow of its own, and what others say meanwhile, as long as patience lasts."""
+
+    part: Program
+    topic: str
+    seconds: float
+
+    async def run(self) -> Any:
+        heard = list[str]()
+        async with open_nursery() as nursery:
+            kid: Handle[str] = nursery.go(program, _source(self.part))
+            letters, other, late = mailbox(self.topic, str), nursery.go(Nap(self.seconds / 3).run), after(self.seconds)
+            while True:
+                chosen = await select(letters, kid, late)
+                heard.append(f"{chosen.index} {chosen.outcome!r}")
+                if chosen.index > 0:
+                    break
+            nursery.cancel_scope.cancel("heard enough")
+        return [*heard, repr(kid.outcome), repr(other.outcome)]
+
+
 Program: TypeAlias = (
-    Work | Timed | Flaky | Pay | Nap | Then | All | First | Within | Held | Pick | Abort | Pipe | Careful
+    Work
+    | Timed
+    | Flaky
+    | Pay
+    | Nap
+    | Pipe
+    | Listen
+    | Ask
+    | Tell
+    | Abandon
+    | Then
+    | All
+    | First
+    | Within
+    | Held
+    | Pick
+    | Abort
+    | Careful
+    | Kid
+    | Brood
+    | Mind
 )
 
 _decoder = msgspec.json.Decoder[Program](Program)
@@ -238,60 +206,5 @@ program: Workflow[[str], str] = Workflow(_program, "program", None)
 """Runs a tree; its input is the tree as JSON."""
 
 
-# -- drawing them --------------------------------------------------------------------------------
-
-
-class Writer:
-    """Writes programs.
-
-    Args:
-        chance: draws them.
-        unit: seconds; everything takes some share of it.
-    """
-
-    def __init__(self, chance: random.Random, unit: float) -> None:
-        self._chance, self._unit = chance, unit
-
-    def write(self) -> str:
-        """Return a program as JSON."""
-        return msgspec.json.encode(self.draw(3)).decode()
-
-    def draw(self, depth: int) -> Program:
-        """Draw a part of a program that is so deep at most."""
-        inner = depth > 0 and self._chance.random() < 0.75
-        return self._chance.choice(self._inner if inner else self._leaves)(depth - 1)
-
-    def _while(self, least: float = -4, most: float = 0.5) -> float:
-        return self._unit * 10 ** self._chance.uniform(least, most)
-
-    def _number(self) -> int:
-        return self._chance.randrange(100)
-
-    def _parts(self, depth: int) -> tuple[Program, ...]:
-        return tuple(self.draw(depth) for _ in range(self._chance.randint(1, 3)))
-
-    @property
-    def _leaves(self) -> list[Callable[[int], Program]]:
-        return [
-            lambda _: Work(self._number(), self._while()),
-            lambda _: Timed(self._number(), self._while(), self._while()),
-            lambda _: Flaky(self._chance.randrange(4), self._while()),
-            lambda _: Pay(self._number(), self._while()),
-            lambda _: Nap(self._while(-3, 1)),
-            lambda _: Pipe(self._chance.randint(1, 3), self._while(-4, -0.5)),
-        ]
-
-    @property
-    def _inner(self) -> list[Callable[[int], Program]]:
-        return [
-            lambda depth: Then(self._parts(depth)),
-            lambda depth: Then(self._parts(depth)),
-            lambda depth: All(self._parts(depth)),
-            lambda depth: First(self._parts(depth)),
-            lambda depth: Within(self._while(-2), self.draw(depth)),
-            lambda depth: Held(self._while(-4, -1), self.draw(depth)),
-            lambda depth: Held(self._while(-4, -1), self.draw(depth)),
-            lambda depth: Pick(self._while(-2), self.draw(depth)),
-            lambda depth: Abort(self._while(-2), self.draw(depth)),
-            lambda depth: Careful(self.draw(depth)),
-        ]
+def _source(part: Program) -> str:
+    return msgspec.json.encode(part).decode()

@@ -2,14 +2,16 @@
 
 It follows what the database was asked for, and what that said; after each deed the same messages must wait in both. So
 what was left is there until it is taken or its workflow ends, what was left once does not come twice, and none comes
-that nobody has sent.
+that nobody has sent. What is taken is in the log by the same commit, or a kill in between would lose it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nurselog.abc import Batch, Message, Post, Posted, Receipt, WorkflowKey
+from nurselog._engine.messages import Kind, read_message
+from nurselog.abc import Append, Batch, Message, Post, Posted, Receipt, WorkflowKey
+from nurselog.lowlevel import Cause, Ended, Event, Result, Resumed, ScopeCancelled, decode_event
 from tests.simulation.database import Database
 
 
@@ -24,6 +26,12 @@ class Mail:
         """The highest number that was seen."""
         self.problems: list[tuple[WorkflowKey, str]] = []
         """What must not be, and for whom."""
+        self.torn: list[tuple[WorkflowKey, str]] = []
+        """What was taken and not entered, and by whom."""
+        self.entered: dict[WorkflowKey, list[Message]] = {}
+        """What has been taken."""
+        self.dropped: list[Message] = []
+        """What nobody took before its workflow ended."""
 
     def posted(self, posts: Sequence[Post], answers: Sequence[Posted]) -> None:
         """Messages were posted, and this was the answer."""
@@ -36,14 +44,29 @@ class Mail:
         """A batch was committed."""
         accepted = [append for append in batch.appends if append.key not in receipt.refused]
         for append in accepted:
-            over = self._database.workflows[append.key].status.final
-            for number, message in list(self._waiting.items()):
-                if number in append.taken or (over and message.key == append.key):
-                    del self._waiting[number]
-            if over:
+            self._taken(append)
+            if self._database.workflows[append.key].status.final:
+                self.dropped.extend(self._remove([n for n, one in self._waiting.items() if one.key == append.key]))
                 self._words.pop(append.key, None)
         self._follow([post for append in accepted for post in append.posts])
         self._compare()
+
+    def _taken(self, append: Append) -> None:
+        """See that what is taken is entered; what comes after the end is not, and goes with the workflow."""
+        rows = [(decode_event(row.event), row.value or b"") for row in append.rows]
+        over = append.standing is not None and append.standing.status.final
+        for message in self._remove(append.taken):
+            entry = next((row for row in rows if _enters(message, *row)), None)
+            if entry is not None:
+                rows.remove(entry)
+                self.entered.setdefault(append.key, []).append(message)
+            elif over:
+                self.dropped.append(message)
+            else:
+                self.torn.append((append.key, f"{message} was taken, and by that commit the log has {rows}"))
+
+    def _remove(self, numbers: Sequence[int]) -> Sequence[Message]:
+        return [self._waiting.pop(number) for number in numbers if number in self._waiting]
 
     def _follow(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Enter what must be left, under the numbers that the database has given; say what becomes of each."""
@@ -79,3 +102,17 @@ class Mail:
                 self.problems.append((message.key, f"message {number} must be {mine}, and there is {other}"))
         self._waiting = dict(found)
         self._last = max([self._last, *found])
+
+
+def _enters(message: Message, event: Event, value: bytes) -> bool:
+    """Whether a row is what comes of a message."""
+    kind, body = read_message(message)
+    match kind:
+        case Kind.CANCEL:
+            return isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL and event.reason == body.reason
+        case Kind.KILL:
+            return event == Ended(result=Result.KILLED)
+        case Kind.RESUME:
+            return isinstance(event, Resumed)
+        case _:
+            return (event, value) == (body.event, body.value)

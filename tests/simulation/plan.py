@@ -75,6 +75,10 @@ class Plan:
     """Seconds."""
     release: int
     """What all machines begin with."""
+    senders: int
+    """People who send messages."""
+    max_inbox: int
+    """How many messages may wait for a workflow."""
     often: Mapping[Fault, float]
     """How often each misfortune happens in a run, on average; 0: not in this one."""
     weather: Weather
@@ -103,10 +107,12 @@ def draw_plan(seed: int) -> Plan:
         unit=unit,
         span=unit * chance.uniform(10, 60),
         machines=chance.randint(1, 4),
-        workflows=chance.randint(10, 50),
+        workflows=chance.randint(10, 40),
         max_running=chance.choice([2, 5, 1000]),
         evict_after=unit * chance.choice([0.05, 0.3, 2]),
         release=chance.choice([0, NEWEST]),
+        senders=chance.randint(0, 3),
+        max_inbox=chance.choice([2, 10, 1000]),
         often=often_ | {Fault.RESUME: 10.0},
         weather=weather,
     )

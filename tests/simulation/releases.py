@@ -14,6 +14,7 @@ from nurselog import CancelScope, StepInterrupted, Workflow, patched, race, slee
 from tests.simulation.load import program
 from tests.simulation.plan import NEWEST
 from tests.simulation.steps import pay, release, reserve, work
+from tests.simulation.talk import listener, member, ring
 
 
 async def _order(number: int, unit: float, *, gift: bool, card: bool) -> list[str]:
@@ -80,12 +81,13 @@ async def novel(number: int, unit: float) -> str:
 OLD_MENU: Workflow[..., Any] = Workflow(menu_1, "menu", "1")
 _NEW_MENU: Workflow[..., Any] = Workflow(menu_2, "menu", "2")
 _NOVEL: Workflow[..., Any] = Workflow(novel, "novel", None)
+_LASTING: Sequence[Workflow[..., Any]] = [program, ring, member, listener]
 _ORDERS: Sequence[Workflow[..., Any]] = [Workflow(order, "order", None) for order in (order_0, order_1, order_2)]
 
 RELEASES: Sequence[Sequence[Workflow[..., Any]]] = [
-    [program, _ORDERS[0], OLD_MENU],
-    [program, _ORDERS[1], _NEW_MENU, _NOVEL],
-    [program, _ORDERS[2], _NEW_MENU, _NOVEL],
+    [*_LASTING, _ORDERS[0], OLD_MENU],
+    [*_LASTING, _ORDERS[1], _NEW_MENU, _NOVEL],
+    [*_LASTING, _ORDERS[2], _NEW_MENU, _NOVEL],
 ]
 
 

@@ -20,7 +20,8 @@ import msgspec
 from nurselog._engine import journal
 from nurselog.testing.clock import in_virtual_time
 from tests.simulation.cluster import Cluster
-from tests.simulation.judge import Breach, Complaints, Judge, Law
+from tests.simulation.judge import Complaints, Judge
+from tests.simulation.laws import Breach, Law
 from tests.simulation.plan import Plan, draw_plan
 from tests.simulation.tally import Tally, Thing
 from tests.watchdog import watchdog

@@ -46,6 +46,10 @@ class World(Protocol):
         """It was released."""
         ...
 
+    def asked(self, promise: str) -> None:
+        """Somebody outside is to settle a promise."""
+        ...
+
 
 world: ContextVar[World] = ContextVar("simulated_world")
 
@@ -101,3 +105,9 @@ async def release(what: str, seconds: float) -> None:
     found = await enter()
     await takes(seconds)
     found.released(what)
+
+
+@step
+async def ask(promise: str) -> None:
+    """Give a promise away."""
+    (await enter()).asked(promise)

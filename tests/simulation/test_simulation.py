@@ -13,7 +13,7 @@ from tests.house.tree import ROOT
 from tests.simulation import breakages
 from tests.simulation.__main__ import describe, main
 from tests.simulation.breakages import Breakage
-from tests.simulation.judge import Law
+from tests.simulation.laws import Law
 from tests.simulation.plan import Fault
 from tests.simulation.run import simulate
 from tests.simulation.tally import Thing

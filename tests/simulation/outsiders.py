@@ -1,0 +1,83 @@
+"""People outside who send messages and settle promises, as people do: again where an answer was lost, and twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+
+from nurselog import Engine
+from tests.simulation.steps import Flop
+from tests.simulation.talk import TOPICS, letter
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+
+_OFTEN = 60
+"""How often each of them says something in a run, on average."""
+
+
+class Outsider:
+    """One of them."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster, self._name = cluster, name
+        self._chance = random.Random(f"{name} {cluster.plan.seed}")
+
+    async def run(self) -> None:
+        """Say something from time to time."""
+        for number in count():
+            await trio.sleep(self._chance.expovariate(_OFTEN / self._cluster.plan.span))
+            promises = self._cluster.judge.promises
+            if promises and self._chance.random() < 0.4:
+                await self._settle(self._chance.choice(promises[-5:]), number)
+            elif id := self._cluster.some_open_workflow():
+                await self._send(id, number)
+
+    async def _send(self, id: str, number: int) -> None:
+        """Send a message; one that has a key again, until there is an answer."""
+        topic, keyed = self._chance.choice(TOPICS), self._chance.random() < 0.6
+        key = f"{self._name} {number}" if keyed else None
+        for attempt in range(1, 5 if keyed else 2):
+            text = letter(self._name, number, attempt)
+
+            async def use(engine: Engine, text: str = text) -> None:
+                new = await engine.send(id, topic, text, key=key)
+                self._cluster.judge.letters.told(id, text, new=new)
+
+            answered = await self._via_some_process(use)
+            if answered and self._chance.random() < 0.9:  # else: did it arrive?
+                break
+
+    async def _settle(self, promise: str, number: int) -> None:
+        text = f"{self._name} {number}"
+
+        async def use(engine: Engine) -> None:
+            if self._chance.random() < 0.7:
+                await engine.resolve(promise, text)
+            else:
+                await engine.reject(promise, Flop(text))
+            self._cluster.judge.letters.settled(promise, text)
+
+        await self._via_some_process(use)
+
+    async def _via_some_process(self, use: Callable[[Engine], Awaitable[object]]) -> bool:
+        """Use some engine, from a task that dies with its process; return whether there was an answer."""
+        process = self._cluster.some_process()
+        if process is None:
+            return False
+        answered, over = False, trio.Event()
+
+        async def ask() -> None:
+            nonlocal answered
+            try:
+                answered = await self._cluster.use(process, use)
+            finally:
+                over.set()
+
+        process.clients.start_soon(ask)
+        await over.wait()
+        return answered
