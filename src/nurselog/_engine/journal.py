@@ -71,11 +71,15 @@ class _Part:
 class _Asked:
     """A workflow to be made, and who waits for it."""
 
-    __slots__ = ("created", "creation", "done", "made")
+    __slots__ = ("created", "creation", "done", "made", "parent")
 
-    def __init__(self, creation: Creation, made: Callable[[Created | None], None]) -> None:
+    def __init__(
+        self, creation: Creation, made: Callable[[Created | None], None], parent: Writer | None = None
+    ) -> None:
         self.creation: Creation = creation
         self.made: Callable[[Created | None], None] = made
+        self.parent: Writer | None = parent
+        """Whose row it comes with."""
         self.created: Created | None = None
         self.done = trio.Event()
 
@@ -123,6 +127,15 @@ class _Lot:
             one.answer(created)
         for part in self.parts.values():
             part.answer(receipt)
+
+    def drop(self, part: _Part) -> None:
+        """Drop what a workflow has to say, and the children that it has: they come with its rows, or not at all."""
+        del self.parts[part.writer.key]
+        dropped = [one for one in self.asked if one.parent is part.writer]
+        self.asked = [one for one in self.asked if one.parent is not part.writer]
+        for one in dropped:
+            one.answer(None)
+        part.writer.refused()
 
     def give_up(self) -> None:
         """Nobody will commit it."""
@@ -172,8 +185,7 @@ class Journal:
         for lot in self._queued:
             part = lot.parts.get(writer.key)
             if part is not None and part.writer is not writer:
-                del lot.parts[writer.key]
-                part.writer.refused()
+                lot.drop(part)
 
     def _lot_with_room(self) -> _Lot:
         """Return a lot for one workflow more."""
@@ -212,7 +224,7 @@ class Journal:
         if len(self._queued[-1]) >= MOST:
             self._queued.append(_Lot())
         self._part(writer)
-        self._queued[-1].asked.append(_Asked(creation, made))
+        self._queued[-1].asked.append(_Asked(creation, made, writer))
 
     async def create(self, creation: Creation, made: Callable[[Created | None], None]) -> Created:
         """Make a workflow; return when it is durable, or when its id turns out to be taken.
