@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 import trio
-from msgspec.structs import replace
 
 from nurselog import (
     EngineClosed,
@@ -37,12 +36,12 @@ from nurselog import (
 )
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
-from nurselog.abc import Batch, Clock, Creation, Lease, Receipt, Store
+from nurselog.abc import Batch, Clock, Lease, Receipt, Standing, Store
 from nurselog.lowlevel import Event, JsonCodec, Row, open_store
 from nurselog.testing import Life, Raised, Returned, VirtualClock, life
 from nurselog.testing.clock import Hold, HoldingLimiter, hold_in_threads, in_virtual_time
 from nurselog.testing.corpus.world import World, watched
-from nurselog.testing.keeper import ID, Keeper, is_move
+from nurselog.testing.keeper import ID, Keeper, Mail, is_move
 from nurselog.testing.life import LONGEST, Closed, Outcome, Stuck, outcome_of
 
 T = TypeVar("T")
@@ -124,16 +123,17 @@ new_store: Callable[[Clock], Store] = in_memory
 class BenchStore(Keeper):
     """A store that may break; what it begins with may be nothing, or stuck."""
 
-    def __init__(self, clock: Clock, plan: Plan, rows: Sequence[Row]) -> None:
-        super().__init__(new_store(clock), rows, cancelled=plan.cancel_after == 0)
+    def __init__(self, clock: Clock, plan: Plan, rows: Sequence[Row], mail: Sequence[Mail]) -> None:
+        super().__init__(new_store(clock), rows, mail, cancelled=plan.cancel_after == 0)
         self._plan = plan
         self._broken = False
 
     async def open(self, lease: Lease) -> None:
         await (super().open(lease) if self.rows else self._inner.open(lease))
 
-    def creation(self) -> Creation:
-        return replace(super().creation(), status=Status.STUCK if self._plan.stuck else Status.RUNNING)
+    def standing(self) -> Standing:
+        stuck = Standing(status=Status.STUCK, due_at=None, release=True, problem="stuck by the test")
+        return stuck if self._plan.stuck else super().standing()
 
     async def commit(self, batch: Batch) -> Receipt:
         if self._broken:
@@ -151,15 +151,26 @@ class BenchStore(Keeper):
 
 def run_live(workflow: Workflow[..., Any], args: tuple[Any, ...] = (), **plan: Any) -> Recording:
     """Run a workflow from its beginning. For the other arguments see `Plan`."""
-    return _run(workflow, args, (), Plan(**plan))
+    return _run(workflow, args, (), (), Plan(**plan))
 
 
-def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], **plan: Any) -> Recording:
-    """Go on with a workflow whose log is `prefix`, in a new engine on a new store. See `Plan`."""
-    return _run(workflow, (), tuple(prefix), Plan(**plan))
+def resume(
+    workflow: Workflow[..., Any], prefix: Sequence[Row], mail: Sequence[Mail] = (), **plan: Any
+) -> Recording:
+    """Go on with a workflow whose log is `prefix`, in a new engine on a new store. See `Plan`.
+
+    With `mail`, all that had been left for it by then is in the new store, but for what its log has.
+    """
+    return _run(workflow, (), tuple(prefix), mail, Plan(**plan))
 
 
-def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row, ...], plan: Plan) -> Recording:
+def _run(
+    workflow: Workflow[..., Any],
+    args: tuple[Any, ...],
+    prefix: tuple[Row, ...],
+    mail: Sequence[Mail],
+    plan: Plan,
+) -> Recording:
     store_box: list[BenchStore] = []
     tally["lives"] += 1
 
@@ -167,7 +178,7 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
         clock = VirtualClock()
         if prefix:
             clock.set(prefix[-1].at + round(plan.downtime * 1e6))
-        store_box.append(BenchStore(clock, plan, prefix))
+        store_box.append(BenchStore(clock, plan, prefix, mail))
         with trio.fail_after(LONGEST):
             return await _live(workflow, args, plan, store_box[0], clock, hold)
 
@@ -180,7 +191,7 @@ def _run(workflow: Workflow[..., Any], args: tuple[Any, ...], prefix: tuple[Row,
         outcome = end_of(rows, workflow) or outcome  # it may have ended at the very moment at which it was closed
     return Recording(
         rows=rows, begun_with=len(prefix), outcome=outcome, workflow=workflow, bodies=tuple(world.bodies),
-        trace=tuple(world.trace), problem=problems[0] if problems else None,
+        trace=tuple(world.trace), problem=problems[0] if problems else None, mail=tuple(store_box[0].mail),
     )  # fmt: skip
 
 

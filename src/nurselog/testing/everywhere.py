@@ -27,7 +27,7 @@ from ..lowlevel import Cause, Event, JsonCodec, Row, ScopeCancelled, StepBegan, 
 from .fakes import Fakes
 from .forks import processors, shared
 from .hash_seeds import HashSeeds
-from .keeper import is_move
+from .keeper import Mail, is_move
 from .laws import Problem, of_code, of_invariant
 from .life import Closed, Life, Plan, beginning, in_memory, live, with_value, without_value
 from .progress import Progress
@@ -130,6 +130,8 @@ class _Left:
 
     world: World
     where: str | None
+    rows: int
+    """How many rows were durable then."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ class _Search:
         if not isinstance(closed.life.outcome, Closed):
             return  # pragma: no cover - it has ended at the same moment
         rows = len(closed.life.rows)
-        left = {rows: _Left(closed.world, closed.life.where)}
+        left = {rows: _Left(closed.world, closed.life.where, rows)}
         what, moment = f"is suspended after move {after} of {moves}", Moment("is suspended", "move", after)
         before = replace(closed, left=left, begun={}, plan=first.plan)
         yield from self._die(before, rows, what, moment, twice=len(first.life.rows) if twice else 0)
@@ -331,13 +333,22 @@ class _Search:
         self, before: _Lived, cut: int, left: _Left, what: str, moment: Moment, *, twice: int
     ) -> Iterator[Finding | None]:
         half = (cut + 1 + twice) // 2  # the takeover has written a row
-        after = self._live(before.life.rows[:cut], left.world, before.plan, keep=(half,) if twice else ())
+        mail = before.life.mail_at(left.rows)
+        after = self._live(before.life.rows[:cut], left.world, before.plan, mail=mail, keep=(half,) if twice else ())
         yield self._judge(after, what, left.where, moment)
         for cut_again in after.left:
             again = f"{what}, and {misfortune_at('again', after.life, cut_again)}"
             yield from self._die(after, cut_again, again, moment._replace(then=", and again"))
 
-    def _live(self, prefix: Sequence[Row], world: World, plan: Plan, *, keep: Container[int] = ()) -> _Lived:
+    def _live(
+        self,
+        prefix: Sequence[Row],
+        world: World,
+        plan: Plan,
+        *,
+        mail: Sequence[Mail] = (),
+        keep: Container[int] = (),
+    ) -> _Lived:
         """Live; keep what is left at some numbers of rows: to copy the world at each is most of the work."""
         own = world.copy()
         left: dict[int, _Left] = {}
@@ -345,10 +356,10 @@ class _Search:
 
         def watch(before: int, after: int, where: Callable[[], str | None]) -> None:
             if cuts := [cut for cut in range(before, after) if cut in keep]:
-                now = begun[after] = _Left(own.copy(), where())
+                now = begun[after] = _Left(own.copy(), where(), before)
                 left.update(dict.fromkeys(cuts, now))
 
-        life = live(self._workflow, prefix, plan, instead=own.fakes, watch=watch)
+        life = live(self._workflow, prefix, plan, instead=own.fakes, mail=mail, watch=watch)
         self._tried.lives += 1
         begins = [cut for cut in begun if cut in left and isinstance(life.events[cut - 1], StepBegan)]
         return _Lived(life, own, plan, left, {cut: begun[cut] for cut in begins})

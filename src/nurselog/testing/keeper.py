@@ -1,16 +1,24 @@
-"""A life's store, as far as every life needs it: it begins with a log, counts what moves, and keeps the log."""
+"""A life's store, as far as every life needs it: it begins with a log, counts what moves, and keeps the log.
+
+A message that is on its way is in no log. When a life begins where another one was cut, the messages are to be there
+that had been left by then and were not received; and of those that were, the words by which the store knows them
+again: a step that was under way leaves its message once more. So a life notes how long the log was when each message
+was left, and another one leaves them anew and has those removed that its log has, by nothing but what a store has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import trio
+from msgspec.structs import replace
 
 from .. import Status
 from .._engine.messages import Kind, body_of
-from ..abc import Batch, Creation, Lease, Post, Receipt, Store
-from ..lowlevel import Event, Row, Started, decode_event, is_delivered, is_note
+from ..abc import Append, Batch, Claim, Creation, Lease, Message, Post, Posted, Receipt, Standing, Store, Wanted
+from ..lowlevel import Event, Received, Row, Started, decode_event, is_delivered, is_note
 
 ID = "run"
 """The id of every workflow in a life: there is one."""
@@ -21,39 +29,70 @@ def is_move(event: Event) -> bool:
     return is_delivered(event) or is_note(event)
 
 
+class Mail(NamedTuple):
+    """A message that was left for the workflow: to a mailbox, or for a promise."""
+
+    rows: int
+    """How many rows the log had then: a life that begins with fewer has never heard of it."""
+    post: Post
+
+
+_MAIL = {Kind.SEND.value, Kind.SETTLE.value}
+
+
 class Keeper:
     """A `Store` around another one, which it begins with a log; it keeps the log when it is closed.
 
     Args:
         inner: an empty store.
         rows: the log.
+        mail: what had been left for the workflow by then, received or not.
         cancelled: whether the workflow is to find that somebody has cancelled it.
     """
 
     shared = False
     """One engine at a time: nobody need look for others while a workflow sleeps for months."""
 
-    def __init__(self, inner: Store, rows: Sequence[Row], *, cancelled: bool) -> None:
+    def __init__(self, inner: Store, rows: Sequence[Row], mail: Sequence[Mail], *, cancelled: bool) -> None:
         self._inner, self._cancelled = inner, cancelled
         self._moved = trio.Event()
         self.moves: int = 0
         """How many events of this life are moves, and durable."""
         self.rows: tuple[Row, ...] = tuple(rows)
         """The log: that with which it begins, until it is closed."""
+        self.length: int = len(rows)
+        """How many rows are durable."""
+        self.mail: list[Mail] = list(mail)
+        """What has been left, in this life and before."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def open(self, lease: Lease) -> None:
-        """Open the store, and write the log that it begins with."""
+        """Open the store, and write the log that it begins with, and the mail."""
         await self._inner.open(lease)
-        await self._inner.commit(Batch(creations=[self.creation()]))
+        await self._inner.commit(Batch(creations=[self._creation(lease.worker)]))
         [found] = await self._inner.find([ID])
+        await self._inner.post([replace(one.post, key=found.key, most=None) for one in self.mail])
+        taken = list(self._received(await self._inner.messages()))
+        await self._inner.commit(Batch(appends=[Append(key=found.key, taken=taken, standing=self.standing())]))
         if self._cancelled:
             await self._inner.post([Post(key=found.key, kind=Kind.CANCEL.value, body=body_of(None))])
 
-    def creation(self) -> Creation:
-        """Return the workflow as it is written."""
+    def standing(self) -> Standing:
+        """Return how the workflow stands when somebody may go on with it."""
+        return Standing(status=Status.RUNNING, due_at=0, release=True)
+
+    def _received(self, messages: Sequence[Message]) -> Iterator[int]:
+        """Yield the numbers of messages that the log has already."""
+        entries = ((decode_event(row.event), row.value or b"") for row in self.rows)
+        bodies = Counter(body_of(event=event, value=value) for event, value in entries if isinstance(event, Received))
+        for message in messages:
+            if bodies[message.body]:
+                bodies[message.body] -= 1
+                yield message.number
+
+    def _creation(self, worker: str) -> Creation:
         started = decode_event(self.rows[0].event)
         assert isinstance(started, Started)
         return Creation(
@@ -62,7 +101,7 @@ class Keeper:
             version=started.version,
             digest="",
             status=Status.RUNNING,
-            owner=None,
+            owner=worker,
             at=self.rows[-1].at,
             rows=self.rows,
         )
@@ -73,9 +112,28 @@ class Keeper:
         self.rows = tuple(await self._inner.read(found.key))
         await self._inner.close()
 
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        """Let the workflow be taken over: each time that it is, there is a row more."""
+        claims = await self._inner.claim(wanted)
+        self.length += len(claims)
+        return claims
+
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages, and note those that were left.
+
+        They count as left as soon as they might be: a store on a disk may have left them long before it says so.
+        """
+        length = self.length
+        answers = await self._inner.post(posts)
+        for post, answer in zip(posts, answers, strict=True):
+            if answer is Posted.LEFT and post.kind in _MAIL:
+                self.mail.append(Mail(length, post))
+        return answers
+
     async def commit(self, batch: Batch) -> Receipt:
         """Commit, and count."""
         receipt = await self._inner.commit(batch)
+        self.length += sum(len(part.rows) for part in (*batch.creations, *batch.appends))
         if moves := sum(is_move(decode_event(row.event)) for append in batch.appends for row in append.rows):
             self.moves += moves
             self._moved.set()

@@ -32,7 +32,7 @@ from ..abc import Clock, Codec, Store
 from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
-from .keeper import ID
+from .keeper import ID, Mail
 from .memory import MemoryStore
 from .recorder import HeldStore, OnCommit, Recorder
 
@@ -162,6 +162,8 @@ class Life:
     """File and line where its code stood when it was cancelled from outside."""
     scopes: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
     """Which scopes inside of it were open after how many moves, by their paths."""
+    mail: tuple[Mail, ...] = field(default=(), repr=False)
+    """What was left for its mailboxes and promises."""
 
     @property
     def events(self) -> list[Event]:
@@ -172,6 +174,10 @@ class Life:
     def entries(self) -> list[LogEntry]:
         """The whole log, as it is drawn."""
         return [LogEntry.of(row) for row in self.rows]
+
+    def mail_at(self, rows: int) -> tuple[Mail, ...]:
+        """Return what had been left when so many rows were durable."""
+        return tuple(one for one in self.mail if one.rows <= rows)
 
 
 def without_value(life: Life) -> Life:
@@ -238,6 +244,7 @@ def live(
     plan: Plan,
     *,
     instead: Fakes,
+    mail: Sequence[Mail] = (),
     watch: OnCommit = lambda _, __, ___: None,
 ) -> Life:
     """Go on with a workflow in virtual time, until it has ended.
@@ -247,6 +254,7 @@ def live(
         rows: the log with which it goes on.
         plan: how the life goes.
         instead: fakes of steps.
+        mail: what had been left for the workflow by then.
         watch: called before each commit.
 
     Raises:
@@ -259,7 +267,7 @@ def live(
         clock = VirtualClock()
         clock.set(rows[-1].at)
         inner = cast("Store", HeldStore(plan.store(clock), hold))
-        recorder = Recorder(inner, rows, watch, cancelled=plan.begins_cancelled, follow=plan.follow)
+        recorder = Recorder(inner, rows, mail, watch, cancelled=plan.begins_cancelled, follow=plan.follow)
         recorder.note_scopes = plan.note_scopes
         store.append(recorder)
         trio.lowlevel.add_instrument(recorder)
@@ -269,7 +277,7 @@ def live(
         outcome = in_virtual_time(main, plan.seed, plan.instruments)
     [recorder] = store
     seen = recorder.stood, recorder.cancelled_at, recorder.scopes
-    return Life(recorder.rows, len(rows), outcome, recorder.ahead, *seen)
+    return Life(recorder.rows, len(rows), outcome, recorder.ahead, *seen, mail=tuple(recorder.mail))
 
 
 async def _hang(*_: object, **__: object) -> None:

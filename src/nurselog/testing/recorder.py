@@ -22,7 +22,7 @@ from .._flow.sequencer import Sequencer
 from ..abc import Batch, Claim, Receipt, Store, Wanted, WorkflowKey
 from ..lowlevel import Cause, Row, decode_event
 from .clock import Hold
-from .keeper import Keeper, is_move
+from .keeper import Keeper, Mail, is_move
 
 MOST = 15_000
 """How often tasks may be woken while no time passes and nothing happens: twice that is taken to be a circle."""
@@ -56,15 +56,24 @@ class Recorder(Keeper, trio.abc.Instrument):
     Args:
         inner: an empty store.
         rows: the log.
+        mail: what had been left for the workflow by then.
         watch: told of each commit.
         cancelled: whether the workflow is to find that somebody has cancelled it.
         follow: whether nothing is to be written that moves the workflow.
     """
 
-    def __init__(self, inner: Store, rows: Sequence[Row], watch: OnCommit, *, cancelled: bool, follow: bool) -> None:
-        super().__init__(inner, rows, cancelled=cancelled)
+    def __init__(
+        self,
+        inner: Store,
+        rows: Sequence[Row],
+        mail: Sequence[Mail],
+        watch: OnCommit,
+        *,
+        cancelled: bool,
+        follow: bool,
+    ) -> None:
+        super().__init__(inner, rows, mail, cancelled=cancelled)
         self._watch, self._follow = watch, follow
-        self._length = len(rows)
         self._runs: Mapping[WorkflowKey, Run] = {}
         self._begun = trio.Event()
         self._path = decode_event(rows[-1].event).path
@@ -99,9 +108,7 @@ class Recorder(Keeper, trio.abc.Instrument):
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Let the workflow be taken over, as soon as this knows by which engine."""
         await self._begun.wait()
-        claims = await self._inner.claim(wanted)
-        self._length += len(claims)  # each has a row
-        return claims
+        return await super().claim(wanted)
 
     async def commit(self, batch: Batch) -> Receipt:
         """Tell of what is committed."""
@@ -115,10 +122,9 @@ class Recorder(Keeper, trio.abc.Instrument):
         if events:
             if self.note_scopes:
                 self.scopes[self.moves] = sorted({scope.path for scope in self._open_scopes() if scope.path})
-            self._watch(self._length, self._length + len(rows), partial(self._look, events[0].path))
+            self._watch(self.length, self.length + len(rows), partial(self._look, events[0].path))
             self._path = events[-1].path
         receipt = await super().commit(batch)
-        self._length += len(rows)
         if any(map(is_move, events)) and not self.cancelled_at:
             self._woken = 0  # afterwards it may do and be refused the same thing again and again
         return receipt
