@@ -6,20 +6,26 @@
 4. *Pure replay*: a finished log, replayed, runs no body, adds nothing but who claimed it and its end, and comes to the
    same end.
 5. *The log says what happened*: the answer that a waiter gets is the one in the last row.
+6. *Each message once*: what was left for a mailbox or a promise is in the log once, and in order.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
+from nurselog._engine.messages import Body
 from nurselog._log.identity import step_key
 from nurselog.lowlevel import (
     Claimed,
     Ended,
     Event,
     Forked,
+    Received,
     Result,
     Resumed,
     Row,
@@ -34,7 +40,7 @@ from nurselog.lowlevel import (
     parse_path,
 )
 from nurselog.testing import Returned
-from nurselog.testing.keeper import ID
+from nurselog.testing.keeper import ID, Mail
 from nurselog.testing.life import Closed
 from tests.laws.harness import Recording, end_of, resume, tally
 
@@ -119,6 +125,29 @@ def _check_end(recording: Recording) -> None:
         assert outcome == said, f"the answer is {outcome}, and the log says {said}:\n{text(recording.rows)}"
 
 
+def check_mail(recording: Recording) -> None:
+    """See that each message is in the log once, and those of one topic in order; the last ones may have come too late."""
+    rows, events = recording.rows, recording.events
+    entered = _by_address((event, row.value or b"") for event, row in zip(events, rows, strict=True))
+    left = _by_address((body.event, body.value) for body in map(_body, recording.mail))
+    for address, values in entered.items():
+        assert values == left[address][: len(values)], f"{address}: {values}, of {left[address]}:\n{text(rows)}"
+    tally["messages"] += len(recording.mail)
+
+
+def _body(mail: Mail) -> Body:
+    return msgspec.json.decode(mail.post.body, type=Body)
+
+
+def _by_address(entries: Iterable[tuple[Event | None, bytes]]) -> dict[Received, list[bytes]]:
+    """Sort messages by what they are for: each topic has many, and each promise one."""
+    found: dict[Received, list[bytes]] = defaultdict(list)
+    for event, value in entries:
+        if isinstance(event, Received):
+            found[event].append(value)
+    return found
+
+
 # -- two lives -----------------------------------------------------------------------------------
 
 
@@ -128,6 +157,7 @@ def check_resumed(before: Recording, after: Recording) -> None:
     prefix = before.rows[:cut]
     assert after.rows[:cut] == prefix, f"the prefix was rewritten, {first_difference(prefix, after.rows)}"
     check_log(after)
+    check_mail(after)
     _check_bodies(prefix, after)
     delivered = sum(map(is_delivered, before.events[:cut]))
     one, other = _until(before, delivered), _until(after, delivered)

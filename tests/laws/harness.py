@@ -154,9 +154,7 @@ def run_live(workflow: Workflow[..., Any], args: tuple[Any, ...] = (), **plan: A
     return _run(workflow, args, (), (), Plan(**plan))
 
 
-def resume(
-    workflow: Workflow[..., Any], prefix: Sequence[Row], mail: Sequence[Mail] = (), **plan: Any
-) -> Recording:
+def resume(workflow: Workflow[..., Any], prefix: Sequence[Row], mail: Sequence[Mail] = (), **plan: Any) -> Recording:
     """Go on with a workflow whose log is `prefix`, in a new engine on a new store. See `Plan`.
 
     With `mail`, all that had been left for it by then is in the new store, but for what its log has.

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from nurselog.testing.life import Closed, Stuck
-from tests.laws.checks import check_log, check_replay, check_resumed, finished, sample
+from tests.laws.checks import check_log, check_mail, check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
 from tests.laws.harness import Recording, as_workflow, resume, run_live, tally
 
@@ -25,13 +25,15 @@ each_quick_case = pytest.mark.parametrize(
 
 def live(case: Case, seed: int, **plan: object) -> Recording:
     """Run a workflow of the corpus to its end."""
-    return finished(run_live(case.workflow, case.args, seed=seed, **plan))
+    recording = finished(run_live(case.workflow, case.args, seed=seed, **plan))
+    check_mail(recording)
+    return recording
 
 
 def go_on(case: Case, before: Recording, cut: int, **plan: object) -> Recording:
     """Kill the process of `before` when `cut` of its rows were durable, and go on to the end."""
     tally["cuts"] += 1
-    after = finished(resume(case.workflow, before.rows[:cut], **plan))
+    after = finished(resume(case.workflow, before.rows[:cut], before.mail_at(cut), **plan))
     check_resumed(before, after)
     return after
 
@@ -89,7 +91,7 @@ def test_closed_after_each_event(case: Case, seeds: range) -> None:
             if not isinstance(life.outcome, Closed):
                 break
             tally["suspensions"] += 1
-            following = resume(case.workflow, life.rows, seed=seed + turn, close_after=1)
+            following = resume(case.workflow, life.rows, life.mail, seed=seed + turn, close_after=1)
             check_resumed(life, following)
             life = following
         if isinstance(life.outcome, Closed):
@@ -183,7 +185,7 @@ def test_the_code_of_another_workflow(case: Case, seeds: range) -> None:
         for stranger in chance.sample([other for other in corpus.values() if not other.args], 2):
             wrong = as_workflow(case.workflow.name, stranger.workflow.fn)
             cut = chance.randint(1, len(recording.rows) - 1)
-            life = resume(wrong, recording.rows[:cut], seed=seed)
+            life = resume(wrong, recording.rows[:cut], recording.mail_at(cut), seed=seed)
             if isinstance(life.outcome, Stuck):
                 tally["strangers"] += 1
-                replay(case, finished(resume(case.workflow, life.rows, stuck=True)))
+                replay(case, finished(resume(case.workflow, life.rows, life.mail, stuck=True)))

@@ -92,7 +92,7 @@ def crash_and_cancel(case: Case, chance: random.Random, places: int) -> None:
     recording = finished(run_live(case.workflow, case.args, seed=draw()))
     check_replay(recording)
     for cut in sample(len(recording.rows) - 1, min(places, case.cuts)):
-        after = finished(resume(case.workflow, recording.rows[: cut + 1], seed=draw()))
+        after = finished(resume(case.workflow, recording.rows[: cut + 1], recording.mail_at(cut + 1), seed=draw()))
         check_resumed(recording, after)
         check_replay(after)
     moves = range(1, recording.moves + 1)
@@ -100,7 +100,8 @@ def crash_and_cancel(case: Case, chance: random.Random, places: int) -> None:
         check_replay(finished(run_live(case.workflow, case.args, seed=draw(), cancel_after=after_moves)))
         first = run_live(case.workflow, case.args, seed=draw(), close_after=after_moves)
         if isinstance(first.outcome, Closed):  # else it has ended at the same moment
-            check_resumed(first, finished(resume(case.workflow, first.rows, downtime=chance.choice([0, 86400]))))
+            downtime = chance.choice([0, 86400])
+            check_resumed(first, finished(resume(case.workflow, first.rows, first.mail, downtime=downtime)))
 
 
 def test_generated_programs(scale: int) -> None:

@@ -38,7 +38,7 @@ from nurselog.testing.corpus.world import chance
 from nurselog.testing.keeper import ID
 from nurselog.testing.life import Closed, Stuck
 from tests.laws import harness
-from tests.laws.checks import check_log, check_replay, check_resumed, text
+from tests.laws.checks import check_log, check_mail, check_replay, check_resumed, text
 from tests.laws.harness import BenchStore, Recording, end_of, resume, run_live, tally
 from tests.laws.programs.scenario import Scenario, program
 from tests.laws.programs.steps import STEPS, too_late
@@ -113,6 +113,7 @@ class Examination:
         plan = self._plan | {"cancel_after": self.scenario.cancel_after} | plan
         live = _watch(lambda: run_live(program, self.scenario.arguments, **plan))
         check_log(live)
+        check_mail(live)
         return live
 
     def _resume(self, before: Recording, cut: int) -> Recording:
@@ -120,7 +121,7 @@ class Examination:
         tally["cuts"] += 1
         cancel = self.random.choice([None, None, None, self.random.randrange(6)])
         plan = self._plan | {"cancel_after": cancel, "downtime": self._downtime()}
-        life = _watch(lambda: resume(program, _open_rows(before)[:cut], **plan))
+        life = _watch(lambda: resume(program, _open_rows(before)[:cut], before.mail_at(cut), **plan))
         check_resumed(before, life)
         _check_once(life)
         if '"shield"' not in self.scenario.arguments[0]:
@@ -135,7 +136,7 @@ class Examination:
             _watch(lambda: check_replay(before, **plan))
             return
         tally["replays"] += 1
-        again = _watch(lambda: resume(program, before.rows, **plan))
+        again = _watch(lambda: resume(program, before.rows, before.mail, **plan))
         check_resumed(before, again)
         # A timer that nobody waits for any more may fire, or not: that depends on when its alarm was collected.
         added = [event for event in again.added if not isinstance(event, (Claimed, TimerFired))]
