@@ -126,7 +126,7 @@ def _check_end(recording: Recording) -> None:
 
 
 def check_mail(recording: Recording) -> None:
-    """See that each message is in the log once, and those of one topic in order; the last ones may have come too late."""
+    """See that each message is in the log once, those of one topic in order; the last ones may have come too late."""
     rows, events = recording.rows, recording.events
     entered = _by_address((event, row.value or b"") for event, row in zip(events, rows, strict=True))
     left = _by_address((body.event, body.value) for body in map(_body, recording.mail))

@@ -188,6 +188,62 @@ _CHANNEL = {
 }
 
 
+# -- conversations -------------------------------------------------------------------------------
+
+
+class Mail(Leaf, frozen=True):
+    """Send the program itself a message, or look for one; who waits does not wait for ever."""
+
+    op: Literal["send", "receive", "try receive", "close"]
+    which: int
+    seconds: float = 1
+
+    async def run(self, world: World) -> Any:
+        box = world.boxes[self.which]
+        match self.op:
+            case "send":
+                return await nurselog.send(nurselog.workflow_id(), box.topic, current_strand("send").text)
+            case "receive":
+                with nurselog.move_on_after(self.seconds):
+                    return await box.receive()
+                return "no message"
+            case "try receive":
+                try:
+                    return box.receive_nowait()
+                except trio.WouldBlock:
+                    return "would block"
+            case "close":
+                box.close()
+                world.boxes[self.which] = nurselog.mailbox(box.topic)
+                return None
+
+
+class Promise(Leaf, frozen=True):
+    """Make a promise, or do something with one; who waits does not wait for ever."""
+
+    op: Literal["make", "resolve", "reject", "result", "outcome"]
+    which: int
+    seconds: float = 1
+
+    async def run(self, world: World) -> Any:
+        promise = world.promise(self.which)
+        match self.op:
+            case "make":
+                world.promises.append(nurselog.promise())
+                return world.promises[-1].id
+            case "resolve":
+                await nurselog.resolve(promise.id, current_strand("resolve").text)
+            case "reject":
+                await nurselog.reject(promise.id, LookupError("rejected"))
+            case "result":
+                with nurselog.move_on_after(self.seconds):
+                    return await promise.result()
+                return "not settled"
+            case "outcome":
+                return promise.outcome and promise.outcome.unwrap()
+        return None
+
+
 # -- scopes and children -------------------------------------------------------------------------
 
 
@@ -240,7 +296,7 @@ class Child(Leaf, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """One case of a select."""
 
-    kind: Literal["child", "channel", "after"]
+    kind: Literal["child", "channel", "after", "mail", "promise"]
     which: int
 
     def of(self, world: World) -> Any:
@@ -251,6 +307,10 @@ class Case(msgspec.Struct, frozen=True):
                 return world.ours[self.which % len(world.ours)][1]
             case "after":
                 return nurselog.after(self.which / 1000)
+            case "mail":
+                return world.boxes[self.which % len(world.boxes)]
+            case "promise":
+                return world.promise(self.which)
 
 
 class Select(Leaf, frozen=True):
@@ -261,6 +321,8 @@ class Select(Leaf, frozen=True):
         cases = [case for one in self.cases if (case := one.of(world)) is not None]
         if not cases:
             return None
+        if any(isinstance(case, nurselog.Mailbox | nurselog.Promise) for case in cases):
+            cases.append(nurselog.after(1))  # or it might wait for ever, which is no deadlock
         selected = await nurselog.select(*cases)
         note("selected", selected.index, selected.outcome)
         return selected.unwrap() if self.unwrap else selected.index
@@ -297,6 +359,8 @@ AnyLeaf: TypeAlias = (
     | Condition
     | Parking
     | Channel
+    | Mail
+    | Promise
     | Scope
     | Child
     | Select

@@ -15,6 +15,7 @@ from tests.laws.programs.world import SHARED
 
 _RARE = {"unencodable", "odd", "lasting", "threaded"}
 _COMMON = [name for name in STEPS if name not in _RARE]
+_PATIENCE = st.sampled_from([0.002, 1.0])
 _SECONDS = st.sampled_from([0.0005, 0.001, 0.002, 0.004, 0.01])
 
 
@@ -56,6 +57,8 @@ leaf = mixture(
     (1, _ops(leaves.Parking, which)),
     (1, st.builds(leaves.Late, steps=st.lists(step_names, min_size=2, max_size=3).map(tuple))),
     (4, _ops(leaves.Channel, which, ours=st.booleans())),
+    (4, _ops(leaves.Mail, which, seconds=_PATIENCE)),
+    (4, _ops(leaves.Promise, some, seconds=_PATIENCE)),
     (4, _ops(leaves.Scope, some)),
     (3, _ops(leaves.Child, some)),
     (3, st.builds(leaves.Select, cases=st.lists(_cases, min_size=1, max_size=4).map(tuple), unwrap=st.booleans())),

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import anyio
 import trio
 
-from nurselog import CancelScope, Handle, open_memory_channel
+from nurselog import CancelScope, Handle, Promise, mailbox, open_memory_channel, promise
 from nurselog.testing.corpus.world import note
 
 SHARED = 3
@@ -48,6 +48,9 @@ class World:
         }
         self.plain = [trio.open_memory_channel[Any](n) for n in range(SHARED)]
         self.ours = [open_memory_channel[Any](n) for n in range(SHARED)]
+        self.boxes = [mailbox(f"topic {n}") for n in range(SHARED)]
+        self.promises: list[Promise[Any]] = [promise()]
+        """All that were ever made; one is there from the beginning."""
         self.scopes: list[Any] = []
         """All cancel scopes that were ever opened: ours, Trio's and AnyIO's."""
         self.nurseries: list[Any] = []
@@ -82,6 +85,10 @@ class World:
     def handle(self, index: int) -> Handle[Any] | None:
         """Return one of the children, counted back from the last one started; None if there are none."""
         return self.handles[-1 - index % len(self.handles)] if self.handles else None
+
+    def promise(self, index: int) -> Promise[Any]:
+        """Return one of the promises, counted back from the last one made."""
+        return self.promises[-1 - index % len(self.promises)]
 
 
 def is_ours(scope: object) -> bool:

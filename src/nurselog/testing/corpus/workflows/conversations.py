@@ -179,7 +179,7 @@ async def settle_later(seconds: float, id: str, value: int) -> None:
 
 @case()
 async def losers_of_a_select() -> list[Any]:
-    """A mailbox, a promise, a child and a channel are ready at once; each is taken once, the others keep what they have."""
+    """A mailbox, a promise, a child and a channel are ready at once; each is taken once, the others keep theirs."""
     got: list[Any] = []
     box, answer = mailbox("box", int), promise(int)
     give, take = open_memory_channel[int](3)
