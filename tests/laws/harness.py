@@ -94,6 +94,8 @@ class Plan:
 
     seed: int = 0
     """Of Trio's scheduler, and of what bodies draw."""
+    id: str = ID
+    """The workflow's."""
     cancel_after: int | None = None
     """Cancel the workflow from outside after so many moves; 0: before anything happens."""
     kill_after: int | None = None
@@ -124,7 +126,7 @@ class BenchStore(Keeper):
     """A store that may break; what it begins with may be nothing, or stuck."""
 
     def __init__(self, clock: Clock, plan: Plan, rows: Sequence[Row], mail: Sequence[Mail]) -> None:
-        super().__init__(new_store(clock), rows, mail, cancelled=plan.cancel_after == 0)
+        super().__init__(new_store(clock), rows, mail, id=plan.id, cancelled=plan.cancel_after == 0)
         self._plan = plan
         self._broken = False
 
@@ -219,15 +221,15 @@ async def _live(
     try:
         async with open_engine(store, [workflow], clock=clock, evict_after=plan.evict_after) as engine:
             hold_in_threads(engine, hold)
-            handle = await (engine.get(ID) if store.rows else engine.submit(workflow, *args, id=ID))
+            handle = await (engine.get(plan.id) if store.rows else engine.submit(workflow, *args, id=plan.id))
             if plan.stuck:
-                await engine.resume(ID)
+                await engine.resume(plan.id)
             async with trio.open_nursery() as nursery:
                 if plan.cancel_after is not None and not (plan.cancel_after == 0 and store.rows):
-                    cancel = partial(engine.cancel, ID, "from outside")
+                    cancel = partial(engine.cancel, plan.id, "from outside")
                     nursery.start_soon(_strike, store, plan.cancel_after, cancel)
                 if plan.kill_after is not None:
-                    nursery.start_soon(_strike, store, plan.kill_after, partial(engine.kill, ID))
+                    nursery.start_soon(_strike, store, plan.kill_after, partial(engine.kill, plan.id))
                 if plan.close_after is not None:
                     nursery.start_soon(_close, nursery.cancel_scope, store, plan.close_after)
                 outcome = await _outcome(handle)

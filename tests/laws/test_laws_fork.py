@@ -11,11 +11,15 @@ from nurselog import WorkflowHandle, open_engine
 from nurselog._log.identity import step_key
 from nurselog.lowlevel import Ended, Forked, Row, StepEnded, decode_event, open_store, parse_path
 from nurselog.testing import VirtualClock
+from nurselog.testing.corpus.cases import cases_of
+from nurselog.testing.corpus.workflows import conversations
 from tests.laws.checks import finished, first_difference, sample
 from tests.laws.corpus.registry import Case, whole_corpus
 from tests.laws.harness import in_a_world, resume, tally
 
-corpus = [case for case in whole_corpus().values() if not case.threads and not case.slow]
+talks = cases_of(conversations)
+"""Who gives his id to a step does what no fork can repeat: `tests/engine` has forks of those that do not."""
+corpus = [case for case in whole_corpus().values() if not (case.threads or case.slow or case in talks)]
 
 
 async def fork_everywhere(case: Case, most: int) -> list[tuple[Row, ...]]:

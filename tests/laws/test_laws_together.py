@@ -46,9 +46,9 @@ def test_side_by_side(max_running: int, seeds: range) -> None:
             assert end
             recording = Recording(rows=rows, begun_with=0, outcome=end, workflow=case.workflow)
             check_log(finished(recording))
-            again = finished(resume(case.workflow, rows[:-1], seed=seed))
+            again = finished(resume(case.workflow, rows[:-1], seed=seed, id=case.name))
             assert again.bodies == ()
             assert again.outcome == recording.outcome
             assert len(again.rows) == len(rows) + 1
-            check_replay(again)
+            check_replay(again, id=case.name)
             tally["side by side"] += 1

@@ -21,7 +21,7 @@ from ..abc import Append, Batch, Claim, Creation, Lease, Message, Post, Posted, 
 from ..lowlevel import Event, Received, Row, Started, decode_event, is_delivered, is_note
 
 ID = "run"
-"""The id of every workflow in a life: there is one."""
+"""The id of the one workflow in a life, unless its log is one that was written under another id."""
 
 
 def is_move(event: Event) -> bool:
@@ -47,14 +47,15 @@ class Keeper:
         inner: an empty store.
         rows: the log.
         mail: what had been left for the workflow by then, received or not.
+        id: the workflow's.
         cancelled: whether the workflow is to find that somebody has cancelled it.
     """
 
     shared = False
     """One engine at a time: nobody need look for others while a workflow sleeps for months."""
 
-    def __init__(self, inner: Store, rows: Sequence[Row], mail: Sequence[Mail], *, cancelled: bool) -> None:
-        self._inner, self._cancelled = inner, cancelled
+    def __init__(self, inner: Store, rows: Sequence[Row], mail: Sequence[Mail], *, id: str, cancelled: bool) -> None:
+        self._inner, self._id, self._cancelled = inner, id, cancelled
         self._moved = trio.Event()
         self.moves: int = 0
         """How many events of this life are moves, and durable."""
@@ -72,7 +73,7 @@ class Keeper:
         """Open the store, and write the log that it begins with, and the mail."""
         await self._inner.open(lease)
         await self._inner.commit(Batch(creations=[self._creation(lease.worker)]))
-        [found] = await self._inner.find([ID])
+        [found] = await self._inner.find([self._id])
         await self._inner.post([replace(one.post, key=found.key, most=None) for one in self.mail])
         taken = list(self._received(await self._inner.messages()))
         await self._inner.commit(Batch(appends=[Append(key=found.key, taken=taken, standing=self.standing())]))
@@ -96,7 +97,7 @@ class Keeper:
         started = decode_event(self.rows[0].event)
         assert isinstance(started, Started)
         return Creation(
-            id=ID,
+            id=self._id,
             name=started.name,
             version=started.version,
             digest="",
@@ -108,7 +109,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Keep the log, and close the store."""
-        [found] = await self._inner.find([ID])
+        [found] = await self._inner.find([self._id])
         self.rows = tuple(await self._inner.read(found.key))
         await self._inner.close()
 

@@ -66,6 +66,8 @@ class Plan:
     """Tell which scopes are open."""
     close_after: int | None = None
     """Close the engine when so many moves of this life are durable: the workflow is suspended."""
+    id: str = ID
+    """The workflow's: what it tells of it in its steps' arguments must be what the log has."""
     follow: bool = False
     """Follow the log to its last row, and close before there is another one; no step runs."""
     store: Callable[[Clock], Store] = in_memory
@@ -267,7 +269,8 @@ def live(
         clock = VirtualClock()
         clock.set(rows[-1].at)
         inner = cast("Store", HeldStore(plan.store(clock), hold))
-        recorder = Recorder(inner, rows, mail, watch, cancelled=plan.begins_cancelled, follow=plan.follow)
+        cancelled = plan.begins_cancelled
+        recorder = Recorder(inner, rows, mail, watch, id=plan.id, cancelled=cancelled, follow=plan.follow)
         recorder.note_scopes = plan.note_scopes
         store.append(recorder)
         trio.lowlevel.add_instrument(recorder)
@@ -288,7 +291,7 @@ async def _live(workflow: Workflow[..., Any], plan: Plan, store: Recorder, clock
     async with open_engine(cast("Store", store), [workflow], clock=clock, codec=plan.codec, evict_after=1e9) as engine:
         hold_in_threads(engine, hold)
         store.begin(engine)
-        handle = await engine.get(ID)
+        handle = await engine.get(plan.id)
         outcome: Outcome = Closed()
         async with trio.open_nursery() as nursery:
             if plan.cancel_after is not None and not plan.begins_cancelled:
@@ -310,7 +313,7 @@ async def _cancel(engine: Engine, store: Recorder, plan: Plan) -> None:
         store.cancel(plan.scope)
         return
     with suppress(WorkflowEnded):
-        await engine.cancel(ID)
+        await engine.cancel(plan.id)
 
 
 async def _close(scope: trio.CancelScope, wait: Callable[[], Awaitable[None]]) -> None:

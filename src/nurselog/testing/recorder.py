@@ -57,6 +57,7 @@ class Recorder(Keeper, trio.abc.Instrument):
         inner: an empty store.
         rows: the log.
         mail: what had been left for the workflow by then.
+        id: the workflow's.
         watch: told of each commit.
         cancelled: whether the workflow is to find that somebody has cancelled it.
         follow: whether nothing is to be written that moves the workflow.
@@ -69,10 +70,11 @@ class Recorder(Keeper, trio.abc.Instrument):
         mail: Sequence[Mail],
         watch: OnCommit,
         *,
+        id: str,
         cancelled: bool,
         follow: bool,
     ) -> None:
-        super().__init__(inner, rows, mail, cancelled=cancelled)
+        super().__init__(inner, rows, mail, id=id, cancelled=cancelled)
         self._watch, self._follow = watch, follow
         self._runs: Mapping[WorkflowKey, Run] = {}
         self._begun = trio.Event()
