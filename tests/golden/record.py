@@ -39,8 +39,8 @@ def ways(flow: Workflow[..., Any], args: tuple[Any, ...]) -> Iterator[tuple[str,
     """Give the logs of a workflow's lives: undisturbed, after a crash in its middle, and cancelled from outside."""
     live = run_live(flow, args, seed=1)
     yield "live", live.rows
-    half = resume(flow, live.rows[: len(live.rows) // 2], seed=2, downtime=1.0)
-    yield "recovered", half.rows
+    half = len(live.rows) // 2
+    yield "recovered", resume(flow, live.rows[:half], live.mail_at(half), seed=2, downtime=1.0).rows
     yield "cancelled", run_live(flow, args, seed=3, cancel_after=3).rows
 
 
@@ -75,6 +75,8 @@ async def record_store(path: Path) -> None:
         await trio.sleep(60)
         await engine.submit(workflows.order, 41, id="under way")
         await engine.submit(workflows.patience, id="retrying")
+        await engine.submit(workflows.conversation, id="talking")
+        await engine.submit(workflows.family, id="parent")
         await trio.sleep(1.5)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(path.with_name("store.db"))) as target:
             source.backup(target)

@@ -73,6 +73,11 @@ def test_a_store_goes_on(tmp_path: Path, path: Path) -> None:
         "forked": Status.COMPLETED,
         "under way": Status.COMPLETED,
         "retrying": Status.COMPLETED,
+        "talking": Status.COMPLETED,
+        "parent": Status.COMPLETED,
+        "parent/2": Status.COMPLETED,
+        "parent/3": Status.FAILED,
+        "parent/4": Status.CANCELLED,
     }
 
 

@@ -26,6 +26,7 @@ from nurselog import (
     attempt,
     fail_after,
     gather,
+    mailbox,
     map_concurrently,
     move_on_after,
     move_on_at,
@@ -33,9 +34,13 @@ from nurselog import (
     open_memory_channel,
     open_nursery,
     patched,
+    promise,
     race,
+    reject,
+    resolve,
     rng,
     select,
+    send,
     sleep,
     sleep_until,
     step,
@@ -277,6 +282,56 @@ async def key_of() -> str:
     return step_key()
 
 
+@workflow(name="golden conversation")
+async def conversation() -> list[Any]:
+    me, orders = workflow_id(), mailbox("orders", int)
+    kept, broken, never = promise(str), promise(int), promise()
+    await send(me, "orders", 1)
+    await send(me, "orders", 2, key="the same")
+    await send(me, "orders", 3, key="the same")
+    seen: list[Any] = [await orders.receive()]
+    async with open_nursery() as nursery:
+        nursery.go(send, me, "orders", 4)
+        nursery.go(resolve, kept.id, "yes")
+        nursery.go(reject, broken.id, LookupError("no"))
+        seen.append(await kept.result())
+        seen.append(repr(await broken.receive()))
+    await resolve(kept.id, "too late")
+    while seen[-1] != "time is up":
+        chosen = await select(orders, never, after(30))
+        seen.append(chosen.unwrap() if chosen.index < 2 else "time is up")
+    await send(me, "orders", 5)
+    with move_on_after(60):
+        async for order in orders:
+            seen.append(order)
+    await send(me, "nobody reads this", seen)
+    return seen
+
+
+@workflow(name="golden part")
+async def part(number: int) -> int:
+    await nap(number)
+    if number == 2:
+        await decline("part 2")
+    return number
+
+
+@workflow(name="golden family")
+async def family() -> list[Any]:
+    seen: list[Any] = []
+    async with open_nursery() as nursery:
+        parts = [nursery.go(part, number) for number in (1, 2, 100)]
+        seen.append(await parts[0].result())
+        seen.append(type(await parts[1].receive()).__name__)
+        parts[2].cancel("not needed")
+        seen.append(repr(await parts[2].receive()))
+    seen.extend([await nap(0.1) for _ in range(10)])
+    with move_on_after(5):
+        await part(200)
+    seen.append(await part(3))
+    return seen
+
+
 ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     best_quote: ("ACME",),
     order: (40,),
@@ -285,4 +340,7 @@ ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     sharing: (),
     helpers: (),
     chance: (Parcel(uuid.UUID(int=7), 0.5, frozenset({Colour.RED, Colour.BLUE}), b"raw", ()),),
+    conversation: (),
+    part: (1,),
+    family: (),
 }
