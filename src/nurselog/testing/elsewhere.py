@@ -27,6 +27,7 @@ from .._flow.workflow import registry
 from ..lowlevel import Event, LogEntry, Row, StepEnded, decode_event
 from .fakes import standing_in
 from .golden import replay
+from .keeper import mail_in
 from .life import Plan, live
 from .report import Broken, essence, is_bookkeeping
 
@@ -146,7 +147,7 @@ def _spec(module: str) -> ModuleSpec | None:
 
 
 def _own(workflow: Workflow[..., Any], rows: list[Row]) -> str:
-    """Run a workflow from its start, whose steps have the outcomes that they had, wherever the same are called."""
+    """Run a workflow from its start, with all its mail, and steps that have the outcomes that they had there."""
     ended = ((event, row.value) for event, row in _events(rows) if isinstance(event, StepEnded))
     recorded = {(event.path, event.name): (event, value) for event, value in ended}
 
@@ -158,7 +159,7 @@ def _own(workflow: Workflow[..., Any], rows: list[Row]) -> str:
         return outcome_of(call.sequencer, call.step, *found).unwrap()
 
     with standing_in({None: as_recorded}):
-        life = live(workflow, rows[:1], Plan(), instead={})
+        life = live(workflow, rows[:1], Plan(), instead={}, mail=mail_in(rows))
     said = [(essence(event), row.value) for event, row in _events(life.rows) if not is_bookkeeping(event)]
     return blake2b(repr(said).encode(), digest_size=8).hexdigest()
 

@@ -29,7 +29,7 @@ from .forks import processors, shared
 from .hash_seeds import HashSeeds
 from .keeper import Mail, is_move
 from .laws import Problem, of_code, of_invariant
-from .life import Closed, Life, Plan, beginning, in_memory, live, with_value, without_value
+from .life import Closed, Letters, Life, Plan, beginning, in_memory, live, mail_of, with_value, without_value
 from .progress import Progress
 from .report import Broken, Finding, Law, Moment, Report, essence, is_bookkeeping, misfortune_at, say
 from .sanitizer import Watcher, warn_of
@@ -44,6 +44,7 @@ def crash_everywhere(
     seeds: Sequence[int] = (0,),
     twice: bool = False,
     suspend: bool = False,
+    letters: Letters | None = None,
     seconds: float | None = None,
     store: Callable[[Clock], Store] | None = None,
     codec: Codec | None = None,
@@ -62,6 +63,7 @@ def crash_everywhere(
         seeds: of Trio's scheduler; for each of them everything is tried.
         twice: whether the process dies again, half way through what was left.
         suspend: whether the engine is closed instead, and its code unwinds.
+        letters: by topic, messages that wait for it from the beginning. What comes later a fake may send.
         seconds: how long it may take, by the wall clock; what is tried then is spread over the log. None: no limit.
         store: makes an empty store for each life, which closes it; by default in memory.
         codec: turns values into bytes; by default JSON.
@@ -77,7 +79,8 @@ def crash_everywhere(
         UsageError: if Trio runs already, a fake does not fit its step, or what the fakes remember cannot be copied.
     """
     plan = Plan(store=store or in_memory, codec=codec or JsonCodec())
-    search = _Search(workflow, args, World(fakes or {}, invariant), plan, hash_seeds=True)
+    mail = mail_of(letters or {}, plan.codec)
+    search = _Search(workflow, args, World(fakes or {}, invariant), plan, mail, hash_seeds=True)
     return search.run(partial(search.suspend if suspend else search.crash, twice=twice), seeds, seconds)
 
 
@@ -89,6 +92,7 @@ def cancel_everywhere(
     seeds: Sequence[int] = (0,),
     crashes: bool = False,
     scopes: bool = False,
+    letters: Letters | None = None,
     seconds: float | None = None,
     store: Callable[[Clock], Store] | None = None,
     codec: Codec | None = None,
@@ -105,6 +109,7 @@ def cancel_everywhere(
             is in the log, it is cancelled again.
         scopes: whether each scope that it opens (nurseries, branches, time limits) is cancelled, too, by itself and at
             each moment at which it is open: what is around it goes on.
+        letters: by topic, messages that wait for it from the beginning.
         seconds: how long it may take, as for `crash_everywhere`.
         store: makes an empty store for each life, as for `crash_everywhere`.
         codec: turns values into bytes; by default JSON.
@@ -117,7 +122,7 @@ def cancel_everywhere(
         UsageError: as `crash_everywhere`.
     """
     plan = Plan(store=store or in_memory, codec=codec or JsonCodec(), note_scopes=scopes)
-    search = _Search(workflow, args, World(fakes or {}, invariant), plan)
+    search = _Search(workflow, args, World(fakes or {}, invariant), plan, mail_of(letters or {}, plan.codec))
     return search.run(partial(search.cancel, crashes=crashes), seeds, seconds)
 
 
@@ -182,13 +187,14 @@ class _Search:
         args: tuple[Any, ...],
         world: World,
         plan: Plan,
+        mail: Sequence[Mail],
         *,
         hash_seeds: bool = False,
     ) -> None:
         self._workflow, self._first = beginning(workflow, args, 0, plan.codec)
         self._hash_seeds = HashSeeds(self._workflow, plan.codec) if hash_seeds else None
         self._pristine = world.copy()
-        self._plan = plan
+        self._plan, self._mail = plan, mail
         self._tried = _Tried()
         self._replays: dict[bytes, Problem | None] = {}
         """What was wrong with logs that were replayed, by what they say: many lives end in the same way."""
@@ -202,7 +208,7 @@ class _Search:
             for seed in seeds:
                 watcher = Watcher()
                 plan = replace(self._plan, seed=seed, instruments=(watcher,))
-                first = self._live([self._first], self._pristine, plan, keep=ALL)
+                first = self._begin(plan, keep=ALL)
                 first = replace(first, plan=replace(plan, instruments=()))
                 report = report or Report(self._workflow.name, first.life)
                 report.touches += [touch for touch in watcher.touches if touch not in report.touches]
@@ -282,7 +288,7 @@ class _Search:
 
     def _suspend(self, first: _Lived, after: int, moves: int, *, twice: bool) -> Iterator[Finding | None]:
         plan = replace(first.plan, close_after=after)
-        closed = self._live([self._first], self._pristine, plan)
+        closed = self._begin(plan)
         if not isinstance(closed.life.outcome, Closed):
             return  # pragma: no cover - it has ended at the same moment
         rows = len(closed.life.rows)
@@ -308,7 +314,7 @@ class _Search:
                     yield from self._cancel(replace(plan, settled=settled), told, moment, crashes=crashes)
 
     def _cancel(self, plan: Plan, what: str, moment: Moment, *, crashes: bool) -> Iterator[Finding | None]:
-        cancelled = self._live([self._first], self._pristine, plan, keep=ALL if crashes else ())
+        cancelled = self._begin(plan, keep=ALL if crashes else ())
         yield self._judge(cancelled, what, cancelled.life.cancelled_at, moment)
         asked, arrived = _asked(cancelled.life, plan.cancel_after or 0), _arrived(cancelled.life)
         for cut in sorted(cut for cut in cancelled.left if cut >= asked):
@@ -339,6 +345,9 @@ class _Search:
         for cut_again in after.left:
             again = f"{what}, and {misfortune_at('again', after.life, cut_again)}"
             yield from self._die(after, cut_again, again, moment._replace(then=", and again"))
+
+    def _begin(self, plan: Plan, *, keep: Container[int] = ()) -> _Lived:
+        return self._live([self._first], self._pristine, plan, mail=self._mail, keep=keep)
 
     def _live(
         self,

@@ -17,7 +17,21 @@ from msgspec.structs import replace
 
 from .. import Status
 from .._engine.messages import Kind, body_of
-from ..abc import Append, Batch, Claim, Creation, Lease, Message, Post, Posted, Receipt, Standing, Store, Wanted
+from ..abc import (
+    Append,
+    Batch,
+    Claim,
+    Creation,
+    Lease,
+    Message,
+    Post,
+    Posted,
+    Receipt,
+    Standing,
+    Store,
+    Wanted,
+    WorkflowKey,
+)
 from ..lowlevel import Event, Received, Row, Started, decode_event, is_delivered, is_note
 
 ID = "run"
@@ -36,8 +50,24 @@ class Mail(NamedTuple):
     """How many rows the log had then: a life that begins with fewer has never heard of it."""
     post: Post
 
+    @classmethod
+    def waiting(cls, event: Received, value: bytes) -> Mail:
+        """Make a message that waits from the beginning, of what the log is to have of it."""
+        kind = Kind.SETTLE if event.topic is None else Kind.SEND
+        return cls(0, Post(key=WorkflowKey(0), kind=kind.value, body=body_of(event=event, value=value)))
+
 
 _MAIL = {Kind.SEND.value, Kind.SETTLE.value}
+
+
+def mail_in(rows: Sequence[Row]) -> tuple[Mail, ...]:
+    """Return what a log has received as mail that waits from the beginning."""
+    return tuple(Mail.waiting(event, value) for event, value in _received(rows))
+
+
+def _received(rows: Sequence[Row]) -> Iterator[tuple[Received, bytes]]:
+    entries = ((decode_event(row.event), row.value or b"") for row in rows)
+    return ((event, value) for event, value in entries if isinstance(event, Received))
 
 
 class Keeper:
@@ -75,7 +105,7 @@ class Keeper:
         await self._inner.commit(Batch(creations=[self._creation(lease.worker)]))
         [found] = await self._inner.find([self._id])
         await self._inner.post([replace(one.post, key=found.key, most=None) for one in self.mail])
-        taken = list(self._received(await self._inner.messages()))
+        taken = list(self._entered(await self._inner.messages()))
         await self._inner.commit(Batch(appends=[Append(key=found.key, taken=taken, standing=self.standing())]))
         if self._cancelled:
             await self._inner.post([Post(key=found.key, kind=Kind.CANCEL.value, body=body_of(None))])
@@ -84,10 +114,9 @@ class Keeper:
         """Return how the workflow stands when somebody may go on with it."""
         return Standing(status=Status.RUNNING, due_at=0, release=True)
 
-    def _received(self, messages: Sequence[Message]) -> Iterator[int]:
+    def _entered(self, messages: Sequence[Message]) -> Iterator[int]:
         """Yield the numbers of messages that the log has already."""
-        entries = ((decode_event(row.event), row.value or b"") for row in self.rows)
-        bodies = Counter(body_of(event=event, value=value) for event, value in entries if isinstance(event, Received))
+        bodies = Counter(body_of(event=event, value=value) for event, value in _received(self.rows))
         for message in messages:
             if bodies[message.body]:
                 bodies[message.body] -= 1

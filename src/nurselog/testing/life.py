@@ -27,9 +27,10 @@ from .. import (
     open_engine,
 )
 from .._engine.handle import value_of
+from .._flow.names import label
 from .._flow.workflow import unwrap_workflow
 from ..abc import Clock, Codec, Store
-from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Row, Started, decode_event, encode_event
+from ..lowlevel import Ended, Event, JsonCodec, LogEntry, Received, Row, Started, decode_event, encode_event
 from .clock import BEGIN, Hold, VirtualClock, hold_in_threads, in_virtual_time, refuse_trio
 from .fakes import Fakes, fakes, standing_in
 from .keeper import ID, Mail
@@ -238,6 +239,24 @@ def beginning(
     started = Started(name=target.name, version=target.version, seed=f"{seed:016x}")
     data = target.signature.encode_call(codec.encode, args, kwargs)
     return target, Row(1, round(BEGIN.timestamp() * 1e6), 0, 1, encode_event(started), data)
+
+
+Letters = Mapping[str, Sequence[object]]
+"""Messages, by topic."""
+
+
+def mail_of(letters: Letters, codec: Codec) -> tuple[Mail, ...]:
+    """Return messages as mail that waits from the beginning.
+
+    Raises:
+        UsageError: if a topic is none.
+        EncodingError: if a message cannot be encoded.
+    """
+    return tuple(
+        Mail.waiting(Received(topic=label("a topic", topic)), codec.encode(value, Any))
+        for topic, values in letters.items()
+        for value in values
+    )
 
 
 def live(
