@@ -163,7 +163,8 @@ class Keeper:
     async def commit(self, batch: Batch) -> Receipt:
         """Commit, and count."""
         receipt = await self._inner.commit(batch)
-        self.length += sum(len(part.rows) for part in (*batch.creations, *batch.appends))
+        self.length += sum(len(creation.rows) for creation in batch.creations)
+        self.length += sum(len(append.rows) for append in batch.appends)
         if moves := sum(is_move(decode_event(row.event)) for append in batch.appends for row in append.rows):
             self.moves += moves
             self._moved.set()

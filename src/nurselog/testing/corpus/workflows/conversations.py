@@ -172,7 +172,7 @@ async def promise_against_the_clock() -> list[Any]:
     return got
 
 
-async def settle_later(seconds: float, id: str, value: int) -> None:
+async def settle_later(seconds: float, id: str, value: int | str) -> None:
     await sleep(seconds)
     await resolve(id, value)
 
@@ -192,7 +192,7 @@ async def losers_of_a_select() -> list[Any]:
         cases = [box, answer, child, take]
         while cases:
             chosen = await select(*cases)
-            cases.remove(chosen.case)  # type: ignore[arg-type]  # it is one of them
+            cases.remove(chosen.case)
             got.append(chosen.unwrap())
             note(got)
         got += [await answer.result(), await child.result()]
