@@ -9,16 +9,12 @@ import pytest
 import trio
 
 from nurselog import (
-    CancelScope,
     Engine,
     Status,
-    Workflow,
     WorkflowCancelled,
-    WorkflowEnded,
     WorkflowKilled,
     WorkflowStuck,
     gather,
-    open_engine,
     open_nursery,
     sleep,
     step,
@@ -27,7 +23,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import ChildEnded, ChildStarted, Claimed, Forked
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, in_memory, kinds, on_file, settle, sql
+from tests.engine.rig import in_memory, kinds, on_file
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
