@@ -134,7 +134,7 @@ class Office:
                 return answer is Posted.LEFT
             case Posted.FULL:
                 return InboxFull(letter.id, self._max_inbox)
-            case Posted.ENDED:
+            case Posted.ENDED:  # pragma: no branch - there is no other case
                 return await self._has_ended(letter.id)
 
     async def resolve(self, id: str, value: object) -> None:
