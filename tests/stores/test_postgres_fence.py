@@ -32,7 +32,7 @@ from nurselog.testing.stores.records import (
     rows,
     sleeping,
 )
-from tests.stores.kit import behind, opened
+from tests.stores.kit import behind, opened, receivers
 
 T = TypeVar("T")
 OLD, NEW = 7, 4711
@@ -226,6 +226,26 @@ async def test_a_message_that_is_being_left_is_known_to_who_comes_next(postgres_
         done = sender.commit if taken else sender.rollback
         became = await while_waiting(postgres_url, lambda: store.post(posts), done)
         assert became == ([Posted.KNOWN, Posted.FULL] if taken else [Posted.LEFT, Posted.FULL])
+
+
+async def test_who_gets_messages_is_locked_before_anything_is_written(postgres_url: str) -> None:
+    """Else the append holds a row of a log and waits for a receiver, and for the row waits who has the next receiver."""
+    async with opened(postgres_url) as store, opened(postgres_url, worker="b") as taker, rival(postgres_url) as other:
+        first, one = await create(store, creation("first", owner="a"), creation("one", OLD))
+        other.leave(first, "x")
+        part = Append(key=one, rows=rows(2, 2, OLD), posts=[note(key, once="y") for key in (first, one)])
+        refused: list[WorkflowKey] = []
+
+        async def send() -> None:
+            refused.extend(await append(store, part))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await one_waits(postgres_url)
+            [claim] = await claim_keys(taker, "b", one)
+            other.rollback()
+        assert [row.seq for row in claim.rows] == [1, 2]
+        assert (refused, receivers(postgres_url)) == ([one], [])
 
 
 # -- children
