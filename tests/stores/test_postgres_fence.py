@@ -229,7 +229,7 @@ async def test_a_message_that_is_being_left_is_known_to_who_comes_next(postgres_
 
 
 async def test_who_gets_messages_is_locked_before_anything_is_written(postgres_url: str) -> None:
-    """Else the append holds a row of a log and waits for a receiver, and for the row waits who has the next receiver."""
+    """Else the append would hold a row of a log and wait for a receiver, and a takeover the other way round."""
     async with opened(postgres_url) as store, opened(postgres_url, worker="b") as taker, rival(postgres_url) as other:
         first, one = await create(store, creation("first", owner="a"), creation("one", OLD))
         other.leave(first, "x")
