@@ -67,8 +67,7 @@ class _GoldenLog(pytest.Item):
     def runtest(self) -> None:
         from nurselog.testing.golden import load_log, replay, workflow_of  # noqa: PLC0415 - see above
 
-        log = load_log(self.name)
-        replay(workflow_of(log), log)
+        replay(workflow_of(load_log(self.name)), self.name)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from nurselog import UsageError  # noqa: PLC0415 - see above

@@ -132,6 +132,8 @@ def test_a_log_is_exported_for_tests(store: str, tmp_path: Path) -> None:
     assert main(["export", store, "greeting-1", str(redacted), "--redact", "*"]) == 0
     assert [one.seq for one in load_log(whole)[:-1]] == [one.seq for one in load_log(redacted)]
     assert load_log(whole)[0] != load_log(redacted)[0]
+    assert "greeting-1" in whole.read_text("utf-8"), "code that gives its id to a step wants the same"
+    assert "greeting-1" not in redacted.read_text("utf-8"), "digests are left out, so any id will do"
     assert main(["export", store, "greeting-2", str(whole)]) == 1
 
 

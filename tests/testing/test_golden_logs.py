@@ -9,7 +9,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from nurselog import UsageError, Workflow, open_engine, sleep, step, workflow
+from nurselog import (
+    UsageError,
+    Workflow,
+    mailbox,
+    open_engine,
+    promise,
+    send,
+    sleep,
+    step,
+    workflow,
+    workflow_id,
+)
 from nurselog.lowlevel import Ended, JsonCodec, LogEntry, Result, Started
 from nurselog.testing import Broken, Law, Script, VirtualClock, fakes, load_log, replay, save_log
 from nurselog.testing.golden import workflow_of
@@ -32,13 +43,15 @@ def changed(fn: Any) -> Workflow[..., Any]:
     return Workflow(fn, "talk", None)
 
 
-def record(flow: Any, *args: Any, seconds: float = 7200, answers: Any = ("yes", "no"), **options: Any) -> Any:
+def record(
+    flow: Any, *args: Any, id: str | None = None, seconds: float = 7200, answers: Any = ("yes", "no"), **options: Any
+) -> Any:
     """Return the log of a run, as it is after so many virtual seconds."""
 
     async def main() -> list[LogEntry]:
         with fakes({ask: Script(*answers)}):
             async with open_engine("sqlite://", [flow], clock=VirtualClock(), **options) as engine:
-                handle = await engine.submit(flow, *args)
+                handle = await engine.submit(flow, *args, id=id)
                 await trio.sleep(seconds)
                 return list(await handle.log())
 
@@ -71,6 +84,23 @@ class Backwards(JsonCodec):
 class Spacious(JsonCodec):
     def encode(self, value: Any, annotation: Any) -> bytes:
         return super().encode(value, annotation) + b" "
+
+
+@workflow
+async def tell() -> None:
+    """Tell a step how this workflow is called, and a promise of it."""
+    await ask(f"{workflow_id()} {promise().id}")
+    await send(workflow_id(), "topic", 1)
+    await mailbox("topic").receive()
+
+
+def test_code_that_tells_its_id_is_replayed_under_the_same(tmp_path: Path) -> None:
+    log = record(tell, id="order-4711")
+    save_log(log, tmp_path / "log.json", id="order-4711")
+    replay(tell, tmp_path / "log.json")
+    replay(tell, log, id="order-4711")
+    with pytest.raises(Broken, match="other arguments"):
+        replay(tell, log)
 
 
 @pytest.mark.parametrize("codec", [Backwards(), Spacious()])

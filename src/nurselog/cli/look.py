@@ -65,13 +65,13 @@ def _log(chosen: argparse.Namespace) -> int:
 def _export(chosen: argparse.Namespace) -> int:
     from ..testing import redact, save_log  # noqa: PLC0415 - all other commands start without what tests need
 
-    log = _read(chosen)
+    log, name = _read(chosen), {"id": chosen.id}
     if chosen.redact:
         with warnings.catch_warnings(record=True, action="always") as caught:
-            log = redact(log, chosen.redact)
+            log, name = redact(log, chosen.redact), {}
         for warning in caught:
             print(f"nurselog: {warning.message}", file=sys.stderr)
-    save_log(log, chosen.file)
+    save_log(log, chosen.file, **name)
     return 0
 
 

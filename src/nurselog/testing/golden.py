@@ -33,6 +33,7 @@ from ..lowlevel import (
     decode_event,
     encode_event,
 )
+from .keeper import ID
 from .life import Hung, Life, Plan, Stuck, live
 from .report import Broken, Finding, Law, Report
 
@@ -50,25 +51,28 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where it writes something else."""
 
 
-class _File(msgspec.Struct, frozen=True):
+class _File(msgspec.Struct, frozen=True, omit_defaults=True):
     nurselog: int
     """The version of this form."""
     rows: list[_Line]
+    id: str = ID
+    """The workflow's."""
 
 
 _FORM = 1
 
 
-def save_log(log: Iterable[LogEntry], path: Path | str) -> None:
+def save_log(log: Iterable[LogEntry], path: Path | str, *, id: str = ID) -> None:
     """Write a workflow's log into a file, as JSON that people and other programs can read.
 
     Args:
         log: what `WorkflowHandle.log()` returns, or `Life.entries`.
         path: the file; one that is there is replaced, and folders that are not there are made.
+        id: the workflow's; where it gives that, or a promise's, to a step, no other will do. "run" is that of a `Life`.
     """
     rows = [_Line(one.seq, one.at, one.after, msgspec.Raw(encode_event(one.event)), *_value(one.value)) for one in log]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(_File(_FORM, rows)), indent=1) + b"\n")
+    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(_File(_FORM, rows, id)), indent=1) + b"\n")
 
 
 def _value(value: bytes | None) -> tuple[Any, bytes | None]:
@@ -89,6 +93,10 @@ def load_log(path: Path | str) -> Sequence[LogEntry]:
     Raises:
         UsageError: if the file has none, or one that a newer nurselog has written.
     """
+    return _load(path)[1]
+
+
+def _load(path: Path | str) -> tuple[str, Sequence[LogEntry]]:
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=_File)
         if found.nurselog != _FORM:
@@ -96,7 +104,8 @@ def load_log(path: Path | str) -> Sequence[LogEntry]:
                 f"{path} has a log in form {found.nurselog}, and this nurselog reads form {_FORM}: replay it with the "
                 "nurselog that has written it, or a newer one"
             )
-        return [LogEntry(one.seq, one.at, one.after, decode_event(one.event), _bytes(one)) for one in found.rows]
+        rows = (LogEntry(one.seq, one.at, one.after, decode_event(one.event), _bytes(one)) for one in found.rows)
+        return found.id, list(rows)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path} has no log as save_log writes them: {exc}") from exc
 
@@ -108,12 +117,19 @@ def _bytes(line: _Line) -> bytes | None:
 # -- replay --------------------------------------------------------------------------------------
 
 
-def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry], *, codec: Codec | None = None) -> Life:
+def replay(
+    workflow: Workflow[..., Any],
+    log: Path | str | Sequence[LogEntry],
+    *,
+    id: str = ID,
+    codec: Codec | None = None,
+) -> Life:
     """See that the code follows a log to its last row, and, where the log has an end, comes to the same end.
 
     Args:
         workflow: the workflow whose log it is.
         log: the log, or the file that it is in.
+        id: the workflow's, for a log; a file says it itself.
         codec: with which it was written; by default JSON.
 
     Returns:
@@ -123,12 +139,12 @@ def replay(workflow: Workflow[..., Any], log: Path | str | Sequence[LogEntry], *
         Broken: if the code does not follow the log.
         UsageError: if the file has no log, the log is another workflow's or version's, or Trio runs already.
     """
-    entries = load_log(log) if isinstance(log, Path | str) else log
+    id, entries = _load(log) if isinstance(log, Path | str) else (id, log)
     _check_owner(workflow, entries)
     rows = tuple(Row(one.seq, one.at, one.after, 1, encode_event(one.event), one.value) for one in entries)
     last = entries[-1].event
     end = rows[-1] if isinstance(last, Ended) and last.result is not Result.KILLED else None
-    plan = Plan(follow=True, codec=codec or JsonCodec())
+    plan = Plan(id=id, follow=True, codec=codec or JsonCodec())
     life = live(workflow, rows[:-1] if isinstance(last, Ended) else rows, plan, instead={})
     if broken := _broken(life, end):
         report = Report(workflow.name, Life(rows, 0, life.outcome))
