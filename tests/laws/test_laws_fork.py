@@ -18,7 +18,7 @@ from tests.laws.corpus.registry import Case, whole_corpus
 from tests.laws.harness import in_a_world, resume, tally
 
 talks = cases_of(conversations)
-"""Who gives his id to a step does what no fork can repeat: `tests/engine` has forks of those that do not."""
+"""Not these: what is on its way to the original does not come to a fork, which may then wait for ever."""
 corpus = [case for case in whole_corpus().values() if not (case.threads or case.slow or case in talks)]
 
 
