@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from nurselog import Workflow, WorkflowNotFound, after, mailbox, move_on_after, promise, select, send, step, workflow
+from nurselog import (
+    UsageError,
+    Workflow,
+    WorkflowNotFound,
+    after,
+    mailbox,
+    move_on_after,
+    promise,
+    select,
+    send,
+    step,
+    workflow,
+)
 from nurselog.testing import cancel_everywhere, crash_everywhere
 
 
@@ -48,3 +60,18 @@ def test_it_survives_every_crash(flow: Workflow[[], object]) -> None:
 @pytest.mark.parametrize("flow", [waiting, sending])
 def test_it_survives_every_cancellation(flow: Workflow[[], object]) -> None:
     assert not cancel_everywhere(flow, crashes=True, scopes=True).findings
+
+
+@workflow
+async def alone() -> int:
+    return 1
+
+
+@workflow
+async def not_alone() -> int:
+    return await alone()
+
+
+def test_children_are_not_tried() -> None:
+    with pytest.raises(UsageError, match=r"starts another one, '.*alone', and these tests try one alone"):
+        crash_everywhere(not_alone)

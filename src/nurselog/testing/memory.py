@@ -14,7 +14,7 @@ from typing import NoReturn
 import trio
 from msgspec.structs import replace
 
-from .. import Status
+from .. import Status, UsageError
 from ..abc import (
     Append,
     Batch,
@@ -76,7 +76,11 @@ class MemoryStore:
         return Receipt(created=created)
 
     def _create(self, new: Creation) -> Created:
-        assert not self._found, "there is one workflow"
+        if self._found:
+            raise UsageError(
+                f"the workflow that is tried starts another one, {new.name!r}, and these tests try one alone. Try that "
+                "one by itself, and the two together in an engine, such as that of the fixture `engine`"
+            )
         self._rows += new.rows
         workflow = Workflow(
             key=KEY, id=new.id, name=new.name, version=new.version, digest=new.digest, status=new.status,
