@@ -23,6 +23,9 @@ from dbos import DBOS, DBOSClient  # type: ignore[import-not-found]  # only the 
 from tests.benchmarks.plan import SETTLE, WINDOW, Sample
 
 STEPS = 5
+TOPIC = "work"
+PAUSE = 0.01
+"""Seconds after which a workflow surely waits."""
 ASKED_IN_A_SECOND = 10
 
 
@@ -59,6 +62,11 @@ async def chain(size: int) -> int:
     for _ in range(size - 1):
         number = await increment(number)
     return await last(number)
+
+
+@DBOS.workflow()
+async def listen() -> None:
+    await DBOS.recv_async(TOPIC)
 
 
 @DBOS.workflow()
@@ -117,6 +125,23 @@ def single(size: int, folder: Path) -> Sample:
         for _ in range(size):
             begin = time.perf_counter()
             await chain(1)
+            times.append(time.perf_counter() - begin)
+
+    measured(one_after_another, size, folder, wal=False)
+    return Sample(statistics.median(times), size)
+
+
+def message(size: int, folder: Path) -> Sample:
+    """Time from each message's sending to the end of the workflow that waits for it; take the one in the middle."""
+    times: list[float] = []
+
+    async def one_after_another() -> None:
+        for number in range(size):
+            handle = await DBOS.start_workflow_async(listen)
+            await asyncio.sleep(PAUSE)
+            begin = time.perf_counter()
+            await DBOS.send_async(handle.get_workflow_id(), number, TOPIC)
+            await handle.get_result()
             times.append(time.perf_counter() - begin)
 
     measured(one_after_another, size, folder, wal=False)

@@ -17,16 +17,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from nurselog import Engine, open_engine, open_nursery, sleep, step, workflow
+from nurselog import Engine, Letter, mailbox, open_engine, open_nursery, sleep, step, workflow
 from nurselog.testing import crash_everywhere
 from tests.benchmarks.plan import Sample
 from tests.kills.lines import Lines
 
 STEPS = 5
 DAY = 86_400
+HUNDRED = 100
+TOPIC = "work"
+PAUSE = 0.01
+"""Seconds after which a workflow surely waits."""
 
 
 class Gate:
@@ -75,6 +80,24 @@ async def chain(size: int) -> int:
 
 
 @workflow
+async def listen(size: int) -> None:
+    box = mailbox(TOPIC, int)
+    for _ in range(size):
+        await box.receive()
+
+
+@workflow
+async def nothing() -> None:
+    """Do nothing: what a child costs, without what it does."""
+
+
+@workflow
+async def parent(size: int) -> None:
+    for _ in range(size):
+        await nothing()
+
+
+@workflow
 async def fan(size: int) -> int:
     async with open_nursery() as nursery:
         handles = [nursery.go(increment, number) for number in range(size)]
@@ -103,9 +126,9 @@ def store_in(folder: Path) -> str:
     return os.environ.get("NURSELOG_BENCHMARK_STORE") or f"sqlite:///{folder / 'nurselog.db'}"
 
 
-def engine_in(folder: Path, *, room: int = 0, evict_after: float = 60) -> AbstractAsyncContextManager[Engine]:
+def engine_in(folder: Path, *, room: int = 0, **options: Any) -> AbstractAsyncContextManager[Engine]:
     """Open an engine as an application would, with room in memory for as many workflows as the case needs."""
-    return open_engine(store_in(folder), max_running=max(room, 1_000), evict_after=evict_after)
+    return open_engine(store_in(folder), max_running=max(room, 1_000), **options)
 
 
 async def run_many(engine: Engine, count: int, steps: int) -> None:
@@ -120,13 +143,11 @@ async def submit_many(engine: Engine, what: Callable[[], Awaitable[object]], cou
             nursery.start_soon(lambda number=number: engine.submit(what, id=f"s{number}"))
 
 
-def measured(
-    body: Callable[[Engine], Awaitable[object]], count: int, folder: Path, *, evict_after: float = 60
-) -> Sample:
+def measured(body: Callable[[Engine], Awaitable[object]], count: int, folder: Path, **options: Any) -> Sample:
     """Time `body` on an open engine that has run one workflow before."""
 
     async def main() -> Sample:
-        async with engine_in(folder, room=count, evict_after=evict_after) as engine:
+        async with engine_in(folder, room=count, **options) as engine:
             await engine.run(chain, STEPS, id="warm")
             before = memory()
             begin = time.perf_counter()
@@ -160,6 +181,35 @@ def single(size: int, folder: Path) -> Sample:
 
     measured(one_after_another, size, folder)
     return Sample(statistics.median(times), size)
+
+
+def message(size: int, folder: Path) -> Sample:
+    """Time from each message's sending to the end of the workflow that waits for it; take the one in the middle."""
+    times: list[float] = []
+
+    async def one_after_another(engine: Engine) -> None:
+        for number in range(size):
+            handle = await engine.submit(listen, 1, id=f"w{number}")
+            await trio.sleep(PAUSE)
+            begin = time.perf_counter()
+            await engine.send(handle.id, TOPIC, number)
+            await handle.result()
+            times.append(time.perf_counter() - begin)
+
+    measured(one_after_another, size, folder)
+    return Sample(statistics.median(times), size)
+
+
+def messages(size: int, folder: Path) -> Sample:
+    """Send messages to one workflow, a hundred at a time, until it has them all."""
+
+    async def body(engine: Engine) -> None:
+        handle = await engine.submit(listen, size, id="listener")
+        for _ in range(size // HUNDRED):
+            await engine.send_all([Letter(handle.id, TOPIC, number) for number in range(HUNDRED)])
+        await handle.result()
+
+    return measured(body, size, folder, max_inbox=size)
 
 
 async def cancelled(engine: Engine, ids: Sequence[str], heard: Lines) -> list[float]:

@@ -31,6 +31,8 @@ from tests.benchmarks.on_nurselog import (
     fan,
     measured,
     memory,
+    message,
+    parent,
     put_to_sleep,
     recovery,
     replay,
@@ -51,11 +53,13 @@ __all__ = [
     "concurrent",
     "four_engines",
     "idle",
+    "message",
     "one_engine",
     "put_to_sleep",
     "recovery",
     "replay",
     "sequential",
+    "server_children",
     "server_concurrent",
     "server_sequential",
     "server_workflows",
@@ -95,6 +99,10 @@ def server_concurrent(size: int, folder: Path) -> Sample:
 
 def server_workflows(size: int, folder: Path) -> Sample:
     return counted(lambda engine: run_many(engine, size, STEPS), size, folder)
+
+
+def server_children(size: int, folder: Path) -> Sample:
+    return counted(lambda engine: engine.run(parent, size), size, folder)
 
 
 async def watched(count: int) -> Sample:

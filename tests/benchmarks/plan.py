@@ -110,6 +110,7 @@ COMPARED_ON_POSTGRES = (
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), BOTH, OURS, crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), BOTH, OURS, crash=True),
     Case("single", "a workflow of one step, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.002),), BOTH, OURS),
+    Case("message", "a message in, and the workflow out, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.003),), BOTH, OURS),
     Case("cancel", "a step of another process cancelled, p50 of {:,}", 200, Unit.SECONDS, (Bar(0.004),), BOTH, OURS),
     Case("cancel_all", "{:,} of them at once, p50", 1_000, Unit.SECONDS, (), (OURS,), OURS),
 )
@@ -119,6 +120,7 @@ SERVER = (
     ("server_sequential", "steps one after another", 1_000),
     ("server_concurrent", "steps at the same time", 1_000),
     ("server_workflows", "workflows of 5 steps", 1_000),
+    ("server_children", "children of no step, one after another", 300),
 )
 """What they cost the server."""
 
@@ -151,6 +153,7 @@ GROWTH = (
     Series("steps", "steps in one workflow", (100, 1_000, 10_000, 100_000)),
     Series("alive", "workflows alive at once", (100, 1_000, 10_000, 100_000)),
     Series("alive_tuned", "the same, with gc.set_threshold(50_000, 20, 100)", (1_000, 10_000, 100_000)),
+    Series("messages", "messages to one workflow", (1_000, 10_000)),
     Series("asleep", "workflows asleep, out of memory", (1_000, 10_000, 100_000)),
     Series("everywhere", "events in a workflow that dies after each of them", (100, 1_000)),
 )
