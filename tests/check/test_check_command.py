@@ -60,7 +60,7 @@ def test_mistakes_are_printed_with_their_places(target: str, shop: Path, capsys:
     one, two, last = lines(capsys)
     assert one == (
         "shop/flows.py:9:5: unawaited: charge() is called and not awaited, so it does not run. "
-        "Write `await` before the call, or start the step with nursery.go()."
+        "Write `await` before the call, or start it with nursery.go()."
     )
     assert two.startswith("shop/flows.py:10:5: unawaited: steps.charge() is called")
     assert last == "modules: 1, workflows: 1, mistakes: 2"

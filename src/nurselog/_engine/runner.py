@@ -184,14 +184,15 @@ class Runner:
                 run.sequencer.log.append(Resumed())
 
     def make_room(self) -> None:
-        """Something waits in the store for want of room: who waits for children makes place, now and later."""
+        """Something waits in the store for want of room: who waits and has a family makes place, now and later."""
         self.crowded = True
         for run in list(self.runs.values()):
             self.waits(run)
 
     def waits(self, run: Run) -> None:
-        """A workflow only waits. If it waits for children, and others for its place, which may be those, it leaves."""
-        if self.crowded and run.sequencer.family.children and not run.held:
+        """A workflow only waits. If it has a family, and others wait for its place, which may be those, it leaves."""
+        has_family = run.sequencer.family.children or run.parent is not None
+        if self.crowded and has_family and not run.held:
             until = run.sequencer.idle_until
             if until is not None and until > self.clock.utc() + SOON:
                 run.leave(Leaving.EVICTED)

@@ -71,8 +71,10 @@ class Phase(enum.Enum):
 
 
 class Unawaited(NamedTuple):
-    """A step that was called; somebody must await it."""
+    """A step or a child workflow that was called; somebody must await it."""
 
+    what: str
+    """Which of the two."""
     name: str
     code: CodeType
     line: int
@@ -116,7 +118,7 @@ class Sequencer:
         self.calls: dict[str, Call] = {}
         """Steps whose outcome has not been delivered."""
         self.unawaited: dict[str, Unawaited] = {}
-        """Steps that were called and not awaited yet, by path."""
+        """What was called and not awaited yet, by path."""
         self.generators: Swept[AsyncGenerator[Any, Any]] = Swept(_is_finished)
         """Async generators that its code was the first to iterate, so that only the workflow closes them.
 

@@ -152,7 +152,9 @@ class Step(Generic[P, T_co]):
         operation = strand.operation()
         coroutine = self._durable(strand, operation, args, kwargs)
         caller = sys._getframe(1)
-        strand.sequencer.unawaited[operation.text] = Unawaited(self.name, caller.f_code, caller.f_lineno, coroutine)
+        strand.sequencer.unawaited[operation.text] = Unawaited(
+            "step", self.name, caller.f_code, caller.f_lineno, coroutine
+        )
         return coroutine
 
     async def _suspended(self) -> NoReturn:

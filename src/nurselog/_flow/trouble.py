@@ -20,7 +20,7 @@ _ARGUMENTS = (
     "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
-UNAWAITED = "Write `await` before the call, or start the step with nursery.go()."
+UNAWAITED = "Write `await` before the call, or start it with nursery.go()."
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
 
@@ -49,8 +49,8 @@ def plain_deadline(strand: Strand, where: str | None) -> NonDeterminismError:
 
 
 def unawaited(sequencer: Sequencer, path: str, call: Unawaited) -> NonDeterminismError:
-    """Return the error for a step that was called and never awaited."""
-    called = f"a call of step {call.name!r} without await"
+    """Return the error for a step or a child that was called and never awaited."""
+    called = f"a call of {call.what} {call.name!r} without await"
     return _error(sequencer, "nothing", called, path, f"{call.code.co_filename}:{call.line}", UNAWAITED)
 
 

@@ -82,7 +82,9 @@ class Workflow(Generic[P, T_co]):
         operation = strand.operation()
         coroutine = self._as_child(strand, operation, args, kwargs)
         caller = sys._getframe(1)
-        strand.sequencer.unawaited[operation.text] = Unawaited(self.name, caller.f_code, caller.f_lineno, coroutine)
+        strand.sequencer.unawaited[operation.text] = Unawaited(
+            "workflow", self.name, caller.f_code, caller.f_lineno, coroutine
+        )
         return coroutine
 
     async def _as_child(
