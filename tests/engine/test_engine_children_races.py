@@ -15,7 +15,6 @@ from nurselog import (
     Engine,
     Status,
     WorkflowCancelled,
-    gather,
     move_on_after,
     open_engine,
     open_nursery,
@@ -26,7 +25,7 @@ from nurselog import (
 from nurselog.abc import Batch
 from nurselog.lowlevel import ChildEnded, ChildStarted, Ended, Result, ScopeCancelled
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, hold_ends, in_memory, on_file, settle
+from tests.engine.rig import Hooked, file_store, hold_ends, on_file, settle
 
 Clock = trio.testing.MockClock
 seen: list[object] = []

@@ -1,4 +1,4 @@
-"""Code with child workflows that was changed under a running workflow: found, named by its line, and lost is nothing."""
+"""Code with child workflows that was changed under a running workflow: it is found, and nothing is lost."""
 
 from __future__ import annotations
 

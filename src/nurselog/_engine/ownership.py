@@ -126,10 +126,11 @@ class Ownership:
                 self.look()
 
     def left_for_later(self) -> None:
-        """A workflow was made for which there was no room."""
-        self._runner.make_room()
+        """A workflow was made for which there was no room, or which was there already."""
         if self.room > 0:
             self.look()
+        else:
+            self._runner.make_room()
 
     def prepare(
         self,
