@@ -86,13 +86,23 @@ SYNC_STEPS = """\
 files: 3
 again, the same run: 3
 """
+FIRST_RESULTS = """\
+5 results
+all children have ended: True
+some were cancelled: True
+wells that are still open: 0
+"""
 PRINTS = {
     "best_quote.py": BEST_QUOTE,
     "order.py": ORDER,
     "approval.py": APPROVAL,
     "crawler.py": CRAWLER,
     "sync_steps.py": SYNC_STEPS,
+    "first_results.py": FIRST_RESULTS,
 }
+
+# What makes an example smaller.
+ARGUMENTS = {"first_results.py": ["50"]}
 
 # Run elsewhere: it needs mirrors and a supervisor (tests/demo).
 ELSEWHERE = {"mirror_stdlib.py"}
@@ -100,7 +110,7 @@ ELSEWHERE = {"mirror_stdlib.py"}
 
 def run(program: Path, folder: Path) -> str:
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": str(Path(sys.executable).parent)}
-    command = [sys.executable, "-W", "error", str(program)]
+    command = [sys.executable, "-W", "error", str(program), *ARGUMENTS.get(program.name, [])]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
