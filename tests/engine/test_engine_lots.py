@@ -11,8 +11,8 @@ import trio
 from nurselog import Status, StoreUnavailable, open_engine, step, workflow
 from nurselog._engine.journal import MOST, Journal
 from nurselog._engine.patience import patiently
-from nurselog.abc import Batch, Creation, Standing, WorkflowKey
-from nurselog.lowlevel import Cause, Claimed, Row, ScopeCancelled
+from nurselog.abc import Batch, Standing, WorkflowKey
+from nurselog.lowlevel import Cause, Row, ScopeCancelled
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory
 
@@ -101,21 +101,3 @@ async def test_what_a_former_run_has_to_say_is_dropped_from_all_lots() -> None:
         journal.stand(cast("Any", Says(key)), standing)
     journal.stand(again, standing)
     assert (former.refusals, again.refusals) == (1, 0)
-
-
-async def test_a_child_goes_with_the_rows_that_it_was_started_in() -> None:
-    """Else it would be made with those of its parent's next run, before that one has come to start it."""
-    journal = Journal(in_memory(VirtualClock()))
-    former, again = (cast("Any", Says(1)) for _ in range(2))
-    made: list[object] = []
-    for id, parent in (("root", None), ("one/1", WorkflowKey(1)), ("two/1", WorkflowKey(2))):
-        creation = Creation(
-            id=id, parent=parent, name="child", digest="", status=Status.PENDING, owner=None, at=0, rows=()
-        )
-        writer = former if parent == 1 else cast("Any", Says(2))
-        journal.make_child(writer, creation, made.append)
-    journal.append(again, Row(2, 0, 0, 7, b""), Claimed(worker="b"))
-    [lot] = journal._queued
-    assert [creation.id for creation in lot.batch().creations] == ["root", "two/1"]
-    assert made == [None]
-    assert former.refusals == 1

@@ -12,18 +12,11 @@ import trio
 from nurselog import (
     CancelScope,
     ChildCancelled,
-    EncodingError,
     Failed,
     Handle,
-    MisplacedCallError,
-    Nursery,
-    OutsideWorkflowError,
-    PayloadTooLargeError,
-    RegistrationError,
     Status,
     StepFailed,
     Succeeded,
-    UsageError,
     WasCancelled,
     Workflow,
     WorkflowKilled,
@@ -36,7 +29,6 @@ from nurselog import (
     rng,
     select,
     sleep,
-    step,
     workflow,
     workflow_id,
 )
@@ -127,7 +119,7 @@ ways = pytest.mark.parametrize("way", [by_await, by_handle, by_nursery])
 @ways
 async def test_a_child_returns_its_value(autojump_clock: Clock, way: Way) -> None:
     async def flow() -> int:
-        return await way(echo, 3)  # type: ignore[no-any-return]
+        return await way(echo, 3)  # type: ignore[no-any-return]  # what echo returns
 
     assert await play(flow) == 3
 
@@ -451,103 +443,3 @@ async def test_helpers_take_children(autojump_clock: Clock) -> None:
         assert await play_on(engine, flow) == [2, 1, 2, 3]
         loser = await engine.get("played/2")
         assert await loser.status() is Status.CANCELLED
-
-
-# -- wrong use -----------------------------------------------------------------------------------
-
-
-async def at_once(_nursery: Nursery, child: Workflow[..., Any], *args: Any) -> Any:
-    return await child(*args)
-
-
-async def by_go(nursery: Nursery, child: Workflow[..., Any], *args: Any) -> Any:
-    return nursery.go(child, *args)
-
-
-@step
-async def misplaced() -> None:
-    await echo(1)
-
-
-async def test_a_child_cannot_be_started_in_a_step(autojump_clock: Clock) -> None:
-    async def flow() -> str:
-        with pytest.raises(MisplacedCallError, match="workflow 'echo'") as caught:
-            await misplaced()
-        return str(caught.value)
-
-    assert await play(flow)
-
-
-async def test_a_child_cannot_be_started_outside() -> None:
-    with pytest.raises(OutsideWorkflowError, match=r"engine\.run"):
-        echo(1)
-
-
-@pytest.mark.parametrize("started", [at_once, by_go])
-async def test_arguments_that_cannot_be_encoded(autojump_clock: Clock, started: Way) -> None:
-    async def flow() -> int:
-        async with open_nursery() as nursery:
-            for wrong in (object(), "text"):
-                with pytest.raises(EncodingError):
-                    await started(nursery, echo, wrong)
-            with pytest.raises(TypeError, match="argument"):
-                await started(nursery, echo)
-        return await echo(1)
-
-    async with in_memory() as engine:
-        assert await play_on(engine, flow) == 1
-        assert len([event for event in await events(engine) if isinstance(event, ChildStarted)]) == 1
-
-
-@pytest.mark.parametrize("started", [at_once, by_go])
-async def test_an_input_that_is_too_large(autojump_clock: Clock, started: Way) -> None:
-    @workflow(name="long")
-    async def long(text: str) -> int:
-        return len(text)
-
-    async def flow() -> int:
-        async with open_nursery() as nursery:
-            with pytest.raises(PayloadTooLargeError, match="the input of workflow"):
-                await started(nursery, long, "x" * 20_000)
-        return await long("x" * 20)
-
-    assert await play(flow, max_payload=10_000) == 20
-
-
-@pytest.mark.parametrize("started", [at_once, by_go])
-async def test_two_functions_of_one_name(autojump_clock: Clock, started: Way) -> None:
-    @workflow(name="echo")
-    async def other(value: str) -> str:
-        return value
-
-    async def flow() -> int:
-        async with open_nursery() as nursery:
-            await started(nursery, echo, 1)
-            with pytest.raises(RegistrationError, match="two functions are recorded as workflow 'echo'"):
-                await started(nursery, other, "x")
-        return await echo(2)
-
-    assert await play(flow) == 2
-
-
-async def test_a_nursery_cannot_wait_for_a_childs_start(autojump_clock: Clock) -> None:
-    async def flow() -> str:
-        async with open_nursery() as nursery:
-            with pytest.raises(UsageError, match=r"go\(\)") as caught:
-                await nursery.start(echo, 1)
-        return str(caught.value)
-
-    assert await play(flow)
-
-
-async def test_a_nursery_that_is_over_takes_no_child(autojump_clock: Clock) -> None:
-    async def flow() -> int:
-        async with open_nursery() as nursery:
-            pass
-        with pytest.raises(RuntimeError, match="closed"):
-            nursery.go(echo, 1)
-        return await echo(2)
-
-    async with in_memory() as engine:
-        assert await play_on(engine, flow) == 2
-        assert await engine._store.find(["played/2"]) == []
