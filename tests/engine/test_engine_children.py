@@ -23,7 +23,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import ChildEnded, ChildStarted, Claimed, Forked
 from nurselog.testing import VirtualClock
-from tests.engine.rig import in_memory, kinds, on_file
+from tests.engine.rig import in_memory, kinds, on_file, sql
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -351,3 +351,24 @@ async def test_a_fork_of_a_child_is_a_root(autojump_clock: Clock) -> None:
         assert await handle.result() == [10, 20]
         ended = [entry.event.path for entry in await handle.log() if isinstance(entry.event, ChildEnded)]
         assert ended == ["2", "3"]
+
+
+async def test_a_child_that_nobody_can_read_can_be_killed(autojump_clock: Clock, tmp_path: Path) -> None:
+    """And its parent hears of that as of any other end."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, parent_of_moody, clock=clock) as engine:
+        await engine.submit(parent_of_sleeper, id="one")
+        await trio.sleep(1)
+    workflow_row = "(SELECT key FROM workflow WHERE id = 'one/1')"
+    sql(path, f"UPDATE log SET format = 99 WHERE seq = 1 AND workflow = {workflow_row}")
+    async with on_file(path, parent_of_sleeper, sleeping, clock=clock) as engine:
+        with pytest.raises(WorkflowStuck, match="cannot be read"):
+            await outcome_of(engine, "one/1")
+        await engine.kill("one/1")
+        with pytest.raises(WorkflowKilled, match="one/1"):
+            await outcome_of(engine, "one")
+
+
+@workflow
+async def parent_of_sleeper() -> float:
+    return await sleeping(1000.0)

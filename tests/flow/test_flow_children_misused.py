@@ -15,14 +15,16 @@ from nurselog import (
     OutsideWorkflowError,
     PayloadTooLargeError,
     RegistrationError,
+    Status,
     UsageError,
     Workflow,
+    WorkflowStuck,
     open_nursery,
     sleep,
     step,
     workflow,
 )
-from nurselog.lowlevel import ChildStarted
+from nurselog.lowlevel import ChildStarted, Started, TimerSet
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
 
@@ -131,3 +133,31 @@ async def test_a_nursery_that_is_over_takes_no_child(autojump_clock: Clock) -> N
     async with in_memory() as engine:
         assert await play_on(engine, flow) == 2
         assert await engine._store.find(["played/2"]) == []
+
+
+@pytest.mark.parametrize("by", ["await", "go"])
+async def test_a_plain_timeout_around_a_child_that_comes_afterwards(autojump_clock: Clock, by: str) -> None:
+    """Nothing in the log says when it ends: the workflow is stuck, and no child is told."""
+
+    async def flow() -> None:
+        async with open_nursery() as nursery:
+            with trio.CancelScope() as plain:
+
+                async def later() -> None:
+                    await sleep(1)
+                    plain.deadline = trio.current_time() + 1
+
+                nursery.start_soon(later)
+                if by == "await":
+                    await echo(100)
+                else:
+                    async with open_nursery() as inner:
+                        inner.go(echo, 100)
+
+    async with in_memory() as engine:
+        handle = await engine.submit(workflow(name="flow")(flow), id="played")
+        with pytest.raises(WorkflowStuck, match="a plain Trio deadline"):
+            await handle.result()
+        [child] = await engine.list(prefix="played/")
+        assert child.status is Status.RUNNING
+        assert [type(event) for event in await events(engine, child.id)] == [Started, TimerSet]
