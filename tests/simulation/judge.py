@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
@@ -36,7 +36,7 @@ from tests.simulation.database import Database
 from tests.simulation.family import Family
 from tests.simulation.history import History
 from tests.simulation.laws import Breach, Law
-from tests.simulation.letters import Letters
+from tests.simulation.letters import Letters, submitted_by
 from tests.simulation.mail import Mail
 from tests.simulation.process import Process
 from tests.simulation.releases import current, may_get_stuck
@@ -180,7 +180,8 @@ class Judge:
 
     def conclude(self) -> None:
         """Look at all that is left."""
-        for id in self._submitted:
+        histories = {one.key: self._look(one.id) for one in self._database.workflows.values()}
+        for id in (*self._submitted, *submitted_by(histories.values())):
             if not self._database.find([id]):
                 self.broken(Law.KEPT, f"{id} was submitted, and is not there")
         for workflow in self._database.workflows.values():
@@ -196,14 +197,13 @@ class Judge:
         for what, id in self._reserved.items():
             if what not in self._released and not self._look(id).killed:
                 self.broken(Law.CLEAN, f"{what} is still reserved", id)
-        self._conclude_conversations()
+        self._conclude_conversations(histories)
 
-    def _conclude_conversations(self) -> None:
+    def _conclude_conversations(self, histories: Mapping[WorkflowKey, History]) -> None:
         for key, problem in self._mail.problems:
             self.broken(Law.MAIL, problem, self._database.workflows[key].id)
         for key, problem in self._mail.torn:
             self.broken(Law.TAKEN, problem, self._database.workflows[key].id)
-        histories = {one.key: self._look(one.id) for one in self._database.workflows.values()}
         self.breaches.extend([*self._family.conclude(histories), *self.letters.conclude(histories)])
 
     def _conclude_one(self, workflow: Workflow) -> None:

@@ -7,7 +7,7 @@ before one that was sent earlier, shows in the receiver's log, whatever the way 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -15,7 +15,7 @@ from nurselog._engine.messages import Kind, read_message
 from nurselog._flow.promise import PromiseId
 from nurselog._log.events import ChildEnded, Received
 from nurselog.abc import Message, WorkflowKey
-from nurselog.lowlevel import Ended, Result
+from nurselog.lowlevel import Ended, Result, StepEnded
 from tests.simulation.history import History
 from tests.simulation.laws import Breach, Law
 from tests.simulation.mail import Mail
@@ -114,6 +114,14 @@ def texts(history: History, *topics: str) -> Iterator[str]:
     for row, event in zip(history.rows, history.events, strict=True):
         if isinstance(event, Received) and event.topic in (topics or TOPICS):
             yield msgspec.json.decode(row.value or b"", type=str)
+
+
+def submitted_by(histories: Iterable[History]) -> Iterator[str]:
+    """Yield the ids that workflows were told when they had submitted others."""
+    for history in histories:
+        for row, event in zip(history.rows, history.events, strict=True):
+            if isinstance(event, StepEnded) and event.name == "nurselog.submit" and event.result is Result.VALUE:
+                yield msgspec.json.decode(row.value or b"", type=str)
 
 
 def _counts(history: History) -> Iterator[Breach]:

@@ -22,6 +22,7 @@ from nurselog import (
     race,
     select,
     sleep,
+    submit,
     uuid4,
 )
 from tests.simulation.nodes import Flaky, Nap, Node, Pay, Pipe, Timed, Work
@@ -136,6 +137,15 @@ class Kid(Node, frozen=True):
         return await program(_source(self.part))
 
 
+class Spawn(Node, frozen=True):
+    """A part as a workflow that is nobody's child."""
+
+    part: Program
+
+    async def run(self) -> Any:
+        return await submit(program, _source(self.part))
+
+
 class Brood(Node, frozen=True):
     """Parts as workflows of their own, side by side; one may be told to stop after a while."""
 
@@ -191,6 +201,7 @@ Program: TypeAlias = (
     | Abort
     | Careful
     | Kid
+    | Spawn
     | Brood
     | Mind
 )

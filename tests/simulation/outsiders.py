@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 import trio
 
-from nurselog import Engine
+from nurselog import Engine, Letter
 from tests.simulation.steps import Flop
 from tests.simulation.talk import TOPICS, letter
 
@@ -29,13 +30,13 @@ class Outsider:
 
     async def run(self) -> None:
         """Say something from time to time."""
-        for number in count():
+        for number in count(step=10):
             await trio.sleep(self._chance.expovariate(_OFTEN / self._cluster.plan.span))
             promises = self._cluster.judge.promises
             if promises and self._chance.random() < 0.4:
                 await self._settle(self._chance.choice(promises[-5:]), number)
             elif id := self._cluster.some_open_workflow():
-                await self._send(id, number)
+                await self._send(id, number) if self._chance.random() < 0.8 else await self._send_all(id, number)
 
     async def _send(self, id: str, number: int) -> None:
         """Send a message; one that has a key again, until there is an answer."""
@@ -51,6 +52,19 @@ class Outsider:
             answered = await self._via_some_process(use)
             if answered and self._chance.random() < 0.9:  # else: did it arrive?
                 break
+
+    async def _send_all(self, id: str, number: int) -> None:
+        """Send some at once, to one or two."""
+        ids = [id, self._cluster.some_open_workflow() or id, id]
+        texts = [letter(self._name, number + place, 1) for place in range(len(ids))]
+        letters = [Letter(one, self._chance.choice(TOPICS), text) for one, text in zip(ids, texts, strict=True)]
+
+        async def use(engine: Engine) -> None:
+            with suppress(ExceptionGroup):  # one of them was not left, and nothing is said of the others
+                for one, text, new in zip(ids, texts, await engine.send_all(letters), strict=True):
+                    self._cluster.judge.letters.told(one, text, new=new)
+
+        await self._via_some_process(use)
 
     async def _settle(self, promise: str, number: int) -> None:
         text = f"{self._name} {number}"

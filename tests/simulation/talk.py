@@ -17,6 +17,7 @@ from nurselog import (
     move_on_after,
     open_nursery,
     promise,
+    resolve,
     select,
     send,
     uuid4,
@@ -52,14 +53,18 @@ class Listen(Node, frozen=True):
 
 
 class Ask(Node, frozen=True):
-    """What somebody outside must say, as long as patience lasts; it may be no."""
+    """What somebody outside must say, as long as patience lasts; it may be no, and one may answer by oneself."""
 
     seconds: float
+    own: bool
 
     async def run(self) -> Any:
         answer = promise(str)
         await ask(answer.id)
-        chosen = await select(answer, after(self.seconds))
+        async with open_nursery() as nursery:
+            if self.own:
+                nursery.go(resolve, answer.id, "I say so")
+            chosen = await select(answer, after(self.seconds))
         return [chosen.index, repr(chosen.outcome), answer.outcome == chosen.outcome]
 
 
