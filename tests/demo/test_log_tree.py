@@ -13,11 +13,14 @@ from nurselog._log.failures import encode_error, record_error
 from nurselog._tree import Mark, draw_log, printable
 from nurselog.lowlevel import (
     Cause,
+    ChildEnded,
+    ChildStarted,
     Claimed,
     Ended,
     Event,
     Forked,
     Patched,
+    Received,
     Result,
     Resumed,
     ScopeCancelled,
@@ -76,6 +79,31 @@ def test_a_race_is_drawn_by_its_branches() -> None:
     assert drawn(*RACE) == DRAWN
 
 
+FAMILY = (
+    Started(name="trip", seed="s"),
+    ChildStarted(path="1", name="hotel", digest="0" * 16),
+    ChildStarted(path="3.1", name="car", digest="0" * 16),
+    Received(topic="wishes"),
+    Received(path="2"),
+    ChildEnded(path="3.1", result=Result.CANCELLED, reason="no car"),
+)
+
+DRAWN_FAMILY = """\
+race-1
+    +0.000  │  trip started
+    +0.003  │  received in mailbox 'wishes'
+    +0.001  ├─ 1 child workflow hotel
+    +0.004  ├─ 2 the promise was resolved
+            └─ 3 branch
+    +0.002     └─ 3.1 child workflow car
+    +0.005           the child was CANCELLED: "no car"
+"""
+
+
+def test_children_and_messages_are_drawn_where_they_belong() -> None:
+    assert drawn(*FAMILY) == DRAWN_FAMILY
+
+
 def test_the_order_in_time_changes_the_times_only() -> None:
     def places(*events: Event) -> list[str]:
         return sorted(line[10:] for line in drawn(*events).splitlines() if "ms" not in line)
@@ -115,6 +143,9 @@ def test_a_step_that_has_not_ended_has_only_begun() -> None:
         (Ended(result=Result.ERROR), Mark.FAILED, "the workflow FAILED"),
         (Ended(result=Result.CANCELLED, reason="bored"), Mark.CANCELLED, 'the workflow was CANCELLED: "bored"'),
         (Ended(result=Result.KILLED), Mark.CANCELLED, "the workflow was KILLED"),
+        (ChildEnded(result=Result.ERROR), Mark.FAILED, "the child FAILED"),
+        (ChildEnded(result=Result.KILLED), Mark.CANCELLED, "the child was KILLED"),
+        (Received(result=Result.ERROR), Mark.FAILED, "the promise was REJECTED"),
         (Forked(source="a", at=4), Mark.FAINT, "forked from 'a' at row 4"),
         (Resumed(), Mark.FAINT, "resumed"),
         (Selected(index=0), Mark.PLAIN, "select took case 0"),
@@ -136,6 +167,11 @@ FAULT = f": ValueError: far too {'long ' * 10}lo..."
         (StepEnded(name="s", result=Result.ERROR), ERROR, f"s FAILED{FAULT}"),
         (Ended(result=Result.ERROR), ERROR, f"the workflow FAILED{FAULT}"),
         (StepRetried(name="s", attempt=1, due=START), ERROR, f"attempt 1 failed{FAULT}; the next is due at +0.000"),
+        (ChildEnded(result=Result.ERROR), ERROR, f"the child FAILED{FAULT}"),
+        (ChildEnded(result=Result.VALUE), b"7", "the child completed -> 7"),
+        (Received(topic="wishes"), b'"sea"', "received in mailbox 'wishes' -> \"sea\""),
+        (Received(result=Result.ERROR), ERROR, f"the promise was REJECTED{FAULT}"),
+        (Received(), b"null", "the promise was resolved"),
         (StepEnded(name="s", result=Result.VALUE), b'{"price":12}', 's -> {"price":12}'),
         (StepEnded(name="s", result=Result.VALUE), b"\xff" * 70, "s -> " + "\ufffd" * 60 + "..."),
         (StepEnded(name="s", result=Result.VALUE), b"null", "s"),
@@ -147,7 +183,7 @@ def test_values_and_errors_are_shown_on_one_line(event: Event, value: bytes, tex
 
 
 def test_every_kind_of_event_has_a_text() -> None:
-    samples = {type(event) for event in RACE} | {Selected, Patched, Resumed, Forked}
+    samples = {type(event) for event in (*RACE, *FAMILY)} | {Selected, Patched, Resumed, Forked}
     assert samples == set(get_args(Event))
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
-from unittest.mock import patch
 
 from nurselog import Status, WorkflowCancelled, WorkflowKilled
 from nurselog._engine.handle import value_of
@@ -31,7 +30,7 @@ from nurselog.lowlevel import (
     StepEnded,
     TimerFired,
 )
-from nurselog.testing import Broken, keeper, life, replay
+from nurselog.testing import Broken, replay
 from tests.simulation.database import Database
 from tests.simulation.family import Family
 from tests.simulation.history import History
@@ -247,9 +246,7 @@ class Judge:
             entries = [LogEntry.of(row) for row in self._database.logs[workflow.key]]
             self._tally[Thing.REPLAYS] += 1
             try:
-                # Promises and the ids of children follow from it.
-                with patch.object(keeper, "ID", workflow.id), patch.object(life, "ID", workflow.id):
-                    replay(current(workflow.name, workflow.version), entries)
+                replay(current(workflow.name, workflow.version), entries, id=workflow.id)
             except Broken as broken:
                 self.broken(Law.REPLAYS, broken.report.findings[0].problem, workflow.id)
 
