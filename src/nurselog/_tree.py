@@ -175,8 +175,8 @@ def _say(entry: LogEntry, origin: int) -> str:
         case Received() as event:
             return _say_received(entry, event)
         case ChildEnded(result=result, reason=reason):
-            came = _value(entry) if result is Result.VALUE else _error(entry)
-            return f"the child {_ENDS[result]}{_because(reason)}{came}"
+            say = _OUTCOMES.get(result)
+            return f"the child {_ENDS[result]}{_because(reason)}{say(entry) if say else ''}"
         case Ended(result=result, reason=reason):
             return f"the workflow {_ENDS[result]}{_because(reason)}{_error(entry) if result is Result.ERROR else ''}"
         case event:
@@ -218,6 +218,9 @@ def _error(entry: LogEntry) -> str:
         return ""
     error = decode_error(entry.value)
     return f": {error.type_name}: {_shortened(error.message)}"
+
+
+_OUTCOMES = {Result.VALUE: _value, Result.ERROR: _error}
 
 
 def _shortened(text: str) -> str:

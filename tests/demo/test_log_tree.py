@@ -168,6 +168,7 @@ FAULT = f": ValueError: far too {'long ' * 10}lo..."
         (Ended(result=Result.ERROR), ERROR, f"the workflow FAILED{FAULT}"),
         (StepRetried(name="s", attempt=1, due=START), ERROR, f"attempt 1 failed{FAULT}; the next is due at +0.000"),
         (ChildEnded(result=Result.ERROR), ERROR, f"the child FAILED{FAULT}"),
+        (ChildEnded(result=Result.KILLED), b"", "the child was KILLED"),
         (ChildEnded(result=Result.VALUE), b"7", "the child completed -> 7"),
         (Received(topic="wishes"), b'"sea"', "received in mailbox 'wishes' -> \"sea\""),
         (Received(result=Result.ERROR), ERROR, f"the promise was REJECTED{FAULT}"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nurselog._log.events import ChildEnded, ChildStarted
 from nurselog.abc import Batch, Created, Creation, Receipt, Workflow, WorkflowKey
-from nurselog.lowlevel import Ended, Event, Result, Row, decode_event
+from nurselog.lowlevel import ChildEnded, ChildStarted, Ended, Event, Result, Row, decode_event
 from tests.simulation.database import Database
 from tests.simulation.history import History
 from tests.simulation.laws import Breach, Law

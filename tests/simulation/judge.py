@@ -19,11 +19,13 @@ from nurselog.abc import Batch, Post, Posted, Receipt, Workflow, WorkflowKey
 from nurselog.lowlevel import (
     END_STATUS,
     Cause,
+    ChildEnded,
     Claimed,
     Ended,
     Event,
     JsonCodec,
     LogEntry,
+    Received,
     Result,
     Row,
     ScopeCancelled,
@@ -211,11 +213,17 @@ class Judge:
             return
         history, log = self._look(workflow.id), self._database.logs[workflow.key]
         self._tally[Thing.WORKFLOWS] += 1
+        self._tally[Thing.CHILDREN] += workflow.parent is not None
         self._tally[Thing.EVENTS] += len(log)
         self._tally[Thing.TAKEOVERS] += sum(isinstance(event, Claimed) for event in history.events)
         if history.rows != log:
             self.broken(Law.KEPT, "rows have changed after they were written", workflow.id)
             return
+        for event in history.events:
+            if isinstance(event, Received):
+                self._tally[Thing.SETTLED if event.topic is None else Thing.LETTERS] += 1
+            elif isinstance(event, ChildEnded):
+                self._tally[Thing.RECALLED] += event.result is Result.CANCELLED
         for law, problem in (*unsound(history.events, log), *unended(history.events, workflow)):
             self.broken(law, problem, workflow.id)
         cancels, asked = sum(map(_is_cancel, history.events)), self._asked[workflow.key]

@@ -13,13 +13,12 @@ import msgspec
 
 from nurselog._engine.messages import Kind, read_message
 from nurselog._flow.promise import PromiseId
-from nurselog._log.events import ChildEnded, Received
 from nurselog.abc import Message, WorkflowKey
-from nurselog.lowlevel import Ended, Result, StepEnded
+from nurselog.lowlevel import ChildEnded, Ended, Received, Result, StepEnded
 from tests.simulation.history import History
 from tests.simulation.laws import Breach, Law
 from tests.simulation.mail import Mail
-from tests.simulation.talk import TOPICS, Count, member
+from tests.simulation.talk import TOPICS, Count, ring
 
 
 class Letters:
@@ -125,12 +124,16 @@ def submitted_by(histories: Iterable[History]) -> Iterator[str]:
 
 
 def _counts(history: History) -> Iterator[Breach]:
-    """See what a member of a ring was handed."""
-    last = history.events[-1]
-    if history.id.rpartition("/")[0].startswith("ring") and isinstance(last, Ended) and last.result is Result.VALUE:
-        count = msgspec.json.decode(history.rows[-1].value or b"", type=Count)
+    """See what a ring has come to, or one of its members: what they were handed, and none fails."""
+    last, value = history.events[-1], history.rows[-1].value or b""
+    if not history.id.startswith(ring.name) or not isinstance(last, Ended):
+        return
+    if last.result is Result.ERROR:
+        yield Breach(Law.RING, f"it failed: {value.decode()}", history.id)
+    elif last.result is Result.VALUE and "/" in history.id:
+        count = msgspec.json.decode(value, type=Count)
         if any(one != other for one, other in zip(count.found, count.expected, strict=False)):
-            yield Breach(Law.RING, f"{member.name} was handed {count.found}, not {count.expected}", history.id)
+            yield Breach(Law.RING, f"it was handed {count.found}, not {count.expected}", history.id)
 
 
 def _letter(text: str) -> str:

@@ -52,10 +52,11 @@ class Writer:
             lambda _: Timed(self._number(), self._while(), self._while()),
             lambda _: Flaky(self._chance.randrange(4), self._while()),
             lambda _: Pay(self._number(), self._while()),
+            lambda _: Pay(self._number(), self._while()),
             lambda _: Nap(self._while(-3, 1)),
             lambda _: Pipe(self._chance.randint(1, 3), self._while(-4, -0.5)),
             lambda _: Listen(self._topic(), self._chance.randint(1, 4), self._while(-1, 1)),
-            lambda _: Ask(self._while(-1, 1), own=self._chance.random() < 0.3),
+            lambda _: Ask(self._while(0, 1), own=self._chance.random() < 0.3),
             lambda _: Tell(self._chance.randint(-1, self._others), self._topic(), self._chance.randint(1, 3)),
             lambda _: Abandon(self._while(-2), awaited=self._chance.random() < 0.5),
         ]

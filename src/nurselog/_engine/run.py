@@ -209,6 +209,8 @@ class Run:
 
     async def send(self, id: str, topic: str, value: object, key: str) -> None:
         """Leave a message for a workflow's mailbox."""
+        if id.startswith(f"{self.id}/"):  # a child that was started just now may still be on its way to the store
+            await self._runner.journal.flushed()
         [answer] = await patiently(partial(self._runner.office.send, [Letter(id, topic, value, key)]))
         if isinstance(answer, Exception):
             raise answer
