@@ -199,14 +199,14 @@ def mail_turned() -> AbstractContextManager[Any]:
     return patch.object(Database, "_mail", turned)
 
 
-def letters_forgotten() -> AbstractContextManager[Any]:
-    """A message is answered as left, and sometimes not kept."""
+def cancels_lost() -> AbstractContextManager[Any]:
+    """What somebody outside cancels is answered as left, and not kept."""
     leave = Database._leave
 
-    def forgetful(self: Database, post: Post) -> Posted:
-        return Posted.LEFT if post.kind == Kind.SEND.value and self._random.random() < 0.1 else leave(self, post)
+    def losing(self: Database, post: Post) -> Posted:
+        return Posted.LEFT if post.kind == Kind.CANCEL.value and post.once is None else leave(self, post)
 
-    return patch.object(Database, "_leave", forgetful)
+    return patch.object(Database, "_leave", losing)
 
 
 def letters_doubled() -> AbstractContextManager[Any]:

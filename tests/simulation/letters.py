@@ -124,11 +124,11 @@ def submitted_by(histories: Iterable[History]) -> Iterator[str]:
 
 
 def _counts(history: History) -> Iterator[Breach]:
-    """See what a ring has come to, or one of its members: what they were handed, and none fails."""
+    """See what a ring has come to, or one of its members: what they were handed, and that each was there in time."""
     last, value = history.events[-1], history.rows[-1].value or b""
     if not history.id.startswith(ring.name) or not isinstance(last, Ended):
         return
-    if last.result is Result.ERROR:
+    if last.result is Result.ERROR and b"WorkflowNotFound" in value:
         yield Breach(Law.RING, f"it failed: {value.decode()}", history.id)
     elif last.result is Result.VALUE and "/" in history.id:
         count = msgspec.json.decode(value, type=Count)

@@ -18,26 +18,36 @@ from tests.simulation.plan import Fault
 from tests.simulation.run import simulate
 from tests.simulation.tally import Thing
 
-FAILED: dict[int, str] = {}
+FAILED: dict[int, str] = {
+    5: "a message was entered twice, by who had looked for messages before it lost the workflow and got it again",
+    1090: "a parent that was lost and came again brought its child to the store twice",
+}
 """Seeds that have broken a law once, and what they found. Where the plan draws otherwise they are other runs: what they
 found has a test of its own besides."""
 
-FOUND: dict[Breakage, tuple[int, Law]] = {
-    breakages.no_fence: (2, Law.AT_MOST_ONCE),
-    breakages.fence_by_owner: (4, Law.KEPT),
-    breakages.hasty_answers: (0, Law.DURABLE),
-    breakages.forgotten_commits: (0, Law.KEPT),
-    breakages.eternal_leases: (5, Law.ENDS),
-    breakages.stale_claims: (0, Law.FOLLOWS),
-    breakages.lost_claims: (14, Law.ENDS),
-    breakages.two_of_one_id: (0, Law.ANSWER),
-    breakages.lost_creations: (4, Law.ENDS),
-    breakages.mail_kept: (3, Law.CANCELS),
-    breakages.mail_lost: (6, Law.CANCELS),
-    breakages.last_word_late: (3, Law.ENDS),
+FOUND: dict[Breakage, tuple[int, set[Law]]] = {
+    breakages.no_fence: (20, {Law.KEPT}),
+    breakages.fence_by_owner: (7, {Law.KEPT}),
+    breakages.hasty_answers: (0, {Law.DURABLE}),
+    breakages.forgotten_commits: (2, {Law.KEPT}),
+    breakages.eternal_leases: (3, {Law.ENDS}),
+    breakages.stale_claims: (0, {Law.FOLLOWS, Law.NOT_AGAIN}),
+    breakages.lost_claims: (27, {Law.ENDS}),
+    breakages.two_of_one_id: (5, {Law.ANSWER, Law.AT_MOST_ONCE}),
+    breakages.lost_creations: (3, {Law.FAMILY}),
+    breakages.cancels_lost: (1, {Law.CANCELS}),
+    breakages.last_word_late: (0, {Law.ENDS}),
+    breakages.words_forgotten: (1, {Law.MAIL, Law.ONCE}),
+    breakages.mail_taken_apart: (0, {Law.TAKEN}),
+    breakages.mail_turned: (0, {Law.RECEIVED}),
+    breakages.letters_doubled: (0, {Law.RING}),
+    breakages.promises_open: (2, {Law.SETTLED}),
+    breakages.children_of_the_refused: (6, {Law.FAMILY}),
+    breakages.children_given_up: (0, {Law.OUTLIVED}),
+    breakages.recalls_lost: (1, {Law.RECALLED}),
 }
-"""What is wrong on purpose, a seed that finds it, and the law that it breaks. Where the plan draws otherwise, look for
-other seeds."""
+"""What is wrong on purpose, a seed that finds it, and the laws that it breaks. Where the plan draws otherwise, look for
+other seeds. Those of messages alone are found in `test_mail.py`, too, where a few lines do."""
 
 OCCUR = (
     Thing.TAKEOVERS,
@@ -55,7 +65,7 @@ OCCUR = (
 
 def test_every_law_holds(scale: int) -> None:
     tally = Counter[Thing | Fault]()
-    for seed in [*FAILED, *range(3 * scale)]:
+    for seed in [*FAILED, *range(1, 1 + 2 * scale)]:
         verdict = simulate(seed)
         assert not verdict.breaches, describe(verdict)
         tally += verdict.tally
@@ -64,9 +74,9 @@ def test_every_law_holds(scale: int) -> None:
 
 @pytest.mark.parametrize("breakage", FOUND)
 def test_what_is_wrong_with_a_store_is_found(breakage: Breakage) -> None:
-    seed, law = FOUND[breakage]
+    seed, laws = FOUND[breakage]
     with breakage():
-        assert law in {breach.law for breach in simulate(seed).breaches}
+        assert laws <= {breach.law for breach in simulate(seed).breaches}
 
 
 def test_a_run_follows_from_its_seed() -> None:
