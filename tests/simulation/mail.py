@@ -14,6 +14,9 @@ from nurselog.abc import Append, Batch, Message, Post, Posted, Receipt, Workflow
 from nurselog.lowlevel import Cause, Ended, Event, Result, Resumed, ScopeCancelled, decode_event
 from tests.simulation.database import Database
 
+_KINDS = {kind.value for kind in Kind}
+"""What engines can enter; the checks of stores leave notes of their own."""
+
 
 class Mail:
     """Keeps account of a database's messages."""
@@ -53,9 +56,10 @@ class Mail:
 
     def _taken(self, append: Append) -> None:
         """See that what is taken is entered; what comes after the end is not, and goes with the workflow."""
-        rows = [(decode_event(row.event), row.value or b"") for row in append.rows]
+        taken = [one for one in self._remove(append.taken) if one.kind in _KINDS]
+        rows = [(decode_event(row.event), row.value or b"") for row in append.rows] if taken else []
         over = append.standing is not None and append.standing.status.final
-        for message in self._remove(append.taken):
+        for message in taken:
             entry = next((row for row in rows if _enters(message, *row)), None)
             if entry is not None:
                 rows.remove(entry)
