@@ -65,8 +65,8 @@ OF_STEPS = (
         name="other-arguments",
         breaks="a recorded outcome belongs to a call with the same arguments",
         file="_flow/call.py",
-        before="if step.check_arguments and event.digest is not None and digests[0] is not None and event.digest not in digests:",
-        after="if step.check_arguments and event.digest is None:",
+        before="event.digest is not None and digests[0] is not None and event.digest not in digests:",
+        after="event.digest is None:",
         tests=(f"{CHANGES}changed_code_is_found[other_arguments]",),
     ),
     Mutant(
