@@ -16,14 +16,15 @@ from nurselog import Failed, Nursery, gather, open_nursery, race, sleep, step, w
 from nurselog._engine.run import Run
 from nurselog._flow.body import Body
 from nurselog._flow.call import AwaitedCall
-from nurselog._flow.nursery import ChildCall
+from nurselog._flow.children import AwaitedChild
 from nurselog._flow.sequencer import Sequencer
+from nurselog._flow.steward import ChildCall, ChildWorkflow
 from nurselog._flow.strand import Strand
 from nurselog._flow.swept import Swept
 from tests.engine.rig import in_memory
 
 Clock = trio.testing.MockClock
-OF_A_RUN = (Run, Sequencer, Strand, AwaitedCall, ChildCall, Body)
+OF_A_RUN = (Run, Sequencer, Strand, AwaitedCall, ChildCall, AwaitedChild, ChildWorkflow, Body)
 
 
 @step
@@ -57,6 +58,15 @@ async def sleeper() -> None:
     await sleep(100)
 
 
+@workflow
+async def family() -> None:
+    async with open_nursery() as nursery:
+        nursery.go(everything)
+        nursery.go(lonely)
+        await everything()
+        nursery.cancel_scope.cancel()
+
+
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     gc.collect()
@@ -75,6 +85,7 @@ async def test_nothing_of_a_run_waits_for_the_collector(autojump_clock: Clock) -
         before = alive()
         for _ in range(3):
             await engine.run(everything)
+            await engine.run(family)
         await trio.sleep(2)  # until nobody needs to know any more which steps have begun
         await engine.run(everything)
         await trio.testing.wait_all_tasks_blocked()

@@ -191,12 +191,16 @@ class Office:
         while True:
             await self._some.wait()
             self._some = trio.Event()
-            told, self._told = self._told, []
-            await self._journal.flushed()  # then they are there, and what cancels them is their parent's history
-            told = [(parent, child) for parent, child in told if not parent.is_lost]
-            await patiently(partial(self._cancel, [child for _, child in told]))
-            for _, child in told:
-                child.sequencer.family.arranged(child)
+            await self._cancel_told()
+
+    async def _cancel_told(self) -> None:
+        """Do it once; a function of its own, for the names in it must not keep what is over."""
+        told, self._told = self._told, []
+        await self._journal.flushed()  # then they are there, and what cancels them is their parent's history
+        told = [(parent, child) for parent, child in told if not parent.is_lost]
+        await patiently(partial(self._cancel, [child for _, child in told]))
+        for _, child in told:
+            child.sequencer.family.arranged(child)
 
     async def _cancel(self, children: Sequence[Child]) -> None:
         why = {child.id: child.why.reason for child in children}

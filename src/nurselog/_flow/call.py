@@ -172,6 +172,7 @@ class AwaitedCall(Call):
                 assert self._raise_cancel is not None
                 answer = capture(self._raise_cancel)
         reschedule(self._strand.task, answer)
+        del answer  # a cancellation's traceback leads here
 
 
 def check_step(

@@ -141,3 +141,4 @@ class AwaitedChild(Child):
                 assert self._raise_cancel is not None
                 answer = capture(self._raise_cancel)
         reschedule(self._strand.task, answer)
+        del answer  # a cancellation's traceback leads here
