@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Clock, Store
+from nurselog.testing.corpus.cases import cases_of
+from nurselog.testing.corpus.workflows import conversations
 from nurselog.testing.life import Closed
 from tests import inline
 from tests.laws import harness
@@ -85,6 +87,14 @@ def test_the_corpus(part: int, scale: int) -> None:
     names = sorted(quick)[part::PARTS]
     for name in chance.sample(names, min(len(names), 2 * scale)):
         crash_and_cancel(quick[name], chance, places=3 * scale)
+
+
+def test_conversations(scale: int) -> None:
+    """Of those that are sent messages, which stores keep, some more."""
+    chance = random.Random(PARTS)
+    cases = cases_of(conversations)
+    for case in chance.sample(cases, min(len(cases), 2 * scale)):
+        crash_and_cancel(case, chance, places=3 * scale)
 
 
 def crash_and_cancel(case: Case, chance: random.Random, places: int) -> None:

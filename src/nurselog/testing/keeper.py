@@ -87,6 +87,7 @@ class Keeper:
     def __init__(self, inner: Store, rows: Sequence[Row], mail: Sequence[Mail], *, id: str, cancelled: bool) -> None:
         self._inner, self._id, self._cancelled = inner, id, cancelled
         self._moved = trio.Event()
+        self._posting = trio.Lock()
         self.moves: int = 0
         """How many events of this life are moves, and durable."""
         self.rows: tuple[Row, ...] = tuple(rows)
@@ -151,14 +152,16 @@ class Keeper:
     async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Leave messages, and note those that were left.
 
-        They count as left as soon as they might be: a store on a disk may have left them long before it says so.
+        They count as left as soon as they might be: a store on a disk may have left them long before it says so. And
+        they are left one call after the other: of two at a time, nobody would know which was first.
         """
-        length = self.length
-        answers = await self._inner.post(posts)
-        for post, answer in zip(posts, answers, strict=True):
-            if answer is Posted.LEFT and post.kind in _MAIL:
-                self.mail.append(Mail(length, post))
-        return answers
+        async with self._posting:
+            length = self.length
+            answers = await self._inner.post(posts)
+            for post, answer in zip(posts, answers, strict=True):
+                if answer is Posted.LEFT and post.kind in _MAIL:
+                    self.mail.append(Mail(length, post))
+            return answers
 
     async def commit(self, batch: Batch) -> Receipt:
         """Commit, and count."""
