@@ -102,13 +102,13 @@ async def with_one_more() -> list[int]:
 
 
 CHANGES: list[tuple[Code, Code, str, str]] = [
-    (two, with_other_arguments, "child workflow 'echo' at path 2, whose input has the digest", "child workflow 'echo'"),
+    (two, with_other_arguments, "child workflow 'echo' at path 2", "the same call with other arguments"),
     (two, with_another_function, "child workflow 'echo' at path 2", "child workflow 'other' at path 2"),
     (two, without_the_second, "child workflow 'echo' at path 2", "a timer of sleep at path 2"),
     (two, without_any, "child workflow 'echo' at path 1", "the workflow's end with value"),
     (two, with_one_more, "a timer of sleep at path 3", "child workflow 'echo' at path 3"),
-    (by_go, go_with_other_arguments, "child workflow 'echo' at path 3", "child workflow 'echo' at path 3"),
-    (by_go, go_in_another_order, "child workflow 'echo' at path 2", "child workflow 'echo' at path 2"),
+    (by_go, go_with_other_arguments, "child workflow 'echo' at path 3", "the same call with other arguments"),
+    (by_go, go_in_another_order, "child workflow 'echo' at path 2", "the same call with other arguments"),
 ]
 
 

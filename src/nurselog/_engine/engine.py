@@ -13,10 +13,12 @@ import trio
 
 from .._errors import (
     EngineClosed,
+    MisplacedCallError,
     UsageError,
 )
 from .._flow.arguments import NATURAL, WHOLE
 from .._flow.names import reason_text, text_or_none
+from .._flow.strand import Strand, place
 from .._flow.workflow import unwrap_workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, decode_event, encode_event
@@ -203,7 +205,7 @@ class Engine:
             id: the workflow's id.
             topic: the mailbox's: 1 to 200 printable characters.
             value: the message; the codec must be able to write it.
-            key: names the message: of several with one key the workflow gets the first, also years later. 1 to 200
+            key: names the message: of several with one key the workflow gets the first, until it ends. 1 to 200
                 printable characters.
 
         Returns:
@@ -285,8 +287,6 @@ class Engine:
         Raises:
             What `resolve` raises.
         """
-        if not isinstance(error, Exception):
-            raise UsageError(f"a promise is rejected with an Exception, not with {error!r}")
         with self._open():
             await self._office.reject(promise, error)
 
@@ -355,6 +355,7 @@ class Engine:
 
     async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
         """Wait for the end of a workflow, wherever it runs, and for the store, where it is unavailable meanwhile."""
+        _check_place()
         await trio.lowlevel.checkpoint()
         while True:
             run = self._runner.runs.get(row.key)
@@ -381,12 +382,26 @@ class Engine:
             raise
 
     def _check_open(self) -> None:
+        _check_place()
         if self._service.closing.is_set():
             raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
 
 
 _MOST = 2**63 - 1
 """The largest limit that a database takes; nobody sees the difference to a larger one."""
+
+
+def _check_place() -> None:
+    """See that this is no workflow code: what comes of the call is not in the log, and its wait would be nobody's.
+
+    Raises:
+        MisplacedCallError: if it is.
+    """
+    if isinstance(place.get(), Strand):
+        raise MisplacedCallError(
+            "an engine was asked for something in workflow code, and what it answers is not in the log. Use nurselog's "
+            "send(), resolve(), reject(), submit() and child workflows; for all else call the engine in a step"
+        )
 
 
 def _statuses(given: object) -> frozenset[Status]:

@@ -143,6 +143,8 @@ class Office:
 
     async def reject(self, id: str, error: Exception) -> None:
         """Settle a promise with an error. A checkpoint; raises what `Engine.reject` does."""
+        if not isinstance(error, Exception):
+            raise UsageError(f"a promise is rejected with an Exception, not with {error!r}")
         await self._settle(id, Result.ERROR, encode_error(record_error(error)))
 
     async def _settle(self, id: str, result: Result, data: bytes) -> None:

@@ -129,7 +129,7 @@ class Ownership:
         """A workflow was made for which there was no room, or which was there already."""
         if self.room > 0:
             self.look()
-        else:
+        elif not self._runner.crowded:  # else it is known, and looking through all for each would take long
             self._runner.make_room()
 
     def prepare(
@@ -219,6 +219,7 @@ class Ownership:
         there = {message.number for message in messages}
         for one in before.values():
             one.entered &= there  # what the store has not any more it will not bring again
+            one.held = False  # which is seen anew
         for message in messages:
             run = before.get(message.key)
             if run is not None and runner.runs.get(message.key) is run:

@@ -14,6 +14,7 @@ import trio
 from .._errors import NurselogError, PromiseSettled, StoreCorrupt, StoreTooNew
 from .._flow.body import Body
 from .._flow.children import Child
+from .._flow.names import plain_text
 from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
@@ -209,21 +210,27 @@ class Run:
 
     async def send(self, id: str, topic: str, value: object, key: str) -> None:
         """Leave a message for a workflow's mailbox."""
-        if id.startswith(f"{self.id}/"):  # a child that was started just now may still be on its way to the store
-            await self._runner.journal.flushed()
+        await self._reach(id)
         [answer] = await patiently(partial(self._runner.office.send, [Letter(id, topic, value, key)]))
         if isinstance(answer, Exception):
             raise answer
 
     async def resolve(self, promise: str, value: object) -> None:
         """Settle a promise with a value, unless that was done."""
+        await self._reach(promise)
         with suppress(PromiseSettled):
             await patiently(partial(self._runner.office.resolve, promise, value))
 
     async def reject(self, promise: str, error: Exception) -> None:
         """Settle a promise with an error, unless that was done."""
+        await self._reach(promise)
         with suppress(PromiseSettled):
             await patiently(partial(self._runner.office.reject, promise, error))
+
+    async def _reach(self, id: str) -> None:
+        """See that a child can be reached that was started just now: it may still be on its way to the store."""
+        if plain_text("an id", id).startswith(f"{self.id}/"):
+            await self._runner.journal.flushed()
 
     def read(self) -> None:
         """It has read a message: once there is much room, what was left in the store for want of it is entered."""

@@ -7,10 +7,11 @@ step that should have been tried again, or in a row that nobody can read any mor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._errors import UsageError
+from .._log.codec import digest_arguments
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,25 @@ def check_interface(what: str, value: object, interface: type) -> None:
     if missing or isinstance(value, type):
         lacks = f"{value!r} has no {', '.join(missing)}" if missing else f"{value!r} is a class, not an object"
         raise UsageError(f"{what} must have the interface of nurselog.abc.{interface.__name__}: {lacks}")
+
+
+def digests_of(
+    args: Sequence[object], kwargs: Mapping[str, object], id: str, sources: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Return the digest of a call's arguments, and those that they had in the logs that this one was forked from.
+
+    Arguments have the workflow's id, or a promise's, wherever somebody is to answer; and a fork's are its own.
+
+    Args:
+        args: by position, as they were passed: without defaults, which may be added to a function under way.
+        kwargs: by name.
+        id: the workflow's.
+        sources: of the workflows that it was forked from.
+
+    Returns:
+        The first one is that of the call; None where the arguments cannot be encoded as they are.
+    """
+    own = digest_arguments(args, kwargs)
+    if own is None or not sources:
+        return (own,)
+    return (own, *(digest_arguments(args, kwargs, (id, source)) for source in sources))

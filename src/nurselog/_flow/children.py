@@ -21,13 +21,14 @@ from outcome import Error, Value, capture
 from outcome import Outcome as Answer
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
-from .._errors import ChildCancelled, NurselogError, WorkflowKilled
+from .._errors import ChildCancelled, NurselogError, Suspended, WorkflowKilled
 from .._log.codec import digest
 from .._log.cursor import describe
 from .._log.events import ChildEnded, ChildStarted, Result
 from .._log.failures import decode_error, rebuild_error
 from .._log.identity import child_id
 from . import trouble
+from .arguments import digests_of
 from .call import NOBODY, Why
 from .guards import check_deadline, refuses_abort
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class Child(ABC):
     """A child workflow, until its end is delivered."""
 
-    __slots__ = ("input", "operation", "path", "sequencer", "told", "why", "workflow")
+    __slots__ = ("_digests", "input", "operation", "path", "sequencer", "told", "why", "workflow")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Child(ABC):
         self.path: str = operation.text
         """Its place in the workflow."""
         self.workflow: Workflow[..., Any] = workflow
+        self._digests = digests_of(args, kwargs, sequencer.id, sequencer.cursor.sources)
         data = workflow.signature.encode_call(host.codec.encode, args, kwargs)
         self.input: bytes = sequencer.log.limited(f"the input of workflow {self.id!r}", data)
         self.told: bool = False
@@ -71,13 +73,18 @@ class Child(ABC):
 
     @property
     def digest(self) -> str:
-        """Of the input."""
+        """Of the input, as it was encoded."""
         return digest(self.input)
 
     def start(self) -> None:
         """Enter it into the parent's log, and make it."""
-        self.sequencer.family.children[self.path] = self  # the row makes it
-        self.sequencer.note(ChildStarted(path=self.path, name=self.workflow.name, digest=self.digest))
+        sequencer = self.sequencer
+        sequencer.family.children[self.path] = self  # the row makes it
+        noted = sequencer.note(ChildStarted(path=self.path, name=self.workflow.name, digest=self._digests[0]))
+        assert isinstance(noted, ChildStarted)
+        if None not in {noted.digest, self._digests[0]} and noted.digest not in self._digests:
+            sequencer.stuck(trouble.other_arguments(sequencer, describe(noted), self.path))
+            raise Suspended
 
     def cancel(self, why: Why) -> None:
         """Its scope is cancelled."""

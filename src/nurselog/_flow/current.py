@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from trio.lowlevel import cancel_shielded_checkpoint, current_task
 
@@ -71,6 +71,15 @@ def check_own(what: str, strand: Strand, sequencer: Sequencer) -> None:
             f"{sequencer.id!r}: a workflow's nurseries, scopes, handles and channels are its own, and gone when it "
             "leaves memory. Use the engine to cancel another workflow"
         )
+
+
+async def leave(what: str) -> NoReturn:
+    """Stand for an operation that is called when the workflow leaves memory: raise Suspended, once it is awaited.
+
+    Not at the call: code that swallows that in a loop would never give Trio another turn.
+    """
+    await arrive(what)
+    raise Suspended  # pragma: no cover - the gate has raised it
 
 
 async def arrive(what: str, sequencer: Sequencer | None = None) -> Strand:

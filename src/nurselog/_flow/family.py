@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ class Family:
         """By path."""
         self._told: list[Child] = []
         """Those that are to be cancelled."""
-        self._arranging: set[Child] = set()
+        self._arranging: Counter[Child] = Counter()
         """Those about which something is on its way to the store: nothing else reminds of it before it is there."""
 
     @property
@@ -51,9 +52,10 @@ class Family:
             self._arrange(self.children[path], self._host.make_orphan)
 
     def _arrange(self, child: Child, order: Callable[[Child], None]) -> None:
-        self._arranging.add(child)
+        self._arranging[child] += 1
         order(child)
 
     def arranged(self, child: Child) -> None:
         """What was ordered for a child is durable."""
-        self._arranging.discard(child)
+        self._arranging[child] -= 1
+        self._arranging += Counter()  # without those of which there is none

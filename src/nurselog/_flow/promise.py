@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeVar, final, overload
 
-from .._errors import UsageError
+from .._errors import NurselogError, Suspended, UsageError
 from .._log.identity import parse_path
 from .cases import Watched, wait_for_first
 from .current import arrive, current_strand, own_strand
@@ -62,7 +62,11 @@ class Promise(Watched[T_co]):
         self._since = 0
         arrival = sequencer.inbox.expect(path, self)
         if arrival is not None:
-            self._settle(arrival)
+            try:
+                self._settle(arrival)
+            except NurselogError as exc:  # what it was rejected with cannot be read: as if it had come while one waits
+                sequencer.stuck(exc)
+                raise Suspended from None
 
     @property
     def id(self) -> str:

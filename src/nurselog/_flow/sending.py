@@ -126,7 +126,7 @@ def _body(own: Step[..., None] | None) -> Body:
     """Return the body of a step that runs here: of `own`, unless that is None."""
     here = place.get()
     if not isinstance(here, Body):
-        raise OutsideWorkflowError("this works inside a workflow only: outside, use the engine's send, resolve, reject")
+        raise OutsideWorkflowError("send, resolve and reject work inside a workflow only: outside, use the engine's")
     if own is not None and here.call.step.function is not own.function:
         raise MisplacedCallError("send was called inside a step, where it needs a key of its own: send(..., key=...)")
     return here

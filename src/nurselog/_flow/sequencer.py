@@ -258,10 +258,7 @@ class Sequencer:
                 case TimerFired(path=path, due=due):
                     self.timers.fire(path, due)
                 case ChildEnded(path=path):
-                    child = self.family.children.pop(path, None)
-                    if child is None:
-                        raise trouble.changed(self, describe(event), "no such child", path)
-                    child.ended(event, row.value)
+                    self.family.children.pop(path).ended(event, row.value)  # it is there: its start was met before
                 case Received():
                     self.inbox.deliver(entry, event)
                 case ScopeCancelled(path=path, reason=reason):

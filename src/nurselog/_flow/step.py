@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, partial, update_wrapper
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, final, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
 import msgspec
 import trio
@@ -15,9 +15,9 @@ from .._errors import NurselogError, RegistrationError, Suspended
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from ..abc import Codec
-from .arguments import PERIOD
+from .arguments import PERIOD, digests_of
 from .call import AwaitedCall, check_step, outcome_of
-from .current import arrive, current_strand
+from .current import arrive, current_strand, leave
 from .names import check_readable, is_async, recorded_name
 from .retry import ONCE, Retry
 from .sequencer import Sequencer, Unawaited
@@ -111,14 +111,8 @@ class Step(Generic[P, T_co]):
         return digest_arguments(args, kwargs) if self.check_arguments else None
 
     def _digests(self, args: tuple[Any, ...], kwargs: dict[str, Any], sequencer: Sequencer) -> tuple[str | None, ...]:
-        """Return the digest of arguments, and those that they had in the logs that this one was forked from.
-
-        Arguments have the workflow's id, or a promise's, wherever somebody is to answer; and a fork's are its own.
-        """
-        own, sources = self.digest(args, kwargs), sequencer.cursor.sources
-        if own is None or not sources:
-            return (own,)
-        return (own, *(digest_arguments(args, kwargs, (sequencer.id, source)) for source in sources))
+        """Return the digests that a recorded call may have that is this one."""
+        return digests_of(args, kwargs, sequencer.id, sequencer.cursor.sources) if self.check_arguments else (None,)
 
     def using(
         self, *, retry: Retry | None = None, timeout: float | None = None, name: str | None = None
@@ -147,7 +141,7 @@ class Step(Generic[P, T_co]):
         if not isinstance(here, Strand):
             return self._plain(args, kwargs)
         if here.sequencer.suspending:
-            return self._suspended()
+            return leave(f"step {self.name!r}")
         strand = current_strand(f"step {self.name!r}")
         operation = strand.operation()
         coroutine = self._durable(strand, operation, args, kwargs)
@@ -156,10 +150,6 @@ class Step(Generic[P, T_co]):
             "step", self.name, caller.f_code, caller.f_lineno, coroutine
         )
         return coroutine
-
-    async def _suspended(self) -> NoReturn:
-        await arrive(f"step {self.name!r}")
-        raise Suspended  # pragma: no cover - the gate has raised it
 
     async def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T_co:
         value: T_co

@@ -12,7 +12,7 @@ import trio
 from .._errors import OutsideWorkflowError, RegistrationError
 from .._log.signature import Signature, signature_of
 from .children import AwaitedChild
-from .current import arrive, current_strand
+from .current import arrive, current_strand, leave
 from .names import is_async, recorded_name, text_or_none
 from .sequencer import Unawaited
 from .strand import Operation, Strand, place
@@ -69,11 +69,17 @@ class Workflow(Generic[P, T_co]):
         Raises:
             ChildCancelled: if somebody outside has cancelled the child.
             WorkflowKilled: if somebody has killed it.
+            Exception: the child's own error; StepFailed, if the log cannot rebuild it.
             EncodingError: if an argument cannot be encoded.
+            PayloadTooLargeError: if its input is larger than the limit.
+            RegistrationError: if another function has its name.
             OutsideWorkflowError: where no workflow runs: an engine must run it.
             MisplacedCallError: inside a step.
         """
-        if place.get() is None:
+        here = place.get()
+        if isinstance(here, Strand) and here.sequencer.suspending:
+            return leave(f"workflow {self.name!r}")
+        if here is None:
             raise OutsideWorkflowError(
                 f"workflow {self.name!r} was called directly: run it with engine.run() or engine.submit(), or call its "
                 "plain function (.fn)"

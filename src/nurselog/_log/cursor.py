@@ -105,8 +105,8 @@ def _essence(event: Event) -> tuple[object, ...]:
             return ("timer", path, name)
         case ScopeCancelled(path=path, by=by):
             return ("cancelled", path, by)
-        case ChildStarted(path=path, name=name, digest=digest):
-            return ("child", path, name, digest)
+        case ChildStarted(path=path, name=name):
+            return ("child", path, name)
         case Patched(name=name):
             return ("patched", name)
         case _:
@@ -126,7 +126,7 @@ _LINES: dict[type, str] = {
     TimerSet: "a timer of {event.name}{at}",
     TimerFired: "a timer{at} that fired",
     ScopeCancelled: "a cancelled scope{at} (by {event.by.value})",
-    ChildStarted: "child workflow {event.name!r}{at}, whose input has the digest {event.digest}",
+    ChildStarted: "child workflow {event.name!r}{at}",
     ChildEnded: "the child workflow{at}, ended with {event.result.value}",
     Received: "something received{at}",
     Patched: "patched({event.name!r})",

@@ -137,8 +137,8 @@ class ChildStarted(_Event, frozen=True, kw_only=True, tag="child"):
     """A workflow of its own was started as a child, whose id is this one's, a slash and the path."""
 
     name: str
-    digest: str
-    """Of its encoded input, 16 hex digits."""
+    digest: str | None = None
+    """Of the arguments, 16 hex digits; None where they cannot be encoded as they are."""
 
 
 class ChildEnded(_Event, frozen=True, kw_only=True, tag="child_ended"):

@@ -122,7 +122,7 @@ METHODS: Mapping[str, frozenset[str]] = {
 }
 """What is an effect among the methods of what was made so."""
 
-WAITS = frozenset(_in("nurselog", "sleep sleep_until select gather race map_concurrently"))
+WAITS = frozenset(_in("nurselog", "sleep sleep_until select gather race map_concurrently send submit resolve reject"))
 """Durable operations that are awaited."""
 
 RUNS = frozenset(

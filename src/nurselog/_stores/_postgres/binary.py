@@ -48,11 +48,6 @@ def text(value: str | None) -> Parameter:
     return Parameter(TEXT, None if value is None else _encode(value))
 
 
-def bytea(value: bytes) -> Parameter:
-    """Return a parameter of type `bytea`."""
-    return Parameter(BYTEA, value)
-
-
 def int8s(values: Sequence[int | None]) -> Parameter:
     """Return a parameter of type `bigint[]`."""
     if None in values:
