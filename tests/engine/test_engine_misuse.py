@@ -116,9 +116,9 @@ async def test_what_is_no_id_and_no_error(autojump_clock: Clock) -> None:
     @workflow(name="wrong")
     async def wrong() -> None:
         with pytest.raises(UsageError, match="must be a str"):
-            await send(5, "topic", 1)  # type: ignore[arg-type]
+            await send(5, "topic", 1)  # type: ignore[arg-type]  # that is the point
         with pytest.raises(UsageError, match="rejected with an Exception"):
-            await reject(f"{workflow_id()}#1", "no")  # type: ignore[arg-type]
+            await reject(f"{workflow_id()}#1", "no")  # type: ignore[arg-type]  # that is the point
 
     async with in_memory() as engine:
         await engine.run(wrong)

@@ -285,5 +285,5 @@ async def test_send_inside_a_step_needs_a_key(autojump_clock: Clock) -> None:
 
 
 async def test_send_outside_of_workflows(autojump_clock: Clock) -> None:
-    with pytest.raises(OutsideWorkflowError, match="outside, use the engine's send"):
+    with pytest.raises(OutsideWorkflowError, match="outside, use the engine's"):
         await send("id", "t", 1)

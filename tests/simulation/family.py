@@ -60,8 +60,8 @@ class Family:
 def _disagreements(
     parent: History, kids: Mapping[str, Workflow], histories: Mapping[WorkflowKey, History]
 ) -> Iterator[str]:
-    started = {e.path: (e.name, e.digest) for e in parent.events if isinstance(e, ChildStarted)}
-    made = {path: (kid.name, kid.digest) for path, kid in kids.items()}
+    started = {e.path: e.name for e in parent.events if isinstance(e, ChildStarted)}
+    made = {path: kid.name for path, kid in kids.items()}
     if started != made:
         yield f"its log has the children {started}, and there are {made}"
     told: dict[str, list[object]] = {}

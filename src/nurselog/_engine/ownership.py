@@ -125,12 +125,15 @@ class Ownership:
                 self._runner.crowded = self._runner.released = False
                 self.look()
 
-    def left_for_later(self) -> None:
+    def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
+        runner = self._runner
         if self.room > 0:
             self.look()
-        elif not self._runner.crowded:  # else it is known, and looking through all for each would take long
-            self._runner.make_room()
+        elif not runner.crowded:
+            runner.make_room()
+        elif parent is not None and parent in runner.runs:  # it is known; a look at all for each would take long
+            runner.waits(runner.runs[parent])
 
     def prepare(
         self,
@@ -160,7 +163,7 @@ class Ownership:
             if here and created is not None and created.new:
                 self.begin(function, created.workflow, rows[-1].writer, rows, ())
             else:  # a place was not to be had, or was kept for nothing
-                self.left_for_later()
+                self.left_for_later(parent)
 
         return creation, made
 
