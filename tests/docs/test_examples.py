@@ -65,9 +65,6 @@ the log of order-3:
 """
 APPROVAL = """\
 monday:
-...: the goods are reserved
-...: the goods are reserved
-...: somebody is asked to approve
 ...: somebody is asked to approve
 tuesday:
 ...
