@@ -13,7 +13,9 @@ import trio
 
 from nurselog import (
     Engine,
+    EngineClosed,
     MisplacedCallError,
+    Status,
     StuckError,
     UsageError,
     WorkflowStuck,
@@ -31,7 +33,7 @@ from nurselog import (
 )
 from nurselog._engine import journal
 from nurselog._flow.inbox import Arrival
-from nurselog.abc import Batch
+from nurselog.abc import Batch, Created, Creation
 from nurselog.lowlevel import JsonCodec
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory, on_file
@@ -284,3 +286,14 @@ async def test_a_root_that_is_submitted_under_a_name(autojump_clock: Clock) -> N
     async with in_memory() as engine:
         assert await engine.run(submitting) == "of its own"
         assert await (await engine.get("of its own")).result() == 1
+
+
+async def test_nothing_is_made_when_the_engine_is_gone(autojump_clock: Clock) -> None:
+    """A step that outlasts the engine may still want to."""
+    async with in_memory() as engine:
+        pass
+    made: list[Created | None] = []
+    creation = Creation(id="late", name="late", digest="", status=Status.RUNNING, owner=None, at=0, rows=())
+    with pytest.raises(EngineClosed, match="the workflow was not made"):
+        await engine._journal.create(creation, made.append)
+    assert made == [None]

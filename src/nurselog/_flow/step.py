@@ -12,7 +12,6 @@ import msgspec
 import trio
 
 from .._errors import NurselogError, RegistrationError, Suspended
-from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from ..abc import Codec
 from .arguments import PERIOD, digests_of
@@ -105,10 +104,6 @@ class Step(Generic[P, T_co]):
         """See that its result can be read back; the first call asks, since after the effect it would be too late."""
         check_readable(f"step {self.name!r}, its result", self.returns, codec)
         self._codec = codec
-
-    def digest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """Return the digest of arguments; None where they are not checked or cannot be encoded."""
-        return digest_arguments(args, kwargs) if self.check_arguments else None
 
     def _digests(self, args: tuple[Any, ...], kwargs: dict[str, Any], sequencer: Sequencer) -> tuple[str | None, ...]:
         """Return the digests that a recorded call may have that is this one."""
