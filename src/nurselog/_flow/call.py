@@ -11,7 +11,7 @@ from outcome import Error, Value, capture
 from outcome import Outcome as Answer
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
-from .._errors import NurselogError
+from .._errors import ChildCancelled, NurselogError
 from .._log.cursor import History, describe
 from .._log.events import Result, StepEnded
 from .._log.failures import decode_error, rebuild_error
@@ -138,11 +138,51 @@ class Call(ABC):
         """Hand the outcome to whoever called."""
 
 
-class AwaitedCall(Call):
-    """A step that a strand awaits.
+class Awaited:
+    """Something that a strand awaits until its outcome is in the log: a step, or a child workflow.
 
-    Cancelling the wait does not end it: the body is told, and what becomes of it decides, once it is in the log.
+    Cancelling the wait does not end it: what is awaited is told, and what becomes of it decides.
     """
+
+    __slots__ = ()
+
+    sequencer: Sequencer
+    path: str
+    _strand: Strand
+    _raise_cancel: RaiseCancelT | None
+    """Trio's word that the wait is cancelled."""
+
+    if TYPE_CHECKING:
+
+        def cancel(self, why: Why) -> None:
+            """Tell what is awaited."""
+
+    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
+        if self.sequencer.suspending:
+            return Abort.SUCCEEDED
+        if not refuses_abort(self._strand):
+            self._raise_cancel = raise_cancel  # type: ignore[misc]  # the classes below have the slot
+            self.cancel(Why.of(self._strand.scope))
+        return Abort.FAILED
+
+    def settle(self, outcome: Outcome[Any]) -> None:
+        """Hand the outcome to the strand."""
+        match outcome:
+            case Succeeded(value=value):
+                answer: Answer[Any] = Value(value)
+            case Failed(error=error):
+                answer = Error(error)
+            case WasCancelled(reason=reason) if self._raise_cancel is None:  # a child, by somebody outside
+                answer = Error(ChildCancelled(self.path, reason))
+            case WasCancelled():  # pragma: no branch - there is no other case
+                assert self._raise_cancel is not None
+                answer = capture(self._raise_cancel)
+        reschedule(self._strand.task, answer)
+        del answer  # a cancellation's traceback leads here
+
+
+class AwaitedCall(Awaited, Call):
+    """A step that a strand awaits."""
 
     __slots__ = ("_raise_cancel", "_strand")
 
@@ -153,26 +193,6 @@ class AwaitedCall(Call):
         check_deadline(strand)
         self.sequencer.add_call(self)
         return wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it, which saves a frame
-
-    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
-        if self.sequencer.suspending:
-            return Abort.SUCCEEDED
-        if not refuses_abort(self._strand):
-            self._raise_cancel = raise_cancel
-            self.cancel(Why.of(self._strand.scope))
-        return Abort.FAILED
-
-    def settle(self, outcome: Outcome[Any]) -> None:
-        match outcome:
-            case Succeeded(value=value):
-                answer: Answer[Any] = Value(value)
-            case Failed(error=error):
-                answer = Error(error)
-            case WasCancelled():  # pragma: no branch - there is no other case
-                assert self._raise_cancel is not None
-                answer = capture(self._raise_cancel)
-        reschedule(self._strand.task, answer)
-        del answer  # a cancellation's traceback leads here
 
 
 def check_step(

@@ -17,11 +17,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from outcome import Error, Value, capture
-from outcome import Outcome as Answer
-from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+from trio.lowlevel import RaiseCancelT, wait_task_rescheduled
 
-from .._errors import ChildCancelled, NurselogError, Suspended, WorkflowKilled
+from .._errors import NurselogError, Suspended, WorkflowKilled
 from .._log.codec import digest
 from .._log.cursor import describe
 from .._log.events import ChildEnded, ChildStarted, Result
@@ -29,8 +27,8 @@ from .._log.failures import decode_error, rebuild_error
 from .._log.identity import child_id
 from . import trouble
 from .arguments import digests_of
-from .call import NOBODY, Why
-from .guards import check_deadline, refuses_abort
+from .call import NOBODY, Awaited, Why
+from .guards import check_deadline
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .strand import Operation, Strand
 
@@ -115,8 +113,8 @@ class Child(ABC):
         """Hand the outcome to whoever started it."""
 
 
-class AwaitedChild(Child):
-    """A child workflow that a strand awaits. Cancelling the wait tells the child, whose end then decides."""
+class AwaitedChild(Awaited, Child):
+    """A child workflow that a strand awaits."""
 
     __slots__ = ("_raise_cancel", "_strand")
 
@@ -127,25 +125,3 @@ class AwaitedChild(Child):
         check_deadline(strand)
         self.start()
         return wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it
-
-    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
-        if self.sequencer.suspending:
-            return Abort.SUCCEEDED
-        if not refuses_abort(self._strand):
-            self._raise_cancel = raise_cancel
-            self.cancel(Why.of(self._strand.scope))
-        return Abort.FAILED
-
-    def settle(self, outcome: Outcome[Any]) -> None:
-        match outcome:
-            case Succeeded(value=value):
-                answer: Answer[Any] = Value(value)
-            case Failed(error=error):
-                answer = Error(error)
-            case WasCancelled(reason=reason) if self._raise_cancel is None:  # by somebody outside
-                answer = Error(ChildCancelled(self.path, reason))
-            case WasCancelled():  # pragma: no branch - there is no other case
-                assert self._raise_cancel is not None
-                answer = capture(self._raise_cancel)
-        reschedule(self._strand.task, answer)
-        del answer  # a cancellation's traceback leads here

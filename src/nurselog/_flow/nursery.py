@@ -27,7 +27,7 @@ from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .scope import CancelScope, culprit, rebased
 from .sequencer import Sequencer
 from .step import Step
-from .steward import ChildCall, ChildWorkflow, Steward, cancel_ward
+from .steward import ChildCall, ChildWorkflow, Steward, Ward, cancel_ward
 from .strand import Operation, Strand, place
 from .swept import Swept
 from .workflow import Workflow
@@ -197,7 +197,7 @@ class Nursery:
         self, operation: Operation, step: Step[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
     ) -> Handle[T]:
         self._sequencer.host.check_name(step.name, step.function)
-        call = ChildCall(self, operation, step, args, kwargs)
+        call = ChildCall(self._sequencer, operation, step, args, kwargs)
         handle = self._take_on(call, name)
         self._sequencer.add_call(call)
         return handle
@@ -210,15 +210,15 @@ class Nursery:
         kwargs: dict[str, Any],
         name: str,
     ) -> Handle[T]:
-        child = ChildWorkflow(self, operation, workflow, args, kwargs)
+        child = ChildWorkflow(self._sequencer, operation, workflow, args, kwargs)
         handle = self._take_on(child, name)
         child.start()
         return handle
 
-    def _take_on(self, ward: ChildCall | ChildWorkflow, name: str) -> Handle[Any]:
+    def _take_on(self, ward: Ward, name: str) -> Handle[Any]:
         """Give a child that has no task here to the steward; return its handle."""
         handle: Handle[Any] = Handle(self._sequencer, ward.operation, name, partial(cancel_ward, ward))
-        ward.handle = handle
+        ward.nursery, ward.handle = self, handle
         if self._steward is None:
             steward = Steward(self)
             self._spawn(self._operation, steward.run, f"steward of {self._operation.text}")

@@ -8,7 +8,7 @@ cancelled. So a thousand concurrent steps are a thousand bodies, and not two tho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
@@ -18,14 +18,12 @@ from .children import Child
 from .current import current_strand
 from .guards import refuses_abort
 from .outcomes import Outcome, WasCancelled
-from .strand import Operation, Strand
+from .strand import Strand
 
 if TYPE_CHECKING:
     from .handle import Handle
     from .scope import CancelScope
     from .sequencer import Sequencer
-    from .step import Step
-    from .workflow import Workflow
 
 
 class Home(Protocol):
@@ -44,59 +42,37 @@ class Home(Protocol):
         ...
 
 
-class ChildCall(Call):
-    """A step that is a child of a nursery: its outcome settles a handle."""
+class _Settling:
+    """What a child of a nursery does with its outcome: settle a handle."""
+
+    __slots__ = ()
+
+    nursery: Home
+    handle: Handle[Any]
+    """Both are given by the nursery that takes it on."""
+
+    def settle(self, outcome: Outcome[Any]) -> None:
+        """Hand the outcome to the handle, and let the steward know."""
+        self.nursery._settle(self.handle, outcome)
+        steward = self.nursery._steward
+        assert steward is not None
+        steward.settled(cast("Ward", self), outcome)
+
+
+class ChildCall(_Settling, Call):
+    """A step that is a child of a nursery."""
 
     __slots__ = ("handle", "nursery")
 
-    handle: Handle[Any]
 
-    def __init__(
-        self,
-        nursery: Home,
-        operation: Operation,
-        step: Step[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(nursery._sequencer, operation, step, args, kwargs)
-        self.nursery: Home = nursery
-
-    def settle(self, outcome: Outcome[Any]) -> None:
-        _settle(self, outcome)
-
-
-class ChildWorkflow(Child):
-    """A workflow that is a child of a nursery: its end settles a handle."""
+class ChildWorkflow(_Settling, Child):
+    """A workflow that is a child of a nursery."""
 
     __slots__ = ("handle", "nursery")
-
-    handle: Handle[Any]
-
-    def __init__(
-        self,
-        nursery: Home,
-        operation: Operation,
-        workflow: Workflow[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(nursery._sequencer, operation, workflow, args, kwargs)
-        self.nursery: Home = nursery
-
-    def settle(self, outcome: Outcome[Any]) -> None:
-        _settle(self, outcome)
 
 
 Ward: TypeAlias = ChildCall | ChildWorkflow
 """A child of a nursery that has no task of its own."""
-
-
-def _settle(ward: Ward, outcome: Outcome[Any]) -> None:
-    ward.nursery._settle(ward.handle, outcome)
-    steward = ward.nursery._steward
-    assert steward is not None
-    steward.settled(ward, outcome)
 
 
 def cancel_ward(ward: Ward, reason: str | None) -> None:
