@@ -27,7 +27,6 @@ from nurselog import (
     workflow,
 )
 
-ORDERS = ("lamp", "piano")
 THREE_DAYS = 3 * 24 * 3600.0
 
 
@@ -38,6 +37,8 @@ class Decision:
     by: str
     approved: bool
 
+
+DECISIONS = {"lamp": Decision("Ann", approved=True), "piano": Decision("Bob", approved=False)}
 
 mail_server, letter_box = trio.open_memory_channel[tuple[str, str]](10)
 """Letters: an order, and the id of the promise that approves it."""
@@ -99,10 +100,10 @@ async def _finish(order: str, address: str, approval: Promise[Decision]) -> str:
 async def begin(database: Path) -> dict[str, str]:
     """Place the orders, and end when all wait for an answer, which takes no process; return the letters."""
     async with open_engine(f"sqlite:///{database}") as engine:
-        for order in ORDERS:
+        for order in DECISIONS:
             await engine.submit(place_order, order, "Oak Lane 1", id=order)
-        letters = dict([await letter_box.receive() for _ in ORDERS])
-        while engine.statistics().waiting < len(ORDERS):  # noqa: ASYNC110 - else a letter might be written again
+        letters = dict([await letter_box.receive() for _ in DECISIONS])
+        while engine.statistics().waiting < len(DECISIONS):  # noqa: ASYNC110 - else a letter might be written again
             await trio.sleep(0.01)
         return letters
 
@@ -112,9 +113,8 @@ async def answer(database: Path, letters: dict[str, str]) -> None:
     async with open_engine(f"sqlite:///{database}") as engine:
         for address in ("Elm Street 2", "Fir Road 3"):
             await engine.send("lamp", "address", address)
-        await engine.resolve(letters["lamp"], Decision("Ann", approved=True))
-        await engine.resolve(letters["piano"], Decision("Bob", approved=False))
-        for order in ORDERS:
+        for order, decision in DECISIONS.items():
+            await engine.resolve(letters[order], decision)
             print(f"  {order}: {await (await engine.get(order)).result()}")
         try:
             await engine.resolve(letters["piano"], Decision("Ann", approved=True))

@@ -67,8 +67,9 @@ APPROVAL = """\
 monday:
 ...: somebody is asked to approve
 tuesday:
-...
+  lamp: shipped to Fir Road 3
   lamp: Ann has approved
+  piano: the goods are released
   piano: Bob has declined
   too late: workflow 'piano' has ended: it is completed
 """
