@@ -20,6 +20,7 @@ from .journal import Journal
 from .messages import Kind, Letter, body_of
 from .ownership import Ownership, new_writer
 from .patience import patiently
+from .posting import Posting
 
 if TYPE_CHECKING:
     from .._flow.children import Child
@@ -43,6 +44,7 @@ class Office:
     ) -> None:
         self._journal, self._store, self._ownership, self._codec = journal, store, ownership, codec
         self._max_payload, self._max_inbox = max_payload, max_inbox
+        self._posting = Posting(store)
         self._told: list[tuple[Run, Child]] = []
         """Children that are to be cancelled, and their parents."""
         self._some = trio.Event()
@@ -64,13 +66,10 @@ class Office:
         A checkpoint. It is not cut in half: when it is cancelled the messages are left, and entered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        answers: Sequence[Posted] = ()
         try:
-            with trio.CancelScope(shield=True):
-                answers = await self._store.post(posts)
+            return await self._posting.leave(posts)
         finally:  # an answer that was lost says nothing about the messages
             self.left(*{post.key for post in posts})
-        return answers
 
     def left(self, *keys: WorkflowKey) -> None:
         """Messages were left for workflows, here or together with rows: see that they are entered, soon."""

@@ -1,0 +1,76 @@
+"""Leaving messages, many at once: each call of the store takes along what was posted while the one before was made.
+
+The journal does the same with rows. Without it a hundred workflows that write to each other are a hundred transactions,
+one after another; with it they are one or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from ..abc import Post, Posted, Store
+
+MOST = 1_000
+"""Posts in one call; those of one caller stay together, however many they are."""
+
+
+class _Bundle:
+    """What one caller has to post."""
+
+    __slots__ = ("answers", "error", "posts")
+
+    def __init__(self, posts: Sequence[Post]) -> None:
+        self.posts: Sequence[Post] = posts
+        self.answers: Sequence[Posted] | None = None
+        self.error: Exception | None = None
+
+
+class Posting:
+    """Leaves messages in a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queued: list[_Bundle] = []
+        self._calling = trio.Lock()
+
+    # Protected, because the call is made for others, too.
+    @trio.lowlevel.enable_ki_protection
+    async def leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        """Leave messages; return what became of each. A checkpoint; when cancelled, it leaves them first.
+
+        Raises:
+            StoreError: if the call failed that they were in; it says nothing about what became of them.
+        """
+        bundle = _Bundle(posts)
+        self._queued.append(bundle)
+        with trio.CancelScope(shield=True):
+            async with self._calling:
+                if bundle in self._queued:
+                    await self._post(self._next())
+        if bundle.error is not None:
+            raise bundle.error
+        assert bundle.answers is not None
+        return bundle.answers
+
+    def _next(self) -> list[_Bundle]:
+        """Take what one call may have out of the queue."""
+        taken, count = 0, 0
+        for bundle in self._queued:
+            count += len(bundle.posts)
+            if taken and count > MOST:
+                break
+            taken += 1
+        bundles, self._queued = self._queued[:taken], self._queued[taken:]
+        return bundles
+
+    async def _post(self, bundles: Sequence[_Bundle]) -> None:
+        try:
+            answers = iter(await self._store.post([post for bundle in bundles for post in bundle.posts]))
+        except Exception as exc:  # noqa: BLE001 - it is everybody's
+            for bundle in bundles:
+                bundle.error = exc
+        else:
+            for bundle in bundles:
+                bundle.answers = [next(answers) for _ in bundle.posts]

@@ -1,0 +1,135 @@
+"""Messages that are left at the same time are left in one call, in their order; each caller gets its own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from nurselog import StoreUnavailable
+from nurselog._engine import posting
+from nurselog._engine.posting import Posting
+from nurselog.abc import Post, Posted, WorkflowKey
+
+
+class Store:
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[bytes]] = []
+        self.open = trio.Semaphore(0)
+        self.error: Exception | None = None
+
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+        self.calls.append([post.body for post in posts])
+        await self.open.acquire()
+        if self.error is not None:
+            raise self.error
+        return [Posted.KNOWN if post.body.startswith(b"known") else Posted.LEFT for post in posts]
+
+
+def bundle(*bodies: str) -> list[Post]:
+    return [Post(key=WorkflowKey(1), kind="send", body=body.encode()) for body in bodies]
+
+
+class Callers:
+    """Those who leave messages, and what they were told."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.posting = Posting(cast("Any", self.store))
+        self.told: dict[str, Sequence[Posted] | Exception] = {}
+
+    async def leave(self, *bodies: str) -> None:
+        try:
+            self.told[bodies[0]] = await self.posting.leave(bundle(*bodies))
+        except StoreUnavailable as exc:
+            self.told[bodies[0]] = exc
+
+
+async def test_one_call_takes_along_what_has_come_meanwhile(autojump_clock: trio.testing.MockClock) -> None:
+    callers = Callers()
+    async with trio.open_nursery() as nursery:
+        for bodies in (["a"], ["b1", "known", "b3"], ["c"]):
+            nursery.start_soon(callers.leave, *bodies)
+            await wait_all_tasks_blocked()
+        callers.store.open.release()
+        await wait_all_tasks_blocked()
+        nursery.start_soon(callers.leave, "d")
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            callers.store.open.release()
+    left = Posted.LEFT
+    assert callers.store.calls == [[b"a"], [b"b1", b"known", b"b3", b"c"], [b"d"]]
+    assert callers.told == {"a": [left], "b1": [left, Posted.KNOWN, left], "c": [left], "d": [left]}
+
+
+async def test_an_error_is_told_to_all_who_were_in_the_call(autojump_clock: trio.testing.MockClock) -> None:
+    callers = Callers()
+    callers.store.error = StoreUnavailable("locked")
+    async with trio.open_nursery() as nursery:
+        for body in "abc":
+            nursery.start_soon(callers.leave, body)
+            await wait_all_tasks_blocked()
+        callers.store.open.release()
+        await wait_all_tasks_blocked()
+        assert callers.told == {"a": callers.store.error}
+        callers.store.open.release()
+        await wait_all_tasks_blocked()
+        assert callers.told == dict.fromkeys("abc", callers.store.error)
+        callers.store.error = None
+        nursery.start_soon(callers.leave, "d")
+        callers.store.open.release()
+    assert callers.told["d"] == [Posted.LEFT]
+
+
+async def test_a_call_has_a_bound_but_what_is_one_callers_stays_together(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "MOST", 3)
+    callers = Callers()
+    async with trio.open_nursery() as nursery:
+        for bodies in (["a"], ["b1", "b2"], ["c1"], ["d1", "d2", "d3", "d4"], ["e"]):
+            nursery.start_soon(callers.leave, *bodies)
+            await wait_all_tasks_blocked()
+        for _ in range(4):
+            callers.store.open.release()
+    assert callers.store.calls == [[b"a"], [b"b1", b"b2", b"c1"], [b"d1", b"d2", b"d3", b"d4"], [b"e"]]
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+async def test_who_is_cancelled_has_left_its_messages_and_those_of_others(
+    autojump_clock: trio.testing.MockClock, who: str
+) -> None:
+    callers, scopes = Callers(), {body: trio.CancelScope() for body in "abc"}
+
+    async def leave(body: str) -> None:
+        with scopes[body]:
+            await callers.leave(body)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for body in "abc":
+            nursery.start_soon(leave, body)
+            await wait_all_tasks_blocked()
+        scopes[who].cancel()
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            callers.store.open.release()
+    assert callers.store.calls == [[b"a"], [b"b", b"c"]]
+    assert [body for body, scope in scopes.items() if scope.cancelled_caught] == [who]
+    assert callers.told == {body: [Posted.LEFT] for body in "abc"}
+
+
+async def test_a_hundred_workflows_that_send_at_once_are_one_call(autojump_clock: trio.testing.MockClock) -> None:
+    callers = Callers()
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(partial(callers.leave, str(number)))
+        await wait_all_tasks_blocked()
+        callers.store.open.release()
+    assert [len(call) for call in callers.store.calls] == [100]
