@@ -128,7 +128,7 @@ class Post(Record, frozen=True, kw_only=True):
     kind: str
     body: bytes
     once: str | None = None
-    """A word that says that it is the same message: while the workflow has not ended, it is left once only."""
+    """A word that says that it is the same message: it is left once only."""
     most: int | None = None
     """It is not left if so many messages wait for the workflow already; None: it is left in any case."""
 
@@ -138,7 +138,7 @@ class Posted(enum.Enum):
 
     LEFT = "left"
     ENDED = "ended"
-    """The workflow has ended, or there is none: nothing was left."""
+    """The workflow has ended, or there is none: nothing was left, now or before."""
     KNOWN = "known"
     """It had been left before: not a second time."""
     FULL = "full"

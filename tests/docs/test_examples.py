@@ -71,7 +71,7 @@ tuesday:
   lamp: Ann has approved
   piano: the goods are released
   piano: Bob has declined
-  too late: workflow 'piano' has ended: it is completed
+  too late: promise 'piano#2' was settled before, and the first time counts
 """
 CRAWLER = """\
 reached: / /bark /beetle /larva /moss /spore

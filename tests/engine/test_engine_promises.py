@@ -119,8 +119,9 @@ async def test_only_the_first_one_settles_it(autojump_clock: Clock, tmp_path: Pa
             "Succeeded(value='x')" if first == "resolve" else "Failed(error=ValueError('x'))"
         )
         assert sum(isinstance(entry.event, Received) for entry in await handle.log()) == 1
+        await twice()
         with pytest.raises(WorkflowEnded, match="it is completed"):
-            await engine.resolve("one#1", "later")
+            await engine.resolve("one#2", "nobody has settled this one")
 
 
 async def test_one_whose_scope_is_gone(autojump_clock: Clock) -> None:

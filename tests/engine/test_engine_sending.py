@@ -216,8 +216,11 @@ async def test_a_fork_sends_anew_what_comes_after_the_cut(autojump_clock: Clock)
 # -- when the sender's process dies --------------------------------------------------------------
 
 
-async def test_a_sender_that_dies_after_the_message_was_left(autojump_clock: Clock, tmp_path: Path) -> None:
-    """Its body runs again, and nothing is left twice; the receiver may have read it by then."""
+@pytest.mark.parametrize("wanted", [1, 2])
+async def test_a_sender_that_dies_after_the_message_was_left(
+    autojump_clock: Clock, tmp_path: Path, wanted: int
+) -> None:
+    """Its body runs again, and nothing is left twice; the receiver may have read it by then, or even have ended."""
     path, clock, go_on = tmp_path / "log.db", VirtualClock(), trio.Event()
     store = Hooked(file_store(path, clock))
 
@@ -230,8 +233,8 @@ async def test_a_sender_that_dies_after_the_message_was_left(autojump_clock: Clo
         on_file(path, collecting, clock=clock) as there,
         open_engine(store, [sending], clock=clock) as here,
     ):
-        receiver = await there.submit(collecting, 2, id="receiver")
-        await here.submit(sending, "receiver", None, None, id="sender")
+        receiver = await there.submit(collecting, wanted, id="receiver")
+        await here.submit(sending, "receiver", *[None] * wanted, id="sender")
         await trio.sleep(5)
         assert sum(isinstance(entry.event, Received) for entry in await receiver.log()) == 1
         twin = crashed(path)
@@ -239,8 +242,8 @@ async def test_a_sender_that_dies_after_the_message_was_left(autojump_clock: Clo
     async with on_file(twin, collecting, sending, clock=clock) as engine:
         assert await (await engine.get("sender")).result() == "sent"
         receiver = await engine.get("receiver")
-        assert await receiver.result() == [0, 1]
-        assert sum(isinstance(entry.event, Received) for entry in await receiver.log()) == 2
+        assert await receiver.result() == list(range(wanted))
+        assert sum(isinstance(entry.event, Received) for entry in await receiver.log()) == wanted
 
 
 async def test_a_sender_whose_store_goes_away_behind_the_message(autojump_clock: Clock, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,6 @@ from nurselog import (
     Engine,
     StoreUnavailable,
     Workflow,
-    WorkflowEnded,
     gather,
     mailbox,
     move_on_after,
@@ -108,8 +106,7 @@ async def parent() -> list[str]:
         await note("parent begins")
         for _ in workers:
             name = await news.receive()
-            with suppress(WorkflowEnded):  # who dies before it knows that the answer was left may come too late
-                await send(f"one/{workers[name].path}", "answer", f"answered {name}")
+            await send(f"one/{workers[name].path}", "answer", f"answered {name}")
         idle.cancel("enough")
         got += await gather(*workers.values())
         failing = nursery.go(late, 0.3)

@@ -197,7 +197,6 @@ class Database:
         if new.status.final:
             for number in [message.number for message in self._mail([key])]:
                 del self.messages[number]
-            self._words.pop(key, None)
         has_mail = new.status is not Status.STUCK and any(self._mail([key]))
         workflow = self.workflows[key]
         self._change(
@@ -219,10 +218,10 @@ class Database:
 
     def _leave(self, post: Post) -> Posted:
         workflow = self.workflows.get(post.key)
-        if workflow is None or workflow.status.final:
-            return Posted.ENDED
         if post.once in self._words.get(post.key, ()):
             return Posted.KNOWN
+        if workflow is None or workflow.status.final:
+            return Posted.ENDED
         if post.most is not None and len(list(self._mail([post.key]))) >= post.most:
             return Posted.FULL
         if post.once is not None:

@@ -50,7 +50,6 @@ class Mail:
             self._taken(append)
             if self._database.workflows[append.key].status.final:
                 self.dropped.extend(self._remove([n for n, one in self._waiting.items() if one.key == append.key]))
-                self._words.pop(append.key, None)
         self._follow([post for append in accepted for post in append.posts])
         self._compare()
 
@@ -88,10 +87,10 @@ class Mail:
 
     def _verdict(self, post: Post) -> Posted:
         workflow = self._database.workflows.get(post.key)
-        if workflow is None or workflow.status.final:
-            return Posted.ENDED
         if post.once in self._words.get(post.key, ()):
             return Posted.KNOWN
+        if workflow is None or workflow.status.final:
+            return Posted.ENDED
         waiting = sum(message.key == post.key for message in self._waiting.values())
         return Posted.FULL if post.most is not None and waiting >= post.most else Posted.LEFT
 

@@ -193,7 +193,6 @@ class DictStore:
         self.data.messages = [
             one for one in self.data.messages if one.number not in part.taken and not (over and one.key == part.key)
         ]
-        self.data.words = {(key, word) for key, word in self.data.words if not (over and key == part.key)}
 
     def stand(self, part: Append) -> None:
         new, old = part.standing, self.data.workflows[part.key]
@@ -222,10 +221,10 @@ class DictStore:
         return verdict
 
     def judge(self, post: Post) -> Posted:
-        if post.key not in self.data.workflows or self.data.workflows[post.key].status.final:
-            return Posted.ENDED
         if post.once is not None and (post.key, post.once) in self.data.words:
             return Posted.KNOWN
+        if post.key not in self.data.workflows or self.data.workflows[post.key].status.final:
+            return Posted.ENDED
         if post.most is not None and self.waiting(post.key) >= post.most:
             return Posted.FULL
         return Posted.LEFT

@@ -145,14 +145,10 @@ class WakesTheDead(DictStore):
 
 
 @found("an_ended_workflow_gets_no_messages")
-class RemembersTheWordsOfTheDead(DictStore):
-    def drop(self, part: Append) -> None:
-        words = self.data.words
-        super().drop(part)
-        self.data.words = words
-
+class ForgetsTheWordsOfTheDead(DictStore):
     def judge(self, post: Post) -> Posted:
-        return Posted.KNOWN if (post.key, post.once) in self.data.words else super().judge(post)
+        over = post.key in self.data.workflows and self.data.workflows[post.key].status.final
+        return Posted.ENDED if over else super().judge(post)
 
 
 # -- words ---------------------------------------------------------------------------------------
@@ -189,7 +185,7 @@ class ForgetsWhatWasTaken(DictStore):
         self.data.words = {(key, word) for key, word in self.data.words if not part.taken or key != part.key}
 
 
-@found("what_ends_leaves_the_words_of_others")
+@found("what_ends_leaves_the_messages_of_others")
 class ForgetsAllWordsAtAnEnd(DictStore):
     def drop(self, part: Append) -> None:
         super().drop(part)

@@ -205,8 +205,8 @@ class Engine:
             id: the workflow's id.
             topic: the mailbox's: 1 to 200 printable characters.
             value: the message; the codec must be able to write it.
-            key: names the message: of several with one key the workflow gets the first, until it ends. 1 to 200
-                printable characters.
+            key: names the message: of several with one key the workflow gets the first. 1 to 200 printable
+                characters.
 
         Returns:
             False if a message with this key was sent before.

@@ -51,7 +51,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._messages: list[Message] = []
         self._words: set[str] = set()
-        """Of messages that are left once. They need not be forgotten at the end: whoever posts hears of that first."""
+        """Of messages that are left once."""
         self._found: list[Workflow] = []
         """The workflow, once it is made."""
         self._rows: list[Row] = []
@@ -124,10 +124,10 @@ class MemoryStore:
 
     def _put(self, post: Post) -> Posted:
         [workflow] = self._found
+        if post.key == KEY and post.once in self._words:
+            return Posted.KNOWN
         if post.key != KEY or workflow.status.final:
             return Posted.ENDED
-        if post.once in self._words:
-            return Posted.KNOWN
         if post.most is not None and len(self._messages) >= post.most:
             return Posted.FULL
         number = next(self._numbers)

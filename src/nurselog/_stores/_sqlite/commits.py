@@ -76,8 +76,6 @@ _DROP = """
     DELETE FROM message
     WHERE number IN (SELECT value FROM json_each(:taken)) OR workflow IN (SELECT value FROM json_each(:ended))"""
 
-_FORGET = "DELETE FROM message_key WHERE workflow IN (SELECT value FROM json_each(:ended))"
-
 
 class _Part(NamedTuple):
     """Consecutive rows of one workflow."""
@@ -171,8 +169,6 @@ def _drop_messages(connection: sqlite3.Connection, appends: Sequence[Append]) ->
     ended = [append.key for append in appends if append.standing and append.standing.status.final]
     if taken or ended:
         connection.execute(_DROP, {"taken": as_json(taken), "ended": as_json(ended)})
-    if ended:
-        connection.execute(_FORGET, {"ended": as_json(ended)})
 
 
 def _stand(connection: sqlite3.Connection, appends: Sequence[Append], now: int) -> None:

@@ -66,11 +66,11 @@ class _Inboxes(NamedTuple):
 
     def judge(self, post: Post) -> Posted:
         """Decide on a message, and count it for those that come after it."""
-        if post.key not in self.living:
-            return Posted.ENDED
         word = None if post.once is None else _Word(post.key, post.once)
         if word in self.known:
             return Posted.KNOWN
+        if post.key not in self.living:
+            return Posted.ENDED
         if post.most is not None and self.waiting[post.key] >= post.most:
             return Posted.FULL
         self.waiting[post.key] += 1

@@ -91,7 +91,7 @@ CREATE TABLE message (
     PRIMARY KEY (shard, workflow, number)
 ) /* PARTITION BY LIST (shard) */;
 
--- Which messages were left, by the words that their senders gave them; remembered until the workflow ends.
+-- Which messages were left, by the words that their senders gave them; remembered as long as the workflow is.
 CREATE TABLE message_key (
     shard    integer NOT NULL,
     workflow bigint  NOT NULL,
@@ -231,11 +231,9 @@ BEGIN
             END IF;
         END IF;
         place := one.place;
-        IF NOT living THEN
-            posted := 'ended';
-        ELSIF one.most <= waiting THEN
+        IF NOT living OR one.most <= waiting THEN
             PERFORM FROM message_key WHERE shard = in_shard AND workflow = one.key AND once = one.once;
-            posted := CASE WHEN FOUND THEN 'known' ELSE 'full' END;
+            posted := CASE WHEN FOUND THEN 'known' WHEN living THEN 'full' ELSE 'ended' END;
         ELSE
             posted := 'left';
             IF one.once IS NOT NULL THEN
@@ -290,7 +288,6 @@ DECLARE
     made bigint[];
     barred bigint[] := '{}';
     lost bigint[];
-    ended bigint[] := '{}';
     one record;
 BEGIN
     -- Only who has a row in `worker` may own: nobody would see that another one is gone. Held until the end, so that
@@ -364,9 +361,6 @@ BEGIN
             WHERE shard = in_shard AND workflow = one.key AND (is_final(one.status) OR number = ANY (taken));
         END IF;
         CONTINUE WHEN one.status IS NULL;
-        IF is_final(one.status) THEN
-            ended := ended || one.key;
-        END IF;
         -- Rows behind those of the append: it was written long ago, its sender had given up on it and tried again, and
         -- the network has delivered it all the same. What it says of the workflow is not the last word any more.
         CONTINUE WHEN EXISTS (
@@ -384,9 +378,6 @@ BEGIN
             END
         WHERE shard = in_shard AND key = one.key;
     END LOOP;
-    IF cardinality(ended) > 0 THEN
-        DELETE FROM message_key WHERE shard = in_shard AND workflow = ANY (ended);
-    END IF;
     RETURN QUERY SELECT unnest(lost), NULL::boolean,
         NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint,
         NULL::bigint;

@@ -56,7 +56,7 @@ CREATE TABLE message (
 
 CREATE INDEX message_workflow ON message (workflow);
 
--- Which messages were left, by the words that their senders gave them; remembered until the workflow ends.
+-- Which messages were left, by the words that their senders gave them; remembered as long as the workflow is.
 CREATE TABLE message_key (
     workflow INTEGER NOT NULL,
     once     TEXT    NOT NULL,
