@@ -16,11 +16,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from dbos import DBOS, DBOSClient  # type: ignore[import-not-found]  # only the session `benchmarks` installs it
 
 from tests.benchmarks.plan import SETTLE, WINDOW, Sample
+from tests.benchmarks.weight import memory
 
 STEPS = 5
 TOPIC = "work"
@@ -67,6 +69,11 @@ async def chain(size: int) -> int:
 @DBOS.workflow()
 async def listen() -> None:
     await DBOS.recv_async(TOPIC)
+
+
+@DBOS.workflow()
+async def listen_long() -> None:
+    await DBOS.recv_async(TOPIC, timeout_seconds=3600)
 
 
 @DBOS.workflow()
@@ -217,6 +224,26 @@ def idle(_: int, folder: Path) -> Sample:
         after = tally()
         DBOS.destroy()
         return after.since(before, 0)
+
+    return asyncio.run(main())
+
+
+def listening(size: int, folder: Path) -> Sample:
+    """Watch so many workflows that wait for a message, and weigh them."""
+    from tests.benchmarks.on_postgres import tally  # noqa: PLC0415 - psycopg may not be there
+
+    async def main() -> Sample:
+        open_dbos(folder)
+        lean = memory()
+        for _ in range(size):
+            await DBOS.start_workflow_async(listen_long)
+        await asyncio.sleep(SETTLE)
+        before = tally()
+        await asyncio.sleep(WINDOW)
+        after = tally()
+        grown = memory() - lean
+        DBOS.destroy()
+        return replace(after.since(before, size), memory=grown)
 
     return asyncio.run(main())
 

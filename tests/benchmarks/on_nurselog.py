@@ -24,6 +24,7 @@ import trio
 from nurselog import Engine, Letter, mailbox, open_engine, open_nursery, sleep, step, workflow
 from nurselog.testing import crash_everywhere
 from tests.benchmarks.plan import Sample
+from tests.benchmarks.weight import memory
 from tests.kills.lines import Lines
 
 STEPS = 5
@@ -113,12 +114,6 @@ async def dream() -> None:
 async def restless() -> None:
     while True:
         await increment(1)
-
-
-def memory() -> int:
-    """Return the bytes of memory that this process holds."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def store_in(folder: Path) -> str:

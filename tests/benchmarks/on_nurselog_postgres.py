@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,8 @@ from tests.benchmarks.on_nurselog import (
     dream,
     engine_in,
     fan,
+    listen,
     measured,
-    memory,
     message,
     parent,
     put_to_sleep,
@@ -44,6 +45,7 @@ from tests.benchmarks.on_nurselog import (
 )
 from tests.benchmarks.on_postgres import address, settled, tally
 from tests.benchmarks.plan import SETTLE, WINDOW, Sample
+from tests.benchmarks.weight import memory
 from tests.kills.lines import Lines
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "concurrent",
     "four_engines",
     "idle",
+    "listening",
+    "listening_evicted",
     "message",
     "one_engine",
     "put_to_sleep",
@@ -122,6 +126,23 @@ def idle(size: int, folder: Path) -> Sample:
             return await watched(size)
 
     return trio.run(main)
+
+
+def listening(size: int, folder: Path, **options: Any) -> Sample:
+    """Watch an engine with so many workflows that wait for a message, and weigh them."""
+
+    async def main() -> Sample:
+        async with engine_in(folder, room=size, **options) as engine:
+            await engine.submit(listen, 1, id="warm")
+            before = memory()
+            await submit_many(engine, partial(listen, 1), size)
+            sample = await watched(size)
+            return replace(sample, memory=memory() - before)
+
+    return trio.run(main)
+
+
+listening_evicted = partial(listening, evict_after=1.0)
 
 
 def beside_a_busy_one(idlers: int, folder: Path) -> Sample:

@@ -127,6 +127,8 @@ SERVER = (
 IDLE = (
     ("idle", "an engine with nothing to do", 0, BOTH),
     ("idle", "an engine with {:,} workflows that wait", 1_000, (OURS,)),
+    ("listening", "an engine with {:,} workflows that wait for a message", 5_000, BOTH),
+    ("listening_evicted", "the same, out of memory", 5_000, (OURS,)),
     ("beside_a_busy_one", "a busy engine", 0, (OURS,)),
     ("beside_a_busy_one", "the same, with {} beside it that have nothing to do", 2, (OURS,)),
 )

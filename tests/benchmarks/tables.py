@@ -132,12 +132,13 @@ def calls(sample: Sample) -> int:
 
 def idle(rows: Sequence[tuple[str, Sample]]) -> str:
     """Show what the server is asked, and in which words most often; its own house-keeping commits, too."""
-    title = ["what the server is asked by", "commits/s", "statements/s"]
+    title = ["what the server is asked by", "commits/s", "statements/s", "kB each"]
     lines: list[list[str]] = []
     for name, sample in rows:
         often = sorted(sample.statements.items(), key=lambda item: -item[1])[:OFTEN]
-        lines.append([name, f"{sample.commits / sample.seconds:,.2f}", f"{calls(sample) / sample.seconds:,.2f}"])
-        lines += [[f"  {text[:LINE]}", "", f"{count / sample.seconds:,.2f}"] for text, count in often]
+        asked = [f"{sample.commits / sample.seconds:,.2f}", f"{calls(sample) / sample.seconds:,.2f}"]
+        lines.append([name, *asked, f"{sample.memory / sample.count / 1e3:,.1f}" if sample.memory else ""])
+        lines += [[f"  {text[:LINE]}", "", f"{count / sample.seconds:,.2f}", ""] for text, count in often]
     return table([title, *lines])
 
 
