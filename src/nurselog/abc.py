@@ -155,6 +155,8 @@ class Append(Record, frozen=True, kw_only=True):
     """Numbers of messages that are removed in the same transaction."""
     posts: Sequence[Post] = ()
     """Messages that are left in the same transaction, for workflows of the same shard."""
+    public: bool = False
+    """Whether readers outside may be waiting for one of the rows, here or elsewhere: they are told of it."""
 
 
 class Batch(Record, frozen=True, kw_only=True):
@@ -193,6 +195,8 @@ class Change(enum.Enum):
     """There is a workflow without a living owner, or one will be due."""
     END = "end"
     """A workflow has ended, or is stuck."""
+    ROWS = "rows"
+    """A workflow's log has rows that readers outside may be waiting for."""
 
 
 class Lease(Record, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces
 # A part that holds on to the whole that made it, or says what goes through it: the first names the second in its
 # annotations, and nowhere else.
 KNOTS = frozenset({
+    ("nurselog._engine.follower", "nurselog._engine.engine"),
     ("nurselog._engine.handle", "nurselog._engine.engine"),
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._engine.runner", "nurselog._engine.office"),

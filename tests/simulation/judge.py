@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from nurselog import Status, WorkflowCancelled, WorkflowKilled
-from nurselog._engine.handle import value_of
+from nurselog._engine.ends import value_of
 from nurselog._engine.messages import Kind
 from nurselog.abc import Batch, Post, Posted, Receipt, Workflow, WorkflowKey
 from nurselog.lowlevel import (

@@ -26,7 +26,8 @@ from .._log.identity import check_id
 from .._log.lifecycle import Status
 from ..abc import Filter
 from ..abc import Workflow as WorkflowRow
-from .handle import WorkflowHandle, end_of, refuse_stuck
+from .ends import end_of, refuse_stuck
+from .handle import WorkflowHandle
 from .info import WorkflowInfo
 from .messages import Kind, Letter
 from .ownership import new_writer
@@ -343,9 +344,9 @@ class Engine:
             row = await self._office.find(id)
         return row  # noqa: RET504 - in the block, a type checker sees a way past it
 
-    async def _read(self, row: WorkflowRow) -> Sequence[Row]:
+    async def _read(self, row: WorkflowRow, from_seq: int = 1) -> Sequence[Row]:
         with self._open():
-            log = await self._store.read(row.key)
+            log = await self._store.read(row.key, from_seq)
         return log  # noqa: RET504 - in the block, a type checker sees a way past it
 
     async def _last(self, row: WorkflowRow) -> Sequence[Row]:
@@ -367,7 +368,8 @@ class Engine:
                 found = await patiently(partial(self._find, row.id))
                 refuse_stuck(found)
                 if found.status.final:
-                    return end_of(found, await patiently(partial(self._last, found)))
+                    event, last = end_of(found, await patiently(partial(self._last, found)))
+                    return event, last.value
                 if row.key not in self._runner.runs:
                     await told.wait()
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import msgspec
 
-from .._errors import StoreCorrupt, WorkflowCancelled, WorkflowKilled, WorkflowStuck
-from .._log.events import Ended, Event, Result, Row, decode_event
-from .._log.failures import decode_error, rebuild_error
+from .._log.events import Event, Row, decode_event
 from .._log.lifecycle import Status
-from ..abc import Codec
 from ..abc import Workflow as WorkflowRow
+from .ends import value_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -88,35 +86,3 @@ class WorkflowHandle(Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"<nurselog.WorkflowHandle {self.id!r} of {self.name}>"
-
-
-def value_of(id: str, event: Ended, value: bytes | None, codec: Codec, returns: Any) -> Any:
-    """Return a workflow's result, or raise what became of it instead."""
-    match event.result:
-        case Result.VALUE:
-            return codec.decode(value or b"", returns)
-        case Result.ERROR:
-            raise rebuild_error(decode_error(value or b""))
-        case Result.CANCELLED:
-            raise WorkflowCancelled(id, event.reason)
-        case Result.KILLED:  # pragma: no branch - there is no other case
-            raise WorkflowKilled(id)
-
-
-def end_of(row: WorkflowRow, log: Sequence[Row]) -> tuple[Ended, bytes | None]:
-    """Return the end of a workflow that has one."""
-    for last in reversed(log):
-        event = decode_event(last.event)
-        if isinstance(event, Ended):
-            return event, last.value
-    raise StoreCorrupt(f"workflow {row.id!r} is {row.status.value}, but its log has no end")
-
-
-def refuse_stuck(row: WorkflowRow) -> None:
-    """Raise for a workflow that will not end by itself.
-
-    Raises:
-        WorkflowStuck: if it cannot go on.
-    """
-    if row.status is Status.STUCK:
-        raise WorkflowStuck(row.id, row.problem or "")

@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from .._errors import EngineClosed
-from .._log.events import Event, Row
+from .._log.events import PUBLIC, Event, Row
 from ..abc import Append, Batch, Created, Creation, Post, Receipt, Standing, Store, WorkflowKey
 from .patience import Outage, patiently
 
@@ -115,6 +115,7 @@ class _Lot:
                 standing=part.standing,
                 taken=part.taken,
                 posts=part.posts,
+                public=any(isinstance(event, PUBLIC) for _, event in part.rows),
             )
             for key, part in sorted(self.parts.items())
         ]

@@ -256,6 +256,8 @@ class Ownership:
                 await patiently(partial(self._runner.waiters.look, self._store))
             if Change.DUE in changes:
                 self.look()
+            if not changes.isdisjoint({Change.ROWS, Change.END}):
+                self._runner.readers.tell_all()
 
     # -- the lease -------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from .._flow.timers import Timer
 from .._flow.times import FAR
 from .._flow.workflow import Workflow
 from .._log.events import (
+    PUBLIC,
     ROW_FORMAT,
     SEMANTICS,
     Cause,
@@ -283,6 +284,8 @@ class Run:
 
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
+        if isinstance(event, PUBLIC):
+            self._runner.readers.tell(self.id)
         if isinstance(event, Ended):
             self.end = (event, row.value)
             if self.parent is not None:
@@ -374,6 +377,7 @@ class Unreadable:
         """How it stands is there for everybody to see."""
         self._runner.stuck += standing.status is Status.STUCK
         self._runner.waiters.tell(self._id)
+        self._runner.readers.tell(self._id)
 
     def refused(self) -> None:
         """Somebody else owns it."""

@@ -93,6 +93,8 @@ class Runner:
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()
+        self.readers: Waiters = Waiters()
+        """Who follows which log."""
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()
@@ -148,6 +150,7 @@ class Runner:
             run.let_go()
         run.gone.set()
         self.waiters.tell(run.id)
+        self.readers.tell(run.id)
         self.room.set()
         self.room = trio.Event()
 
@@ -244,3 +247,4 @@ class Runner:
         for run in list(self.runs.values()):
             self.left(run)
         self.waiters.tell_all()
+        self.readers.tell_all()

@@ -1,4 +1,4 @@
-"""Who waits for the end of which workflow: told one by one, so that a thousand waiters cost no more than one."""
+"""Who waits for a workflow's end, or for its log: told one by one, so that a thousand cost no more than one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..abc import Store
 
 
 class Waiters:
-    """Those who wait for workflows that are not in this engine's memory, by the workflows' ids."""
+    """Those who wait for something to become of a workflow, by the workflows' ids."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[trio.Event]] = {}
@@ -37,7 +37,7 @@ class Waiters:
             told.set()
 
     def tell_all(self) -> None:
-        """Nothing more will be told."""
+        """Something may have become of each, or nothing more will be told."""
         for id in list(self._waiting):
             self.tell(id)
 

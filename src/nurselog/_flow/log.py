@@ -31,8 +31,8 @@ class Log:
     def __init__(self, host: Host, rows: Sequence[Row], writer: int) -> None:
         self._host = host
         self._writer = writer
-        self._late: list[tuple[Event, int]] = []
-        """Notes made during replay that the log has not, and how many events had been delivered."""
+        self._late: list[tuple[Event, bytes | None, int]] = []
+        """Notes made during replay that the log has not, their values, and how many events had been delivered."""
         self._watchers: dict[int, trio.Event] = {}
         self.cursor: Cursor = Cursor(rows)
         """Where the code stands in what was recorded."""
@@ -72,7 +72,7 @@ class Log:
     def append_note(self, event: Event, value: bytes | None = None) -> None:
         """Append a note that the log has not, now or when all recorded events have been delivered."""
         if self.cursor.left and not isinstance(event, Ended):
-            self._late.append((event, self.cursor.delivered))
+            self._late.append((event, value, self.cursor.delivered))
             return
         self.append_late()
         self.append(event, value)
@@ -80,8 +80,8 @@ class Log:
     def append_late(self) -> None:
         """Append the notes that had to wait."""
         late, self._late = self._late, []
-        for event, after in late:
-            self.append(event, after=after)
+        for event, value, after in late:
+            self.append(event, value, after=after)
 
     # -- what becomes of it ----------------------------------------------------------------------
 

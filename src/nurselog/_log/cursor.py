@@ -26,10 +26,12 @@ from .events import (
     ChildEnded,
     ChildStarted,
     Claimed,
+    Emitted,
     Ended,
     Event,
     Forked,
     Patched,
+    Published,
     Received,
     Resumed,
     Row,
@@ -65,7 +67,7 @@ class History(msgspec.Struct):
     """What the log knows of a step that has no outcome yet."""
 
     began_at: int | None = None
-    """UTC microseconds of the first `began`."""
+    """UTC microseconds of the first sign that it had begun."""
     attempts: int = 0
     """Attempts that failed."""
     due: int = 0
@@ -93,7 +95,7 @@ def is_note(event: Event) -> bool:
     return isinstance(event, _NOTES) and not is_delivered(event)
 
 
-_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Patched, Ended)
+_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Published, Patched, Ended)
 
 
 def _essence(event: Event) -> tuple[object, ...]:
@@ -107,6 +109,8 @@ def _essence(event: Event) -> tuple[object, ...]:
             return ("cancelled", path, by)
         case ChildStarted(path=path, name=name):
             return ("child", path, name)
+        case Published(path=path, name=name, end=end):
+            return ("published", path, name, end)
         case Patched(name=name):
             return ("patched", name)
         case _:
@@ -129,6 +133,8 @@ _LINES: dict[type, str] = {
     ChildStarted: "child workflow {event.name!r}{at}",
     ChildEnded: "the child workflow{at}, ended with {event.result.value}",
     Received: "something received{at}",
+    Published: "{event.name!r} published{at}",
+    Emitted: "{event.name!r} published by the step{at}",
     Patched: "patched({event.name!r})",
     Ended: "the workflow's end with {event.result.value}",
 }
@@ -181,7 +187,7 @@ class Cursor:
             self._notes.append(entry)
             if isinstance(event, ChildStarted):
                 self.children.add(event.path)
-        elif isinstance(event, StepBegan):
+        elif isinstance(event, (StepBegan, Emitted)):
             history = self.histories.setdefault(event.path, History())
             if history.began_at is None:
                 history.began_at = row.at

@@ -157,6 +157,24 @@ class Received(_Event, frozen=True, kw_only=True, tag="received"):
     """ERROR for a promise that was rejected."""
 
 
+class Published(_Event, frozen=True, kw_only=True, tag="published"):
+    """The workflow's code has published something; `path` is the strand's. The row's value is what it was."""
+
+    name: str
+    end: bool = False
+    """Whether it says instead that nothing more comes under this name; then the row has no value."""
+
+
+class Emitted(_Event, frozen=True, kw_only=True, tag="emitted"):
+    """A step that was running has published something; `path` is the step's. The row's value is what it was."""
+
+    name: str
+    attempt: int = 1
+    """The step's attempt, from 1."""
+    end: bool = False
+    """Whether it says instead that nothing more comes under this name; then the row has no value."""
+
+
 class Patched(_Event, frozen=True, kw_only=True, tag="patched"):
     """`patched(name)` answered True here."""
 
@@ -185,9 +203,15 @@ Event: TypeAlias = (
     | ChildStarted
     | ChildEnded
     | Received
+    | Published
+    | Emitted
     | Patched
     | Ended
 )
+
+
+PUBLIC: tuple[type[Event], ...] = (Published, Emitted)
+"""What readers outside wait for."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

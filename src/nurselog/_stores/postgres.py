@@ -288,7 +288,8 @@ async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
 
 
 def _news_of(batch: Batch) -> set[Change]:
-    """Return what others may wait for: something has ended, or needs an owner, now or later."""
+    """Return what others may wait for: something has ended, tells them something, or needs an owner, now or later."""
     left = [append.standing.status for append in batch.appends if append.standing and append.standing.release]
     news = {Change.END if status.final or status is Status.STUCK else Change.DUE for status in left}
+    news |= {Change.ROWS for append in batch.appends if append.public}
     return news | {Change.DUE for creation in batch.creations if creation.owner is None}

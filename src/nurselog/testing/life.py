@@ -26,7 +26,7 @@ from .. import (
     WorkflowStuck,
     open_engine,
 )
-from .._engine.handle import value_of
+from .._engine.ends import value_of
 from .._flow.names import label
 from .._flow.workflow import unwrap_workflow
 from ..abc import Clock, Codec, Store

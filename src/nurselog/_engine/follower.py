@@ -1,0 +1,79 @@
+"""What a workflow's log has from a place on, and then whatever comes, wherever the workflow runs.
+
+Everything that a workflow tells those outside is a row of its log. So all who want to hear it do the same: they read
+the log behind what they know, and wait. Nobody hands rows to them, though this engine may have them in memory: they
+would come by two ways then, whose order would have to be kept, and a reader that is slow would keep rows alive. What
+they are told is only that a look is worth while: by this engine's journal when a public row is durable (and by then the
+store has it), by the store when another process has written one, and when a workflow has ended or left memory.
+
+A look that is too many does no harm; one too few would be a wait for ever. So who waits has said so *before* it looks,
+and what does not come as a row (a workflow is stuck, is deleted; the engine closes) it sees when a look has found
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._log.cursor import Entry
+from .._log.events import decode_event
+from .._log.lifecycle import Status
+from ..abc import Workflow as WorkflowRow
+from .ends import end_of, refuse_stuck
+from .patience import patiently
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class Follower:
+    """Reads a workflow's log from a place on, and waits for more.
+
+    Args:
+        engine: by whose store it reads.
+        row: the workflow.
+        after: the seq behind which it begins; 0: with the first row.
+    """
+
+    def __init__(self, engine: Engine, row: WorkflowRow, after: int) -> None:
+        self._engine, self._row, self._after = engine, row, after
+
+    async def more(self) -> Sequence[Entry]:
+        """Return what is behind the rows that it has returned before: one at least. Wait for it, here or elsewhere.
+
+        What it waits for is a public row, or the end; all others come together with those. The last row of all is the
+        end (`Ended`). Asked again then, or if it begins behind the end, it returns that again. As long as the store is
+        unavailable it waits. A checkpoint; if it is cancelled, what it would have returned comes the next time.
+
+        Raises:
+            WorkflowStuck: if there is no more, and the workflow cannot go on.
+            WorkflowNotFound: if the workflow is not there any more.
+            EngineClosed: if the engine closes first.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            with self._engine._runner.readers.waiting(self._row.id) as told:
+                found = await self._behind() or await self._end()
+                if found:
+                    self._after = found[-1].row.seq
+                    return found
+                await told.wait()
+
+    async def _behind(self) -> Sequence[Entry]:
+        rows = await patiently(partial(self._engine._read, self._row, self._after + 1))
+        return [Entry(row, decode_event(row.event)) for row in rows]
+
+    async def _end(self) -> Sequence[Entry]:
+        """Return what is left when the workflow goes on no more; nothing if it does."""
+        row = await patiently(partial(self._engine._find, self._row.id))
+        if not (row.status.final or row.status is Status.STUCK):
+            return ()
+        if found := await self._behind():  # it came between the two looks
+            return found
+        refuse_stuck(row)
+        event, last = end_of(row, await patiently(partial(self._engine._last, row)))
+        return [Entry(last, event)]
