@@ -7,6 +7,7 @@ from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo
 from ._engine.messages import Letter as Letter
 from ._engine.opening import open_engine as open_engine
+from ._engine.reading import Item as Item
 from ._engine.statistics import EngineStatistics as EngineStatistics
 from ._errors import ChildCancelled as ChildCancelled
 from ._errors import DataError as DataError
@@ -65,6 +66,9 @@ from ._flow.outcomes import Succeeded as Succeeded
 from ._flow.outcomes import WasCancelled as WasCancelled
 from ._flow.promise import Promise as Promise
 from ._flow.promise import promise as promise
+from ._flow.publishing import Stream as Stream
+from ._flow.publishing import open_stream as open_stream
+from ._flow.publishing import publish as publish
 from ._flow.retry import Retry as Retry
 from ._flow.scope import CancelScope as CancelScope
 from ._flow.scope import fail_after as fail_after

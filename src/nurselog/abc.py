@@ -314,8 +314,8 @@ class Store(Protocol):
         """Return rows, newest first."""
         ...
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        """Return a workflow's log from `from_seq` on; -1 is the last row, as in a list."""
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        """Return a workflow's log from `from_seq` on, `limit` rows at most; -1 is the last row, as in a list."""
         ...
 
     async def next_due(self, wanted: Wanted) -> int | None:

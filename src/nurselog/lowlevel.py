@@ -14,10 +14,12 @@ from ._log.events import Cause as Cause
 from ._log.events import ChildEnded as ChildEnded
 from ._log.events import ChildStarted as ChildStarted
 from ._log.events import Claimed as Claimed
+from ._log.events import Emitted as Emitted
 from ._log.events import Ended as Ended
 from ._log.events import Event as Event
 from ._log.events import Forked as Forked
 from ._log.events import Patched as Patched
+from ._log.events import Published as Published
 from ._log.events import Received as Received
 from ._log.events import Result as Result
 from ._log.events import Resumed as Resumed

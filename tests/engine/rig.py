@@ -154,8 +154,8 @@ class Hooked:
     async def list(self, where: Filter) -> Sequence[WorkflowRow]:
         return await self._store.list(where)
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        rows = await self._store.read(key, from_seq)
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        rows = await self._store.read(key, from_seq, limit)
         await self.after_read()
         return rows
 

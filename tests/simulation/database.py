@@ -296,9 +296,9 @@ class Database:
         found = [one for one in reversed(self.workflows.values()) if is_asked_for(one, where)]
         return found[: where.limit]
 
-    def read(self, key: WorkflowKey, from_seq: int) -> Sequence[Row]:
-        """Return a log from `from_seq` on; a negative one counts from the end."""
-        return self.logs.get(key, [])[from_seq - 1 if from_seq > 0 else from_seq :]
+    def read(self, key: WorkflowKey, from_seq: int, limit: int | None) -> Sequence[Row]:
+        """Return a log from `from_seq` on, `limit` rows at most; a negative number counts from the end."""
+        return self.logs.get(key, [])[from_seq - 1 if from_seq > 0 else from_seq :][:limit]
 
     def next_due(self, wanted: Wanted) -> int | None:
         """Return when the next one without an owner is due."""

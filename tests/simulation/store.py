@@ -229,9 +229,9 @@ class SimulatedStore:
         """Return rows."""
         return await self._call(partial(self._database.list, where))
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
         """Return a log."""
-        return await self._call(partial(self._database.read, key, from_seq))
+        return await self._call(partial(self._database.read, key, from_seq, limit))
 
     async def next_due(self, wanted: Wanted) -> int | None:
         """Return when something is due."""

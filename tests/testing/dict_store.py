@@ -133,10 +133,10 @@ class DictStore:
         ]
         return found[: where.limit]
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
         await trio.lowlevel.checkpoint()
         log = self.data.logs.get(key, [])
-        return log[from_seq if from_seq < 0 else from_seq - 1 :]
+        return log[from_seq if from_seq < 0 else from_seq - 1 :][:limit]
 
     async def next_due(self, wanted: Wanted) -> int | None:
         await trio.lowlevel.checkpoint()

@@ -248,8 +248,8 @@ class IsDueAlthoughOwned(DictStore):
 
 @found("the_last_row")
 class CountsFromOne(DictStore):
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        return await super().read(key, max(from_seq, 1))
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        return await super().read(key, max(from_seq, 1), limit)
 
 
 @found("all_calls_are_checkpoints")
@@ -298,8 +298,10 @@ class RefusesToDoNothing(DictStore):
 
 @found("rows_come_back_as_they_went_in", "logs_of_many_megabytes")
 class TakesEmptyForNone(DictStore):
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        return [msgspec.structs.replace(row, value=row.value or None) for row in await super().read(key, from_seq)]
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        return [
+            msgspec.structs.replace(row, value=row.value or None) for row in await super().read(key, from_seq, limit)
+        ]
 
 
 @found("every_length_of_a_batch", "a_long_append_is_refused_whole")
@@ -386,8 +388,8 @@ class WantsEverythingFound(DictStore):
 
 @found("read_begins_where_asked")
 class ReadsEverything(DictStore):
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        return await super().read(key, min(from_seq, 1))
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        return await super().read(key, min(from_seq, 1), limit)
 
 
 @found("a_cancelled_call_has_no_effect")

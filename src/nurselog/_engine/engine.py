@@ -344,9 +344,9 @@ class Engine:
             row = await self._office.find(id)
         return row  # noqa: RET504 - in the block, a type checker sees a way past it
 
-    async def _read(self, row: WorkflowRow, from_seq: int = 1) -> Sequence[Row]:
+    async def _read(self, row: WorkflowRow, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
         with self._open():
-            log = await self._store.read(row.key, from_seq)
+            log = await self._store.read(row.key, from_seq, limit)
         return log  # noqa: RET504 - in the block, a type checker sees a way past it
 
     async def _last(self, row: WorkflowRow) -> Sequence[Row]:

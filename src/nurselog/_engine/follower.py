@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+MOST = 1_000
+"""Rows that are read in one go: a log may be long, and others have to do something, too."""
+
+
 class Follower:
     """Reads a workflow's log from a place on, and waits for more.
 
@@ -64,7 +68,7 @@ class Follower:
                 await told.wait()
 
     async def _behind(self) -> Sequence[Entry]:
-        rows = await patiently(partial(self._engine._read, self._row, self._after + 1))
+        rows = await patiently(partial(self._engine._read, self._row, self._after + 1, MOST))
         return [Entry(row, decode_event(row.event)) for row in rows]
 
     async def _end(self) -> Sequence[Entry]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
 
 import msgspec
+import trio
 
+from .._flow.arguments import NATURAL
+from .._flow.names import check_readable, label
 from .._log.events import Event, Row, decode_event
 from .._log.lifecycle import Status
 from ..abc import Workflow as WorkflowRow
 from .ends import value_of
+from .follower import Follower
+from .reading import Item, Items, find_latest, item_of
 
 if TYPE_CHECKING:
     from .engine import Engine
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -75,6 +81,69 @@ class WorkflowHandle(Generic[T_co]):
         event, value = await self._engine._end_of(self._row)
         result: T_co = value_of(self.id, event, value, self._engine._codec, self._returns)
         return result
+
+    # -- what it publishes -----------------------------------------------------------------------
+
+    @overload
+    async def latest(self, name: str) -> Item[Any] | None: ...
+    @overload
+    async def latest(self, name: str, type: type[T]) -> Item[T] | None: ...
+    @overload
+    async def latest(self, name: str, type: object) -> Item[Any] | None: ...
+    async def latest(self, name: str, type: object = Any) -> Item[Any] | None:
+        """Return what the workflow has published last under a name; None if it has published nothing.
+
+        Args:
+            name: as in `publish`, or in `open_stream`.
+            type: what the value is read back as: a class, or any annotation that the codec knows.
+
+        Also of a workflow that has ended. A checkpoint.
+
+        Raises:
+            DecodingError: if the value does not fit the type.
+            RegistrationError: if nothing could be read back as `type`.
+            UsageError: if the name is none.
+            WorkflowNotFound: if the workflow was deleted.
+            EngineClosed: if the engine is closed.
+        """
+        name, codec = self._told("latest", name, type), self._engine._codec
+        row = await find_latest(self._engine, self._row, name)
+        return None if row is None else item_of(row, codec, type)
+
+    @overload
+    def follow(self, name: str, *, after: int = 0) -> trio.abc.ReceiveChannel[Item[Any]]: ...
+    @overload
+    def follow(self, name: str, type: type[T], *, after: int = 0) -> trio.abc.ReceiveChannel[Item[T]]: ...
+    @overload
+    def follow(self, name: str, type: object, *, after: int = 0) -> trio.abc.ReceiveChannel[Item[Any]]: ...
+    def follow(self, name: str, type: object = Any, *, after: int = 0) -> trio.abc.ReceiveChannel[Item[Any]]:
+        """Return a channel of everything that the workflow publishes under a name, as it comes.
+
+        Args:
+            name: as in `publish`, or in `open_stream`.
+            type: what the values are read back as: a class, or any annotation that the codec knows.
+            after: the position behind which it begins, such as that of the last item that is known; 0: from the first
+                item on.
+
+        Each reader gets every item, however late it comes and wherever the workflow runs. The channel ends when the
+        stream is closed, or the workflow has completed; `receive` raises what `result` raises if the workflow ends in
+        any other way, is stuck, or the engine closes. Not a checkpoint, and nothing is read before the first `receive`.
+
+        Raises:
+            RegistrationError: if nothing could be read back as `type`.
+            UsageError: if the name or the position is none.
+            EngineClosed: if the engine is closed.
+        """
+        name = self._told("follow", name, type)
+        NATURAL.check("after", after)
+        return Items(Follower(self._engine, self._row, after), name, self.id, self._engine._codec, type)
+
+    def _told(self, what: str, name: str, type: object) -> str:
+        self._engine._check_open()
+        check_readable(f"{what}, its values", type, self._engine._codec)
+        return label("a name", name)
+
+    # -- what is known of it ---------------------------------------------------------------------
 
     async def status(self) -> Status:
         """Return where the workflow stands. A checkpoint."""

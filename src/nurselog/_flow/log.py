@@ -22,6 +22,9 @@ from .._log.events import Ended, Event, Row, encode_event
 from .._log.failures import encode_error, record_error
 from .host import Host
 
+AHEAD = 512
+"""Rows that a step may send before they are durable."""
+
 
 class Log:
     """What one workflow in memory has recorded, and records."""
@@ -98,7 +101,17 @@ class Log:
 
     async def written(self, row: Row) -> None:
         """Wait until a row is durable that was appended just now."""
-        await self._watchers.setdefault(row.seq, trio.Event()).wait()
+        await self._reached(row.seq)
+
+    async def room(self) -> None:
+        """Wait, if many rows are not durable yet, until half of them are. May be no checkpoint, but is cancelled."""
+        if self.seq - self.durable < AHEAD:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await self._reached(self.seq - AHEAD // 2)
+
+    async def _reached(self, seq: int) -> None:
+        await self._watchers.setdefault(seq, trio.Event()).wait()
 
     # -- what one entry may hold -----------------------------------------------------------------
 

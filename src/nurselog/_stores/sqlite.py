@@ -196,9 +196,9 @@ class SqliteStore:
         """Return rows, newest first. The next page begins `before` the last key of this one."""
         return await self._run(queries.list_workflows, where)
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:
-        """Return a workflow's log from `from_seq` on; -1 is the last row, as in a list."""
-        return await self._run(queries.read, key, from_seq)
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        """Return a workflow's log from `from_seq` on, `limit` rows at most; -1 is the last row, as in a list."""
+        return await self._run(queries.read, key, from_seq, limit)
 
     async def next_due(self, wanted: Wanted) -> int | None:
         """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""

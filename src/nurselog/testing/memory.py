@@ -147,10 +147,10 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return [workflow for workflow in self._found if workflow.id in ids]
 
-    async def read(self, key: WorkflowKey, from_seq: int = 1) -> Sequence[Row]:  # noqa: ARG002 - there is one
-        """Return the log from `from_seq` on; -1 is the last row."""
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:  # noqa: ARG002 - there is one log
+        """Return the log from `from_seq` on, `limit` rows at most; -1 is the last row."""
         await trio.lowlevel.checkpoint()
-        return tuple(self._rows[from_seq if from_seq < 0 else from_seq - 1 :])
+        return tuple(self._rows[from_seq if from_seq < 0 else from_seq - 1 :][:limit])
 
     async def next_due(self, wanted: Wanted) -> int | None:  # noqa: ARG002 - the one that there is
         """Return when the workflow is due, if nobody has it."""

@@ -29,6 +29,9 @@ from .session import Session, shard_of_key
 
 Logs: TypeAlias = dict[WorkflowKey, list[Row]]
 
+BEYOND = 2**63 - 1
+"""A seq that no log comes to."""
+
 _FIELDS = "shard, key, id, parent, name, version, digest, status, owner, due_at, problem, created_at, updated_at"
 
 _BY_ID = f"SELECT {_FIELDS} FROM workflow WHERE shard = $1 AND id = ANY ($2)".encode()  # noqa: S608 - constants
@@ -37,7 +40,7 @@ _BY_KEY = f"SELECT {_FIELDS} FROM workflow WHERE shard = $1 AND key = ANY ($2)".
 
 _LINES = b"""
     SELECT ROW(workflow, seq, at, after, writer, format), event, value FROM log
-    WHERE shard = $1 AND workflow = ANY ($2) AND seq >= $3 ORDER BY workflow, seq"""
+    WHERE shard = $1 AND workflow = ANY ($2) AND seq >= $3 AND seq < $4 ORDER BY workflow, seq"""
 
 _LAST_SEQ = b"SELECT coalesce(max(seq), 0) FROM log WHERE shard = $1 AND workflow = $2"
 
@@ -85,18 +88,21 @@ async def list_workflows(connection: TrioConnection, where: Filter) -> list[Work
     return workflows_of(await connection.call(_listing(tuple(conditions)), [int8(where.limit), *conditions.values()]))
 
 
-async def read(connection: TrioConnection, key: WorkflowKey, from_seq: int) -> Sequence[Row]:
-    """Return a workflow's log from `from_seq` on; a negative one counts from the end."""
+async def read(connection: TrioConnection, key: WorkflowKey, from_seq: int, limit: int | None) -> Sequence[Row]:
+    """Return a workflow's log from `from_seq` on, `limit` rows at most; a negative number counts from the end."""
     shard = shard_of_key(key)
     if from_seq < 0:
         [last] = column(await connection.call(_LAST_SEQ, [int4(shard), int8(key)]), 0, number)
-        from_seq += 1 + last
-    return (await read_logs(connection, shard, [key], from_seq)).get(key, [])
+        from_seq = max(1, from_seq + 1 + last)
+    end = BEYOND if limit is None else from_seq + limit  # a log has no gaps
+    return (await read_logs(connection, shard, [key], from_seq, end)).get(key, [])
 
 
-async def read_logs(connection: TrioConnection, shard: int, keys: Sequence[WorkflowKey], from_seq: int = 1) -> Logs:
-    """Return the logs of many workflows of a shard."""
-    return logs_of(await connection.call(_LINES, [int4(shard), int8s(keys), int8(from_seq)]))
+async def read_logs(
+    connection: TrioConnection, shard: int, keys: Sequence[WorkflowKey], from_seq: int = 1, end: int = BEYOND
+) -> Logs:
+    """Return the logs of many workflows of a shard, from one seq to before another."""
+    return logs_of(await connection.call(_LINES, [int4(shard), int8s(keys), int8(from_seq), int8(end)]))
 
 
 async def messages(connection: TrioConnection, session: Session) -> list[Message]:

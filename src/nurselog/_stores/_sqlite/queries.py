@@ -16,6 +16,9 @@ from .session import Session
 
 Logs: TypeAlias = dict[WorkflowKey, list[Row]]
 
+BEYOND = 2**63 - 1
+"""A seq that no log comes to."""
+
 _WORKFLOWS = msgspec.json.Decoder(list[Workflow])
 
 _FIELDS = ", ".join(f"'{field}', {field}" for field in Workflow.__struct_fields__)
@@ -56,7 +59,7 @@ class _Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _LINES = Query(
     msgspec.json.Decoder(list[_Line]),
     "json_array(workflow, seq, at, after, writer, event, CASE WHEN value IS NOT NULL THEN hex(value) END, format)",
-    "log WHERE workflow IN (SELECT value FROM json_each(:keys)) AND seq >= :from_seq",
+    "log WHERE workflow IN (SELECT value FROM json_each(:keys)) AND seq >= :from_seq AND seq < :end",
 )
 
 
@@ -117,18 +120,19 @@ def list_workflows(session: Session, where: Filter) -> list[Workflow]:
     return sorted(found, key=lambda workflow: workflow.key, reverse=True)
 
 
-def read(session: Session, key: WorkflowKey, from_seq: int) -> Sequence[Row]:
-    """Return a workflow's log from `from_seq` on; a negative one counts from the end."""
+def read(session: Session, key: WorkflowKey, from_seq: int, limit: int | None) -> Sequence[Row]:
+    """Return a workflow's log from `from_seq` on, `limit` rows at most; a negative number counts from the end."""
     if from_seq < 0:
         (last,) = session.connection.execute("SELECT max(seq) FROM log WHERE workflow = ?", (key,)).fetchone()
-        from_seq += 1 + (last or 0)
-    return read_logs(session, [key], from_seq).get(key, [])
+        from_seq = max(1, from_seq + 1 + (last or 0))
+    end = BEYOND if limit is None else from_seq + limit  # a log has no gaps
+    return read_logs(session, [key], from_seq, end).get(key, [])
 
 
-def read_logs(session: Session, keys: Sequence[WorkflowKey], from_seq: int = 1) -> Logs:
-    """Return the logs of many workflows."""
+def read_logs(session: Session, keys: Sequence[WorkflowKey], from_seq: int = 1, end: int = BEYOND) -> Logs:
+    """Return the logs of many workflows, from one seq to before another."""
     logs: Logs = {}
-    for line in _LINES.fetch(session.connection, keys=as_json(keys), from_seq=from_seq):
+    for line in _LINES.fetch(session.connection, keys=as_json(keys), from_seq=from_seq, end=end):
         logs.setdefault(line.workflow, []).append(line.row())
     for rows in logs.values():
         rows.sort(key=lambda row: row.seq)

@@ -46,6 +46,18 @@ async def read_begins_where_asked(bench: Bench) -> None:
 
 
 @clause()
+async def read_ends_where_asked(bench: Bench) -> None:
+    """`read` returns as many rows as it is asked for, from the first of them on, or fewer if there are no more."""
+    async with bench.opened() as store:
+        one, _ = await create(store, creation("one", 7, length=5), creation("two", 8, length=5))
+        assert await store.read(one, 2, 3) == rows(2, 4, 7)
+        assert await store.read(one, 4, 3) == rows(4, 5, 7)
+        assert await store.read(one, -3, 2) == rows(3, 4, 7)
+        assert await store.read(one, -100, 2) == rows(1, 2, 7)
+        assert await store.read(one, 6, 1) == []
+
+
+@clause()
 async def the_last_row(bench: Bench) -> None:
     """`read` from -1 on returns the last row."""
     async with bench.opened() as store:

@@ -238,10 +238,13 @@ class Play:
             prefix=self._rng.choice([None, "w", f"w{self._act}.1"]),
         )
         names = Wanted(worker="a", names=frozenset(NAMES), limit=1)
-        id, from_seq = self._some_id(), self._rng.choice([1, 2, 100, -1, -2])
+        id, from_seq = self._some_id(), self._rng.choice([1, 2, 100, -1, -2, -100])
+        limit = self._rng.choice([None, 1, 2])
 
         async def read(side: Side) -> list[Answer]:
-            return [side.row(r) for r in await side.store.read(side.keys[id], from_seq)] if id in side.keys else []
+            return (
+                [side.row(r) for r in await side.store.read(side.keys[id], from_seq, limit)] if id in side.keys else []
+            )
 
         async def listed(side: Side) -> list[Answer]:
             return side.workflows(await side.store.list(where))

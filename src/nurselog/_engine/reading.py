@@ -1,0 +1,163 @@
+"""What a workflow publishes, as those outside read it: the current value, and all of them as they come.
+
+Both read the workflow's log, so that they see what the workflow itself will see after a crash, in the order in which
+it was written; a position is the number of a row.
+"""
+
+# No `from __future__ import annotations`: as text, they would be looked up where `Item` is public, not here.
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+import trio
+
+from .._errors import WorkflowNotFound
+from .._flow.times import from_microseconds
+from .._log.cursor import Entry
+from .._log.events import Emitted, Ended, Event, Published, Result, Row, decode_event
+from ..abc import Codec
+from ..abc import Workflow as WorkflowRow
+from .ends import value_of
+from .follower import Follower
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+WINDOW, LARGEST = 64, 4096
+"""How many of the last rows are looked at first, and how many at a time at most."""
+
+
+class Item(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """Something that a workflow has published."""
+
+    position: int
+    """Its place: higher than that of all before; `follow(..., after=position)` begins behind it."""
+    at: datetime
+    """When it was published, UTC."""
+    value: T_co
+    """What was published."""
+
+
+async def find_latest(engine: "Engine", row: WorkflowRow, name: str) -> Row | None:
+    """Return the last row of a workflow's log that publishes something under a name. A checkpoint.
+
+    It is looked for from the end on, in pieces that grow: what is asked for often is often published, too.
+
+    Raises:
+        WorkflowNotFound: if the workflow is not there any more.
+    """
+    size = WINDOW
+    rows = await engine._read(row, -size)
+    if not rows:
+        raise WorkflowNotFound(row.id)
+    while (found := last_item(rows, name)) is None and (left := rows[0].seq - 1):
+        size = min(8 * size, LARGEST, left)
+        rows = await engine._read(row, left - size + 1, size)
+    return found
+
+
+def item_of(row: Row, codec: Codec, annotation: Any) -> Item[Any]:
+    """Return what a row has published.
+
+    Raises:
+        DecodingError: if the value does not fit the annotation.
+    """
+    value = codec.decode(row.value or b"", annotation)
+    return Item(position=row.seq, at=from_microseconds(row.at), value=value)
+
+
+def says(event: Event, name: str) -> bool:
+    """Whether an event publishes something under a name, or ends it."""
+    return isinstance(event, Published | Emitted) and event.name == name
+
+
+def last_item(rows: Sequence[Row], name: str) -> Row | None:
+    """Return the last row that publishes something under a name."""
+    for row in reversed(rows):
+        event = decode_event(row.event)
+        if says(event, name) and row.value is not None:
+            return row
+    return None
+
+
+class Items(trio.abc.ReceiveChannel[Item[T]], Generic[T]):
+    """What a workflow publishes under a name, one after the other. Not constructed directly: `handle.follow` makes it.
+
+    Args:
+        follower: reads the log.
+        name: what is meant.
+        id: the workflow's.
+        codec: reads values.
+        annotation: what they are read back as.
+    """
+
+    def __init__(self, follower: Follower, name: str, id: str, codec: Codec, annotation: Any) -> None:
+        self._follower, self._name, self._id = follower, name, id
+        self._codec, self._annotation = codec, annotation
+        self._found: deque[Entry] = deque()
+        """Read, and not received yet."""
+        self._reading = trio.Lock()
+        self._scopes: set[trio.CancelScope] = set()
+        """Around those that wait."""
+        self._closed = False
+
+    async def receive(self) -> Item[T]:
+        """Wait for the next item, and return it.
+
+        A checkpoint; if it is cancelled, the item comes the next time.
+
+        Raises:
+            trio.EndOfChannel: if the stream was closed, or the workflow has completed.
+            WorkflowCancelled: if it was cancelled.
+            WorkflowKilled: if it was killed.
+            WorkflowStuck: if it cannot go on with the code as it is.
+            WorkflowNotFound: if it was deleted.
+            EngineClosed: if the engine closes first.
+            DecodingError: if the item does not fit the type; the next one comes the next time.
+            trio.ClosedResourceError: if the channel was closed.
+            Exception: the workflow's own error, if it failed.
+        """
+        await trio.lowlevel.checkpoint()
+        if not (self._found or self._closed):
+            await self._wait()
+        if self._closed:
+            raise trio.ClosedResourceError
+        return self._take()
+
+    async def _wait(self) -> None:
+        """Wait until something is found, or the channel is closed."""
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                async with self._reading:
+                    while not self._found:
+                        self._found.extend(entry for entry in await self._follower.more() if self._concerns(entry))
+            finally:
+                self._scopes.discard(scope)
+
+    def _concerns(self, entry: Entry) -> bool:
+        return isinstance(entry.event, Ended) or says(entry.event, self._name)
+
+    def _take(self) -> Item[T]:
+        row, event = self._found[0]
+        if isinstance(event, Ended):  # it stays: whoever asks again gets the same
+            if event.result is not Result.VALUE:
+                value_of(self._id, event, row.value, self._codec, Any)
+            raise trio.EndOfChannel
+        if row.value is None:
+            raise trio.EndOfChannel
+        self._found.popleft()
+        return item_of(row, self._codec, self._annotation)
+
+    async def aclose(self) -> None:
+        """Close it; whoever receives meanwhile gets `trio.ClosedResourceError`. A checkpoint."""
+        self._closed = True
+        for scope in self._scopes:
+            scope.cancel()
+        await trio.lowlevel.checkpoint()
