@@ -22,14 +22,14 @@ from .._log.events import Ended, Event, Row, encode_event
 from .._log.failures import encode_error, record_error
 from .host import Host
 
-AHEAD = 512
-"""Rows that a step may send before they are durable."""
+AHEAD, AHEAD_BYTES = 1024, 2**24
+"""How much may be on its way when a step sends more: rows, and bytes of values in them."""
 
 
 class Log:
     """What one workflow in memory has recorded, and records."""
 
-    __slots__ = ("_host", "_late", "_watchers", "_writer", "at", "closed", "cursor", "durable", "seq")
+    __slots__ = ("_ahead", "_host", "_late", "_watchers", "_writer", "at", "closed", "cursor", "durable", "seq")
 
     def __init__(self, host: Host, rows: Sequence[Row], writer: int) -> None:
         self._host = host
@@ -37,6 +37,8 @@ class Log:
         self._late: list[tuple[Event, bytes | None, int]] = []
         """Notes made during replay that the log has not, their values, and how many events had been delivered."""
         self._watchers: dict[int, trio.Event] = {}
+        self._ahead = 0
+        """Bytes of values in rows that are not durable yet."""
         self.cursor: Cursor = Cursor(rows)
         """Where the code stands in what was recorded."""
         self.seq: int = rows[-1].seq
@@ -57,6 +59,7 @@ class Log:
         self.at = max(self.at, self._host.clock.utc())
         delivered = self.cursor.delivered if after is None else after
         row = Row(self.seq, self.at, delivered, self._writer, data, value)
+        self._ahead += len(value or b"")
         self._host.append(row, event)
         return row
 
@@ -96,6 +99,7 @@ class Log:
     def committed(self, row: Row) -> None:
         """A row is durable."""
         self.durable = row.seq
+        self._ahead -= len(row.value or b"")
         if self._watchers and (watcher := self._watchers.pop(row.seq, None)) is not None:
             watcher.set()
 
@@ -104,11 +108,12 @@ class Log:
         await self._reached(row.seq)
 
     async def room(self) -> None:
-        """Wait, if many rows are not durable yet, until half of them are. May be no checkpoint, but is cancelled."""
-        if self.seq - self.durable < AHEAD:
+        """Wait, if much is not durable yet, until half of it is. Can be cancelled, but may be no checkpoint."""
+        ahead = self.seq - self.durable
+        if ahead < AHEAD and self._ahead < AHEAD_BYTES:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            await self._reached(self.seq - AHEAD // 2)
+            await self._reached(self.durable + (ahead + 1) // 2)
 
     async def _reached(self, seq: int) -> None:
         await self._watchers.setdefault(seq, trio.Event()).wait()

@@ -217,7 +217,7 @@ class Sequencer:
         self.log.committed(row)
         if is_delivered(event):
             self._committed.append(Entry(row, event))
-        if self.runnable == 0:
+        if self.runnable == 0 and (self._committed or self.log.all_durable):  # else it waits for what it waited for
             self._move()
 
     def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:

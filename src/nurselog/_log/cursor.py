@@ -81,19 +81,17 @@ class History(msgspec.Struct):
 
 def is_delivered(event: Event) -> bool:
     """Whether the sequencer hands this event to the workflow."""
-    match event:
-        case StepEnded() | TimerFired() | ChildEnded() | Received():
-            return True
-        case ScopeCancelled(by=Cause.EXTERNAL):
-            return True
-        case _:
-            return False
+    if isinstance(event, ScopeCancelled):
+        return event.by is Cause.EXTERNAL
+    return isinstance(event, _DELIVERED)
 
 
 def is_note(event: Event) -> bool:
     """Whether the workflow's code itself makes this event."""
     return isinstance(event, _NOTES) and not is_delivered(event)
 
+
+_DELIVERED = (StepEnded, TimerFired, ChildEnded, Received)
 
 _NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Published, Patched, Ended)
 
