@@ -55,7 +55,7 @@ async def emit(first: int, count: int, pause: float = 0) -> None:
 async def emitting(first: int, count: int, pause: float) -> None:
     """Send items from a step, with pauses between them."""
     await emit(first, count, pause)
-    await sleep(1000)
+    await sleep(30)
 
 
 @workflow
@@ -65,7 +65,7 @@ async def streaming(count: int, pause: float) -> str:
         for number in range(count):
             await stream.send(number)
             await sleep(pause)
-    await sleep(1000)
+    await sleep(30)
     return "done"
 
 
@@ -75,7 +75,7 @@ async def counting(count: int) -> None:
     for number in range(count):
         publish("number", number)
         await sleep(1)
-    await sleep(1000)
+    await sleep(30)
 
 
 @workflow
@@ -106,7 +106,7 @@ async def positions(handle: WorkflowHandle[Any], kind: type[Published | Emitted]
 
 
 @pytest.mark.parametrize("flow", [partial(emitting, 0, 5, 1.0), partial(streaming, 5, 1.0)])
-@pytest.mark.parametrize("late", [0, 2.5, 20, 2000])
+@pytest.mark.parametrize("late", [0, 2.5, 20, 200])
 async def test_each_reader_gets_every_item_whenever_it_comes(
     autojump_clock: Clock, flow: Callable[[], Any], late: float
 ) -> None:
@@ -263,7 +263,7 @@ async def test_values_end_when_the_workflow_has_completed(autojump_clock: Clock)
     async with in_memory() as engine:
         handle = await engine.submit(counting, 3)
         assert await until(handle.follow("number"), trio.EndOfChannel) == [0, 1, 2]
-        assert trio.current_time() > 1000
+        assert trio.current_time() > 30
 
 
 @pytest.mark.parametrize("flow", [partial(emitting, 0, 100, 1.0), partial(streaming, 100, 1.0)])

@@ -22,9 +22,11 @@ from nurselog._engine.messages import Body
 from nurselog._log.identity import step_key
 from nurselog.lowlevel import (
     Claimed,
+    Emitted,
     Ended,
     Event,
     Forked,
+    Published,
     Received,
     Result,
     Resumed,
@@ -90,6 +92,9 @@ def _check_steps(rows: Sequence[Row], events: Sequence[Event]) -> None:
         match event:
             case StepBegan(path=path):
                 assert path not in ended, f"{path} begins after its end:\n{text(rows)}"
+            case Emitted(path=path, attempt=attempt):
+                assert path not in ended, f"{path} tells something after its end:\n{text(rows)}"
+                assert attempt == failed.get(path, 0) + 1, f"{path}: not attempt {attempt}:\n{text(rows)}"
             case StepRetried(path=path, attempt=attempt):
                 assert path not in ended, f"{path} is tried again after its end:\n{text(rows)}"
                 assert attempt == failed.get(path, 0) + 1, f"{path}: not attempt {attempt}:\n{text(rows)}"
@@ -160,18 +165,28 @@ def check_resumed(before: Recording, after: Recording) -> None:
     check_mail(after)
     _check_bodies(prefix, after)
     delivered = sum(map(is_delivered, before.events[:cut]))
-    one, other = _until(before, delivered), _until(after, delivered)
+    _check_same(before, after, _until(before, delivered), _until(after, delivered), "the code sees")
+    _check_same(before, after, _published(before, delivered), _published(after, delivered), "others are told")
+
+
+def _check_same(before: Recording, after: Recording, one: list[Any], other: list[Any], what: str) -> None:
     if any(isinstance(life.outcome, Closed) or life.is_killed for life in (before, after)):
         # What a life saw that was closed or killed is cut off at any place.
         length = min(len(one), len(other))
         one, other = one[:length], other[:length]
     assert one == other, (
-        f"cut at {cut}: the code sees something else, {first_difference(one, other)}\n{text(after.rows)}"
+        f"cut at {after.begun_with}: {what} something else, {first_difference(one, other)}\n{text(after.rows)}"
     )
 
 
 def _until(recording: Recording, delivered: int) -> list[tuple[int, Any]]:
     return [seen for seen in recording.trace if seen[0] <= delivered]
+
+
+def _published(recording: Recording, delivered: int) -> list[tuple[Event, bytes | None]]:
+    """Return what the workflow's code had published by then, in its order: each once, whatever has happened."""
+    log = zip(recording.rows, recording.events, strict=True)
+    return [(event, row.value) for row, event in log if isinstance(event, Published) and row.after <= delivered]
 
 
 def _check_bodies(prefix: Sequence[Row], after: Recording) -> None:

@@ -21,13 +21,25 @@ from __future__ import annotations
 from .cases import Case as Case
 from .cases import case as case
 from .cases import cases_of
-from .workflows import cancelling, classics, conversations, corners, errors, sharing, stories, structure, timing, traps
+from .workflows import (
+    cancelling,
+    classics,
+    conversations,
+    corners,
+    errors,
+    sharing,
+    stories,
+    structure,
+    telling,
+    timing,
+    traps,
+)
 from .world import World as World
 from .world import chance as chance
 from .world import note as note
 from .world import watched as watched
 
 CORPUS: tuple[Case, ...] = cases_of(
-    classics, stories, structure, sharing, timing, cancelling, errors, corners, traps, conversations
+    classics, stories, structure, sharing, timing, cancelling, errors, corners, traps, conversations, telling
 )
 """All of them."""
