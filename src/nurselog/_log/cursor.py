@@ -131,8 +131,8 @@ _LINES: dict[type, str] = {
     ChildStarted: "child workflow {event.name!r}{at}",
     ChildEnded: "the child workflow{at}, ended with {event.result.value}",
     Received: "something received{at}",
-    Published: "{event.name!r} published{at}",
-    Emitted: "{event.name!r} published by the step{at}",
+    Published: "{end}{event.name!r} published{at}",
+    Emitted: "{end}{event.name!r} published by the step{at}",
     Patched: "patched({event.name!r})",
     Ended: "the workflow's end with {event.result.value}",
 }
@@ -141,7 +141,8 @@ _LINES: dict[type, str] = {
 def describe(event: Event) -> str:
     """Return one line about an event, for errors and for people."""
     at = f" at path {event.path}" if event.path else " at the root"
-    return _LINES[type(event)].format(event=event, at=at)
+    end = "the end of " if isinstance(event, Published | Emitted) and event.end else ""
+    return _LINES[type(event)].format(event=event, at=at, end=end)
 
 
 _NOTHING: deque[Entry] = deque()
