@@ -8,19 +8,23 @@ are marked. Pure functions on entries; `nurselog log` and the demo print what th
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from .lowlevel import (
     Cause,
     ChildEnded,
     ChildStarted,
     Claimed,
+    Emitted,
     Ended,
     Event,
     Forked,
     LogEntry,
     Patched,
+    Published,
     Received,
     Result,
     Resumed,
@@ -105,8 +109,9 @@ def _plant(entries: Iterable[LogEntry]) -> _Node:
 def _draw(node: _Node, rails: str, origin: int) -> Iterator[Line]:
     """Yield the lines below a node: what happened to it, then its children."""
     children = [node.children[path] for path in sorted(node.children, key=parse_path)]
-    for entry in _notes(node):
-        yield _line(entry, f"{rails}{'│  ' if children else '   '}", origin)
+    for entry, times in _without_streams(_notes(node)):
+        line = _line(entry, f"{rails}{'│  ' if children else '   '}", origin)
+        yield line if times == 1 else Line(f"{line.text}, the last of {times:,}", line.mark)
     for child in children:
         last = child is children[-1]
         yield _headline(child, f"{rails}{'└─ ' if last else '├─ '}{child.path} ", origin)
@@ -138,7 +143,29 @@ def _notes(node: _Node) -> Sequence[LogEntry]:
     return [one for one in node.entries if one is not head and not (over and isinstance(one.event, StepBegan))]
 
 
-_HEADS = (StepEnded, ChildStarted, TimerSet, Selected, Received, Patched, ScopeCancelled, StepBegan)
+def _without_streams(entries: Sequence[LogEntry]) -> Iterator[tuple[LogEntry, int]]:
+    """Yield entries with the number 1; of many values published under one name only the last, with how many they are.
+
+    A stream may have thousands, between which nobody would find anything else.
+    """
+    times = Counter(event.name for entry in entries if _is_item(event := entry.event))
+    left = times.copy()
+    for entry in entries:
+        event = entry.event
+        if not _is_item(event) or times[event.name] <= _MANY:
+            yield entry, 1
+            continue
+        left[event.name] -= 1
+        if not left[event.name]:
+            yield entry, times[event.name]
+
+
+def _is_item(event: Event) -> TypeGuard[Published | Emitted]:
+    return isinstance(event, Published | Emitted) and not event.end
+
+
+_HEADS = (StepEnded, ChildStarted, TimerSet, Selected, Received, Patched, ScopeCancelled, StepBegan, Emitted)
+_MANY = 3
 _GUTTER = 10
 _LONGEST = 60
 
@@ -174,6 +201,8 @@ def _say(entry: LogEntry, origin: int) -> str:
             return f"CANCELLED by {_CAUSES[by]}{_because(reason)}"
         case Received() as event:
             return _say_received(entry, event)
+        case Published(name=name, end=end) | Emitted(name=name, end=end):
+            return f"published {'the end of ' if end else ''}{name!r}{_value(entry)}"
         case ChildEnded(result=result, reason=reason):
             say = _OUTCOMES.get(result)
             return f"the child {_ENDS[result]}{_because(reason)}{say(entry) if say else ''}"

@@ -286,6 +286,8 @@ PAIRS = [
         """
         async def branch():
             await charge(1)
+        async def tell(word, stream: nurselog.Stream):
+            stream.send(word)  # breaks: unawaited
         class Account:
             @step
             async def deposit(self, cents): ...
@@ -309,6 +311,13 @@ PAIRS = [
                 handle, other = nursery.go(charge, 1), nursery.go(charge, 2)
                 handle.result()  # breaks: unawaited
                 other.receive()  # breaks: unawaited
+                async with nurselog.open_stream("tokens") as stream:
+                    stream.send("a")  # breaks: unawaited
+                    stream.send_all("bc")  # breaks: unawaited
+                await tell("d", stream)
+                box, answer = nurselog.mailbox("orders"), nurselog.promise()
+                box.receive()  # breaks: unawaited
+                answer.result()  # breaks: unawaited
                 return charge(11)  # breaks: unawaited
         """,
         """
@@ -332,6 +341,10 @@ PAIRS = [
                     await call
                 charge(4).close()
                 charge(4).__await__()
+                nurselog.publish("state", later)
+                async with nurselog.open_stream("tokens") as stream:
+                    await stream.send("a")
+                    stream.close()
                 handle = nursery.go(charge, 1)
                 handle.cancel()
                 await handle.result()

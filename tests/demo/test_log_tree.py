@@ -16,10 +16,12 @@ from nurselog.lowlevel import (
     ChildEnded,
     ChildStarted,
     Claimed,
+    Emitted,
     Ended,
     Event,
     Forked,
     Patched,
+    Published,
     Received,
     Result,
     Resumed,
@@ -173,18 +175,35 @@ FAULT = f": ValueError: far too {'long ' * 10}lo..."
         (Received(topic="wishes"), b'"sea"', "received in mailbox 'wishes' -> \"sea\""),
         (Received(result=Result.ERROR), ERROR, f"the promise was REJECTED{FAULT}"),
         (Received(), b"null", "the promise was resolved"),
+        (Published(name="state"), b'"paid"', "published 'state' -> \"paid\""),
+        (Published(name="items", end=True), None, "published the end of 'items'"),
+        (Emitted(name="items", path="1"), b"7", "published 'items' -> 7"),
         (StepEnded(name="s", result=Result.VALUE), b'{"price":12}', 's -> {"price":12}'),
         (StepEnded(name="s", result=Result.VALUE), b"\xff" * 70, "s -> " + "\ufffd" * 60 + "..."),
         (StepEnded(name="s", result=Result.VALUE), b"null", "s"),
     ],
 )
-def test_values_and_errors_are_shown_on_one_line(event: Event, value: bytes, text: str) -> None:
-    _, line = draw_log("id", log_of((event, value)))
-    assert line.text.endswith(f"  {text}")
+def test_values_and_errors_are_shown_on_one_line(event: Event, value: bytes | None, text: str) -> None:
+    line = draw_log("id", log_of((event, value)))[-1]
+    assert line.text.endswith(f" {text}")
+
+
+@pytest.mark.parametrize(("count", "shown"), [(3, ["0", "1", "2"]), (4, ["3, the last of 4"])])
+def test_of_a_long_stream_the_last_item_is_shown(count: int, shown: list[str]) -> None:
+    def items(name: str) -> list[tuple[Event, bytes]]:
+        return [(Emitted(path="1", name=name), str(number).encode()) for number in range(count)]
+
+    stream = [one for pair in zip(items("a"), items("b"), strict=True) for one in pair]
+    end = Emitted(path="1", name="a", end=True)
+    lines = draw_log("id", log_of(StepEnded(path="1", name="s", result=Result.VALUE), *stream, end))
+    texts = [line.text.strip() for line in lines[2:]]
+    for name in "ab":
+        assert [text.partition(f"'{name}' -> ")[2] for text in texts if f"'{name}' ->" in text] == shown
+    assert texts[-1].endswith("published the end of 'a'")
 
 
 def test_every_kind_of_event_has_a_text() -> None:
-    samples = {type(event) for event in (*RACE, *FAMILY)} | {Selected, Patched, Resumed, Forked}
+    samples = {type(event) for event in (*RACE, *FAMILY)} | {Selected, Patched, Resumed, Forked, Published, Emitted}
     assert samples == set(get_args(Event))
 
 

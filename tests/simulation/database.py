@@ -175,6 +175,8 @@ class Database:
         if not self.passes(worker, append):
             return False
         log = self.logs[append.key]
+        if append.public:
+            self._tell(Change.ROWS)
         log.extend(row for row in append.rows if row.seq > log[-1].seq)
         for number in append.taken:
             self.messages.pop(number, None)

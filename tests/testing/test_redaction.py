@@ -13,8 +13,8 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from nurselog import Retry, UsageError, open_engine, sleep, step, workflow
-from nurselog.lowlevel import Claimed, LogEntry, decode_error
+from nurselog import Retry, UsageError, open_engine, open_stream, publish, sleep, step, workflow
+from nurselog.lowlevel import Claimed, Emitted, LogEntry, Published, decode_error
 from nurselog.testing import Hangs, Script, VirtualClock, fakes, redact, replay
 
 
@@ -172,3 +172,25 @@ def test_what_cannot_be_redacted() -> None:
 def test_a_text_is_no_list_of_fields() -> None:
     with pytest.raises(UsageError, match=r"write \['card'\]"):
         redact([], "card")
+
+
+@step
+async def progress() -> None:
+    async with open_stream("progress") as stream:
+        await stream.send({"name": "Ada", "percent": 100})
+
+
+@workflow
+async def tells_names() -> None:
+    publish("who", {"name": "Ada"})
+    await progress()
+    await sleep(10)
+
+
+def test_what_was_published_is_redacted_and_replayed() -> None:
+    log = recorded(tells_names, answers=("unused",))
+    redacted = redact(log)
+    values = [one.value for one in redacted if isinstance(one.event, Published | Emitted)]
+    assert values == [b'{"name":"xxx"}', b'{"name":"xxx","percent":100}', None]
+    replay(tells_names, log)
+    replay(tells_names, redacted)

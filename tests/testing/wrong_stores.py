@@ -386,6 +386,12 @@ class WantsEverythingFound(DictStore):
         return [found[id] for id in ids]
 
 
+@found("read_ends_where_asked")
+class ReadsToTheEnd(DictStore):
+    async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        return await super().read(key, from_seq)
+
+
 @found("read_begins_where_asked")
 class ReadsEverything(DictStore):
     async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:

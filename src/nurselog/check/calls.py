@@ -13,6 +13,7 @@ from .known import (
     BREAKS_WITHOUT_ARGUMENTS,
     DEADLINES,
     METHODS,
+    METHODS_THAT_WAIT,
     NO_DEADLINE,
     NO_WAIT,
     SCOPES,
@@ -82,14 +83,19 @@ def _makes_coroutine(module: Module, call: ast.Call) -> bool:
     meaning = module.meaning(call.func)
     if isinstance(meaning, ast.AsyncFunctionDef) and not meaning.decorator_list:
         return not any(isinstance(node, ast.Yield) for node in own(module, meaning))
-    return is_step(module, call.func) or meaning in WAITS or _is_of_handle(module, call.func)
+    return is_step(module, call.func) or meaning in WAITS or _is_method_that_waits(module, call.func)
 
 
-def _is_of_handle(module: Module, node: ast.expr) -> bool:
+def _is_method_that_waits(module: Module, node: ast.expr) -> bool:
+    if not isinstance(node, ast.Attribute):
+        return False
+    kind = module.kind(node.value)
+    return (isinstance(kind, str) and node.attr in METHODS_THAT_WAIT.get(kind, ())) or _is_of_handle(module, node)
+
+
+def _is_of_handle(module: Module, node: ast.Attribute) -> bool:
     """Whether it is `handle.result` or `handle.receive`, with a handle that `nursery.go` has returned."""
-    if not (
-        isinstance(node, ast.Attribute) and node.attr in {"receive", "result"} and isinstance(node.value, ast.Name)
-    ):
+    if not (node.attr in {"receive", "result"} and isinstance(node.value, ast.Name)):
         return False
     bindings = module.bindings(node.value)
     return bool(bindings) and all(_is_go(binding) for binding in bindings)

@@ -125,6 +125,13 @@ METHODS: Mapping[str, frozenset[str]] = {
 WAITS = frozenset(_in("nurselog", "sleep sleep_until select gather race map_concurrently send submit resolve reject"))
 """Durable operations that are awaited."""
 
+METHODS_THAT_WAIT: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(_in("nurselog", "open_stream Stream"), frozenset({"aclose", "send", "send_all"})),
+    "nurselog.mailbox": frozenset({"receive"}),
+    "nurselog.promise": frozenset({"receive", "result"}),
+}
+"""What is awaited among the methods of what was made so."""
+
 RUNS = frozenset(
     _in("nurselog", "race map_concurrently")
     + _in("functools", "partial")

@@ -24,6 +24,7 @@ from .records import (
     look,
     note,
     over,
+    row,
     rows,
     sleeping,
     wanted,
@@ -173,7 +174,7 @@ async def a_dead_worker_s_id_is_free(bench: Bench) -> None:
 
 @clause(shared=True)
 async def others_hear_of_what_concerns_them(bench: Bench) -> None:
-    """`wait_changed` tells, within some seconds, of messages for what one owns, of what is due, and of ends.
+    """`wait_changed` tells, within some seconds, of messages for what one owns, of what is due, public rows, and ends.
 
     It may tell of what has not happened. So one looks whenever it tells, as engines do, and must have seen it then.
     """
@@ -187,7 +188,10 @@ async def others_hear_of_what_concerns_them(bench: Bench) -> None:
         await claim_keys(b, "b", free)
         await append(b, Append(key=free, standing=sleeping()))
         await hear(a, Change.DUE, partial(due, "free"), partial(b.post, [note(free)]))
-        await claim_keys(b, "b", free)
+        [claim] = await claim_keys(b, "b", free)
+        next_seq = claim.rows[-1].seq + 1
+        public = Append(key=free, rows=[row(next_seq, claim.writer)], public=True)
+        await hear(a, Change.ROWS, partial(a.read, free, next_seq), partial(append, b, public))
         await hear(a, Change.END, partial(_ended, a), partial(append, b, Append(key=free, standing=over())))
 
 
