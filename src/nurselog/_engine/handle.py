@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
 
 import msgspec
@@ -107,7 +108,7 @@ class WorkflowHandle(Generic[T_co]):
             EngineClosed: if the engine is closed.
         """
         name, codec = self._told("latest", name, type), self._engine._codec
-        row = await find_latest(self._engine, self._row, name)
+        row = await find_latest(partial(self._engine._read, self._row), self.id, name)
         return None if row is None else item_of(row, codec, type)
 
     @overload

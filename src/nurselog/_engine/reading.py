@@ -7,9 +7,9 @@ it was written; a position is the number of a row.
 # No `from __future__ import annotations`: as text, they would be looked up where `Item` is public, not here.
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import trio
@@ -19,12 +19,8 @@ from .._flow.times import from_microseconds
 from .._log.cursor import Entry
 from .._log.events import Emitted, Ended, Event, Published, Result, Row, decode_event
 from ..abc import Codec
-from ..abc import Workflow as WorkflowRow
 from .ends import value_of
 from .follower import Follower
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -44,8 +40,13 @@ class Item(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """What was published."""
 
 
-async def find_latest(engine: "Engine", row: WorkflowRow, name: str) -> Row | None:
-    """Return the last row of a workflow's log that publishes something under a name. A checkpoint.
+async def find_latest(read: Callable[[int, int], Awaitable[Sequence[Row]]], id: str, name: str) -> Row | None:
+    """Return the last row of a log that publishes something under a name. A checkpoint.
+
+    Args:
+        read: reads the log from a seq on, that many rows at most.
+        id: the workflow's.
+        name: what is meant.
 
     It is looked for from the end on, in pieces that grow: what is asked for often is often published, too.
 
@@ -53,12 +54,12 @@ async def find_latest(engine: "Engine", row: WorkflowRow, name: str) -> Row | No
         WorkflowNotFound: if the workflow is not there any more.
     """
     size = WINDOW
-    rows = await engine._read(row, -size)
+    rows = await read(-size, size)
     if not rows:
-        raise WorkflowNotFound(row.id)
+        raise WorkflowNotFound(id)
     while (found := last_item(rows, name)) is None and (left := rows[0].seq - 1):
         size = min(8 * size, LARGEST, left)
-        rows = await engine._read(row, left - size + 1, size)
+        rows = await read(left - size + 1, size)
     return found
 
 

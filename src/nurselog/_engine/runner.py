@@ -92,9 +92,7 @@ class Runner:
         """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
         self.closed: bool = False
         """Whether nothing more may start."""
-        self.waiters: Waiters = Waiters()
-        self.readers: Waiters = Waiters()
-        """Who follows which log."""
+        self.waiters, self.readers = Waiters(), Waiters()  # those for ends, and those for more of a log
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from .... import (
+    CancelScope,
     EncodingError,
     PayloadTooLargeError,
     Retry,
@@ -170,7 +171,8 @@ async def published_on_the_way_out() -> None:
             raise LookupError("not here")
     finally:
         publish("state", "leaving")
-        await at_once(1)
+        with CancelScope(shield=True):
+            await at_once(1)
         publish("state", "left")
 
 
