@@ -65,12 +65,23 @@ the log of order-3:
 """
 APPROVAL = """\
 monday:
-...: somebody is asked to approve
+  lamp: reserved
+  lamp: somebody is asked to approve
+  piano: reserved
+  piano: somebody is asked to approve
+  vase: reserved
+  vase: somebody is asked to approve
 tuesday:
-  lamp: shipped to Fir Road 3
-  lamp: Ann has approved
-  piano: the goods are released
-  piano: Bob has declined
+  lamp: approved by Ann
+  lamp: paid
+  lamp: packed [25, 50, 75, 100], and is on its way to Fir Road 3
+  piano: the piano is released
+  piano: failed, Bob has declined
+  vase: approved by Ann
+  vase: paid
+  vase: the money for the vase is refunded
+  vase: the vase is released
+  vase: failed, it is broken
   too late: promise 'piano#2' was settled before, and the first time counts
 """
 CRAWLER = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from nurselog import (
     now,
     open_memory_channel,
     open_nursery,
+    open_stream,
+    publish,
     race,
     select,
     sleep,
@@ -41,6 +44,14 @@ async def quick(n: int = 1) -> int:
 
 
 @step
+async def with_a_stream() -> None:
+    stream = open_stream("name")
+    for call in (partial(stream.send, 1), partial(stream.send_all, [1]), partial(stream.send_all, []), stream.aclose):
+        with assert_checkpoints():
+            await call()
+
+
+@step
 async def nap(seconds: float) -> float:
     await trio.sleep(seconds)
     return seconds
@@ -55,6 +66,12 @@ def in_a_thread() -> int:
 async def sleeping(seconds: float) -> float:
     await sleep(seconds)
     return seconds
+
+
+@workflow
+async def telling() -> None:
+    for _ in range(3):
+        publish("name", 1)
 
 
 async def branch() -> int:
@@ -107,7 +124,10 @@ async def test_handles_of_workflows_are_checkpoints_and_cancellable(autojump_clo
         handle = await engine.get("one")
         done = await engine.submit(sleeping, 0.0)
         await done.result()
-        for call in (handle.status, handle.log, done.result, done.status):
+        told = await engine.submit(telling)
+        await told.result()
+        latest, receive, aclose = partial(told.latest, "name"), told.follow("name").receive, told.follow("name").aclose
+        for call in (handle.status, handle.log, done.result, done.status, latest, receive, aclose):
             with assert_checkpoints():
                 await call()
             with trio.CancelScope() as scope:
@@ -187,6 +207,11 @@ OPERATIONS: dict[str, Callable[[Nursery], Awaitable[object]]] = {
     "channel.send": lambda nursery: with_an_item(nursery, lambda send, _: send.send(2)),
     "channel.aclose, sender": lambda nursery: with_an_item(nursery, lambda send, _: send.aclose()),
     "channel.aclose, receiver": lambda nursery: with_an_item(nursery, lambda _, receive: receive.aclose()),
+    "stream.send": lambda _: open_stream("name").send(1),
+    "stream.send_all": lambda _: open_stream("name").send_all([1, 2]),
+    "stream.send_all of nothing": lambda _: open_stream("name").send_all([]),
+    "stream.aclose": lambda _: open_stream("name").aclose(),
+    "stream in a step": lambda _: with_a_stream(),
     "nursery": lambda _: open_and_leave(),
     "nursery.start": lambda nursery: nursery.start(started),
     "race": lambda _: race(quick, branch),
@@ -251,6 +276,9 @@ async def test_what_does_not_wait_is_no_checkpoint(autojump_clock: Clock) -> Non
                 receive.receive_nowait()
                 receive.clone().close()
                 alarm = after(5)
+                publish("name", 1)
+                with open_stream("name"):
+                    pass
                 with CancelScope() as scope:
                     scope.cancel()
                 handle.cancel()

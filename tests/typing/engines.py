@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, assert_type
 
-from nurselog import Engine, EngineStatistics, Letter, Status, WorkflowHandle, WorkflowInfo, open_engine, step, workflow
+import trio
+
+from nurselog import (
+    Engine,
+    EngineStatistics,
+    Item,
+    Letter,
+    Status,
+    WorkflowHandle,
+    WorkflowInfo,
+    open_engine,
+    step,
+    workflow,
+)
 from nurselog.abc import Clock, Codec, Store
 from nurselog.lowlevel import Event, JsonCodec, LogEntry, Row, decode_event, open_store
 
@@ -63,6 +77,23 @@ async def handles(handle: WorkflowHandle[bool]) -> None:
     assert_type(first.event, Event)
     wider: WorkflowHandle[int] = handle
     print(wider)
+
+
+async def published(handle: WorkflowHandle[bool]) -> None:
+    assert_type(await handle.latest("name"), Item[Any] | None)
+    assert_type(await handle.latest("name", int), Item[int] | None)
+    assert_type(await handle.latest("name", list[int]), Item[list[int]] | None)
+    assert_type(await handle.latest("name", int | str), Item[Any] | None)
+    assert_type(handle.follow("name"), trio.abc.ReceiveChannel[Item[Any]])
+    assert_type(handle.follow("name", int, after=5), trio.abc.ReceiveChannel[Item[int]])
+    assert_type(handle.follow("name", int | str), trio.abc.ReceiveChannel[Item[Any]])
+    async for item in handle.follow("name", str):
+        assert_type(item.position, int)
+        assert_type(item.at, datetime)
+        assert_type(item.value, str)
+
+    handle.follow("name", int, 5)  # type: ignore[call-overload]  # no place of its own  # pyright: ignore[reportCallIssue]  # the same
+    handle.follow("name", after="5")  # type: ignore[call-overload]  # no position  # pyright: ignore[reportArgumentType]  # the same
 
 
 async def opening(clock: Clock, codec: Codec, row: Row) -> None:

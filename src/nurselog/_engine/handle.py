@@ -137,7 +137,8 @@ class WorkflowHandle(Generic[T_co]):
         """
         name = self._told("follow", name, type)
         NATURAL.check("after", after)
-        return Items(Follower(self._engine, self._row, after), name, self.id, self._engine._codec, type)
+        items: Items[Any] = Items(Follower(self._engine, self._row, after), name, self.id, self._engine._codec, type)
+        return items
 
     def _told(self, what: str, name: str, type: object) -> str:
         self._engine._check_open()
