@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks.plan import Peer, Sample
+from tests.benchmarks.plan import STREAMS, Peer, Sample
 
 MODULES = {
     Peer.SQLITE: "on_sqlite",
@@ -30,7 +30,8 @@ def main() -> None:
     """Measure what the command line says."""
     peer, name, size, folder = sys.argv[1:]
     # Only the peer that is measured is imported.
-    measure = getattr(importlib.import_module(f"tests.benchmarks.{MODULES[Peer[peer]]}"), name)
+    module = "streaming" if name in STREAMS else MODULES[Peer[peer]]
+    measure = getattr(importlib.import_module(f"tests.benchmarks.{module}"), name)
     if Peer[peer] is Peer.DBOS_WAL:
         measure = functools.partial(measure, wal=True)
     sample: Sample = measure(int(size), Path(folder))

@@ -96,12 +96,26 @@ ALL = (Peer.SQLITE, Peer.DBOS, Peer.DBOS_WAL, Peer.NURSELOG)
 ON_POSTGRES = (Peer.PSYCOPG, Peer.DBOS_POSTGRES, Peer.NURSELOG_POSTGRES)
 BOTH = (Peer.DBOS_POSTGRES, Peer.NURSELOG_POSTGRES)
 OURS = Peer.NURSELOG_POSTGRES
+
+
+def streams(ours: Peer) -> tuple[Case, ...]:
+    """Return what is measured of streams, which nobody else has; `streaming` has the programs."""
+    return (
+        Case("stream", "a stream of {:,} items", 50_000, Unit.RATE, (Bar(50_000),), (ours,), ours),
+        Case("stream_in_a_step", "the same from a step", 50_000, Unit.RATE, (Bar(50_000),), (ours,), ours),
+        Case("stream_one_by_one", "the same, with a checkpoint each", 20_000, Unit.RATE, (), (ours,), ours),
+        Case("stream_read", "from a step, and read in its process", 50_000, Unit.RATE, (), (ours,), ours),
+        Case("item", "an item to its reader, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.005),), (ours,), ours),
+    )
+
+
 COMPARED = (
     Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.4, Peer.SQLITE), Bar(5, Peer.DBOS)), ALL),
     Case("concurrent", "{:,} concurrent steps", 1_000, Unit.RATE, (Bar(10_000), Bar(30, Peer.DBOS))),
     Case("workflows", "{:,} workflows of 5 steps", 1_000, Unit.RATE, (Bar(2_000), Bar(20, Peer.DBOS))),
     Case("replay", "replay of {:,} steps", 5_000, Unit.SECONDS, (Bar(0.1),), crash=True),
     Case("recovery", "recovery of {:,} workflows", 1_000, Unit.SECONDS, (Bar(1.0),), crash=True),
+    *streams(Peer.NURSELOG),
 )
 COMPARED_ON_POSTGRES = (
     Case("sequential", "{:,} sequential steps", 1_000, Unit.RATE, (Bar(0.8, Peer.PSYCOPG),), ON_POSTGRES, OURS),
@@ -113,8 +127,11 @@ COMPARED_ON_POSTGRES = (
     Case("message", "a message in, and the workflow out, p50 of {:,}", 300, Unit.SECONDS, (Bar(0.003),), BOTH, OURS),
     Case("cancel", "a step of another process cancelled, p50 of {:,}", 200, Unit.SECONDS, (Bar(0.004),), BOTH, OURS),
     Case("cancel_all", "{:,} of them at once, p50", 1_000, Unit.SECONDS, (), (OURS,), OURS),
+    *streams(OURS),
 )
 """The same on PostgreSQL."""
+
+STREAMS = frozenset(case.name for case in streams(OURS))
 
 SERVER = (
     ("server_sequential", "steps one after another", 1_000),
