@@ -138,7 +138,7 @@ async def streams_that_are_cut_off() -> str:
             i += 1
 
     with move_on_after(1.5):
-        async with open_nursery() as nursery, open_stream("ticks") as stream:
+        async with open_stream("ticks") as stream, open_nursery() as nursery:
             nursery.go(speak_until_cancelled)
             nursery.go(ticks, stream)
     publish("state", "cut off")
