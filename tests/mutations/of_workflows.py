@@ -73,7 +73,7 @@ OF_WORKFLOWS = (
         name="forgotten-note",
         breaks="a note that a crash has lost is written when the replay is over",
         file="_flow/log.py",
-        before=("            self._late.append((event, self.cursor.delivered))\n            return\n"),
+        before=("            self._late.append((event, value, self.cursor.delivered))\n            return\n"),
         after="            return\n",
         tests=(f"{CORPUS}crash_at_every_event[deadlines_within_deadlines]",),
     ),

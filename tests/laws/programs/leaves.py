@@ -218,6 +218,32 @@ class Mail(Leaf, frozen=True):
                 return None
 
 
+class Tell(Leaf, frozen=True):
+    """Publish a value, send into a stream, or end one and open the next."""
+
+    op: Literal["publish", "send", "send all", "close", "fail"]
+    which: int
+
+    async def run(self, world: World) -> Any:
+        stream, here = world.streams[self.which], current_strand("tell").text
+        match self.op:
+            case "publish":
+                nurselog.publish("value", here)
+            case "send":
+                await stream.send(here)
+            case "send all":
+                await stream.send_all([here, self.which])
+            case "close":
+                stream.close()
+                world.open_stream(self.which)
+            case "fail":
+                try:
+                    nurselog.publish("value", object())
+                except nurselog.EncodingError as exc:
+                    return shape(exc)[0]
+        return None
+
+
 class Promise(Leaf, frozen=True):
     """Make a promise, or do something with one; who waits does not wait for ever."""
 
@@ -360,6 +386,7 @@ AnyLeaf: TypeAlias = (
     | Parking
     | Channel
     | Mail
+    | Tell
     | Promise
     | Scope
     | Child

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import trio
 
-from nurselog import Retry, Step, step
+from nurselog import Retry, Step, open_stream, publish, step
 from nurselog._flow.body import Body
 from nurselog._flow.strand import place
 from nurselog.testing.corpus.world import chance, entered
@@ -169,6 +169,20 @@ async def once(number: int) -> int:
     return number
 
 
+@step(retry=Retry(attempts=2, delay=0.001, jitter=0))
+async def telling(number: int) -> int:
+    """Publishes and sends, is cut off by a cancellation, or fails on the way, and then perhaps tells all again."""
+    draws = _enter()
+    async with open_stream("stream 0") as stream:
+        for item in range(number % 3 + 1):
+            publish("value", item)
+            await stream.send(item)
+            await _pause(draws, 0.001)
+            if draws.random() < 0.2:
+                raise ValueError(f"telling {number}")
+    return number
+
+
 @step
 def threaded(number: int) -> int:
     _enter()
@@ -191,6 +205,7 @@ STEPS: dict[str, Step[[int], Any]] = {
         hurried,
         hastened,
         once,
+        telling,
         endless,
         lasting,
         threaded,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import anyio
 import trio
 
-from nurselog import CancelScope, Handle, Promise, mailbox, open_memory_channel, promise
+from nurselog import CancelScope, Handle, Promise, mailbox, open_memory_channel, open_stream, promise
 from nurselog.testing.corpus.world import note
 
 SHARED = 3
@@ -49,6 +49,7 @@ class World:
         self.plain = [trio.open_memory_channel[Any](n) for n in range(SHARED)]
         self.ours = [open_memory_channel[Any](n) for n in range(SHARED)]
         self.boxes = [mailbox(f"topic {n}") for n in range(SHARED)]
+        self.streams = [open_stream(f"stream {n}") for n in range(SHARED)]
         self.promises: list[Promise[Any]] = [promise()]
         """All that were ever made; one is there from the beginning."""
         self.scopes: list[Any] = []
@@ -68,6 +69,10 @@ class World:
             raise
         note("out", name, value)
         return value
+
+    def open_stream(self, which: int) -> None:
+        """Open a stream anew that was closed."""
+        self.streams[which] = open_stream(f"stream {which}")
 
     def opened(self, nursery: Any) -> None:
         """A nursery was opened."""
