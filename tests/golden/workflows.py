@@ -33,8 +33,10 @@ from nurselog import (
     now,
     open_memory_channel,
     open_nursery,
+    open_stream,
     patched,
     promise,
+    publish,
     race,
     reject,
     resolve,
@@ -332,6 +334,30 @@ async def family() -> list[Any]:
     return seen
 
 
+@step(name="golden tell")
+async def tell(count: int) -> None:
+    async with open_stream("items") as stream:
+        for number in range(count):
+            await stream.send({"number": number})
+            await trio.sleep(1)
+
+
+@workflow(name="golden progress")
+async def progress() -> str:
+    publish("state", "begun")
+    async with open_nursery() as nursery:
+        nursery.go(tell, 3)
+        nursery.go(nap, 2)
+        publish("state", "waits")
+    with open_stream("own") as stream:
+        for number in range(3):
+            await stream.send(number)
+            await nap(0.1)
+        await stream.send_all("abc")
+    publish("state", Parcel(uuid.UUID(int=7), 0.5, frozenset({Colour.RED}), b"raw", ()))
+    return "done"
+
+
 ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     best_quote: ("ACME",),
     order: (40,),
@@ -343,4 +369,5 @@ ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     conversation: (),
     part: (1,),
     family: (),
+    progress: (),
 }
