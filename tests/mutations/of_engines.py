@@ -104,6 +104,22 @@ OF_ENGINES = (
         tests=(f"{ENGINE}overlaps.py::test_a_message_is_entered_once_however_often_it_is_seen",),
     ),
     Mutant(
+        name="missed-before-the-end",
+        breaks="a reader that has found nothing looks once more when the workflow is found to have ended",
+        file="_engine/follower.py",
+        before="        if found := await self._behind():  # it came between the two looks\n            return found\n",
+        after="",
+        tests=(f"{ENGINE}follower.py::test_rows_that_come_between_the_two_looks_come_before_the_end",),
+    ),
+    Mutant(
+        name="deaf-reader",
+        breaks="who follows is told of public rows at once",
+        file="_engine/run.py",
+        before="            self._runner.readers.tell(self.id)\n        if isinstance(event, Ended):",
+        after="            pass\n        if isinstance(event, Ended):",
+        tests=(f"{ENGINE}streams.py::test_an_item_says_when_it_was_published",),
+    ),
+    Mutant(
         name="earlier-timer",
         breaks="a timer that is due before all others is watched at once",
         file="_engine/timing.py",

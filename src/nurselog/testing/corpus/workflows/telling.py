@@ -25,6 +25,14 @@ from .steps import at_once, fetch, linger, step
 
 
 @step
+async def soon(turns: int) -> int:
+    """Ends after some turns of the loop, and no time."""
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    return turns
+
+
+@step
 async def speak(count: int) -> int:
     """Sends items, at its leisure, and ends the stream."""
     async with open_stream("tokens") as stream:
@@ -103,6 +111,18 @@ async def a_stream_with_steps_between() -> int:
     await stream.aclose()
     publish("items", "again")
     return total
+
+
+@case()
+async def a_stream_while_steps_end() -> list[int]:
+    """Items are sent while steps end, one after the other: their outcomes are in the log between the items."""
+    async with open_nursery() as nursery:
+        handles = [nursery.go(soon, 2 * i) for i in range(5)]
+        await soon(0)
+        async with open_stream("items") as stream:
+            for i in range(12):
+                await stream.send(i)
+    return [await handle.result() for handle in handles]
 
 
 @case()
