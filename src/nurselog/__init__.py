@@ -37,6 +37,7 @@ from ._errors import WorkflowCancelled as WorkflowCancelled
 from ._errors import WorkflowConflict as WorkflowConflict
 from ._errors import WorkflowEnded as WorkflowEnded
 from ._errors import WorkflowKilled as WorkflowKilled
+from ._errors import WorkflowNotEnded as WorkflowNotEnded
 from ._errors import WorkflowNotFound as WorkflowNotFound
 from ._errors import WorkflowStuck as WorkflowStuck
 from ._flow.ambient import attempt as attempt

@@ -280,6 +280,27 @@ class WorkflowEnded(NurselogError):
         return f"workflow {self.workflow_id!r} has ended: it is {self.status}"
 
 
+class WorkflowNotEnded(NurselogError):
+    """The workflow cannot be deleted: it, or one that descends from it, has not ended. Nothing was removed.
+
+    Attributes:
+        workflow_id: the workflow's id.
+        living: the id of the one that has not ended.
+    """
+
+    def __init__(self, workflow_id: str, living: str) -> None:
+        super().__init__(workflow_id, living)
+        self.workflow_id: str = workflow_id
+        self.living: str = living
+
+    def __str__(self) -> str:
+        who = "it" if self.living == self.workflow_id else f"its descendant {self.living!r}"
+        return (
+            f"workflow {self.workflow_id!r} cannot be deleted: {who} has not ended. Wait for the end, or bring it about "
+            f"with cancel or kill of {self.living!r}."
+        )
+
+
 class InboxFull(NurselogError):
     """Too many messages wait for the workflow; nothing was left.
 

@@ -241,6 +241,15 @@ class Filter(Record, frozen=True, kw_only=True):
     """Only those made before this one: the newest come first."""
 
 
+class Deleted(Record, frozen=True, kw_only=True):
+    """What became of a family that was to be deleted."""
+
+    removed: int = 0
+    """How many workflows were removed: all of it; 0 if there was none, or if one of it has not ended."""
+    living: str | None = None
+    """The id of one that has not ended; then all of the family is as it was."""
+
+
 class Store(Protocol):
     """Keeps workflows and their logs.
 
@@ -320,4 +329,20 @@ class Store(Protocol):
 
     async def next_due(self, wanted: Wanted) -> int | None:
         """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
+        ...
+
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        """Remove families in which all have ended, each whole or not at all; return what became of each.
+
+        A family is a root and all whose ids begin with its id and a slash. Whatever belongs to them goes with them: rows,
+        messages, words. Their ids are free again; their keys are never given again, and whoever still writes for one of
+        them is refused. Those of one shard are removed in one transaction. What is no root's key is nobody's.
+        """
+        ...
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        """Return roots that ended before a time, UTC microseconds, and in whose families all have ended.
+
+        `limit` at most, in no order: who deletes them and asks again gets the others.
+        """
         ...

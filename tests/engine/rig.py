@@ -13,7 +13,21 @@ import trio
 from nurselog import Engine, Workflow, WorkflowHandle, open_engine
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
-from nurselog.abc import Batch, Change, Claim, Filter, Lease, Message, Post, Posted, Receipt, Store, Wanted, WorkflowKey
+from nurselog.abc import (
+    Batch,
+    Change,
+    Claim,
+    Deleted,
+    Filter,
+    Lease,
+    Message,
+    Post,
+    Posted,
+    Receipt,
+    Store,
+    Wanted,
+    WorkflowKey,
+)
 from nurselog.abc import Workflow as WorkflowRow
 from nurselog.lowlevel import Row
 from nurselog.testing import VirtualClock
@@ -92,8 +106,11 @@ class Hooked:
         self.after_messages: Callable[[], Awaitable[None]] = _nothing
         self.after_read: Callable[[], Awaitable[None]] = _nothing
         self.before_find: Callable[[], Awaitable[None]] = _nothing
+        self.after_find: Callable[[], Awaitable[None]] = _nothing
         self.before_post: Callable[[], Awaitable[None]] = _nothing
         self.after_post: Callable[[], Awaitable[None]] = _nothing
+        self.before_delete: Callable[[], Awaitable[None]] = _nothing
+        self.after_delete: Callable[[], Awaitable[None]] = _nothing
         self.before_close: Callable[[], Awaitable[None]] = _nothing
 
     @property
@@ -149,7 +166,9 @@ class Hooked:
 
     async def find(self, ids: Sequence[str]) -> Sequence[WorkflowRow]:
         await self.before_find()
-        return await self._store.find(ids)
+        found = await self._store.find(ids)
+        await self.after_find()
+        return found
 
     async def list(self, where: Filter) -> Sequence[WorkflowRow]:
         return await self._store.list(where)
@@ -161,6 +180,15 @@ class Hooked:
 
     async def next_due(self, names: frozenset[str]) -> int | None:
         return await self._store.next_due(names)
+
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        await self.before_delete()
+        became = await self._store.delete(roots)
+        await self.after_delete()
+        return became
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        return await self._store.expired(before, limit)
 
 
 def hold_ends(store: Hooked, go_on: trio.Event) -> None:

@@ -23,6 +23,7 @@ from nurselog.abc import (
     Claim,
     Created,
     Creation,
+    Deleted,
     Filter,
     Lease,
     Message,
@@ -69,7 +70,7 @@ class Database:
         """The writers that each claim gave."""
         self._undone: set[int] = set()
         """Claims that must not be let in any more."""
-        self._numbers = 0
+        self._numbers = self._made = 0
 
     # -- workers ---------------------------------------------------------------------------------
 
@@ -145,7 +146,8 @@ class Database:
             yield Created(workflow=self.workflows[key], new=new)
 
     def _create(self, creation: Creation) -> WorkflowKey:
-        key = self._keys[creation.id] = WorkflowKey(len(self._keys) + 1)
+        self._made += 1
+        key = self._keys[creation.id] = WorkflowKey(self._made)
         owner = creation.owner if creation.owner in self.workers else None  # nobody would see that another one is gone
         self.workflows[key] = Workflow(
             key=key,
@@ -275,10 +277,39 @@ class Database:
         """Let go of what a claim took whose answer was lost, and keep it out if it comes later."""
         self._undone.add(number)
         for key, writer in self._claims.get(number, {}).items():
-            workflow = self.workflows[key]
-            if workflow.owner == worker and any(row.writer == writer for row in self.logs[key]):
+            workflow = self.workflows.get(key)
+            if workflow is not None and workflow.owner == worker and any(row.writer == writer for row in self.logs[key]):
                 self._change(workflow, owner=None)
                 self._tell(Change.DUE)
+
+    # -- deleting --------------------------------------------------------------------------------
+
+    def delete(self, roots: Iterable[WorkflowKey]) -> Sequence[Deleted]:
+        """Remove families that have ended."""
+        return [self._delete(self._family(root)) for root in roots]
+
+    def _delete(self, family: Sequence[Workflow]) -> Deleted:
+        living = next((one.id for one in family if not one.status.final), None)
+        if living is not None:
+            return Deleted(living=living)
+        for number in [message.number for message in self._mail({one.key for one in family})]:
+            del self.messages[number]
+        for one in family:
+            self._words.pop(one.key, None)
+            del self.workflows[one.key], self.logs[one.key], self._keys[one.id]
+        return Deleted(removed=len(family))
+
+    def _family(self, root: WorkflowKey) -> Sequence[Workflow]:
+        """Return a root and its descendants; nobody, if it is none."""
+        found = self.workflows.get(root)
+        if found is None or found.parent is not None:
+            return []
+        return [found, *(one for one in self.workflows.values() if one.id.startswith(f"{found.id}/"))]
+
+    def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        """Return roots that ended before a time, and in whose families all have ended."""
+        old = [one.key for one in self.workflows.values() if one.parent is None and one.updated_at < before]
+        return [key for key in old if all(one.status.final for one in self._family(key))][:limit]
 
     # -- reading ---------------------------------------------------------------------------------
 

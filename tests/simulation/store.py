@@ -23,6 +23,7 @@ from nurselog.abc import (
     Batch,
     Change,
     Claim,
+    Deleted,
     Filter,
     Lease,
     Message,
@@ -236,6 +237,14 @@ class SimulatedStore:
     async def next_due(self, wanted: Wanted) -> int | None:
         """Return when something is due."""
         return await self._call(partial(self._database.next_due, wanted))
+
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        """Remove families that have ended."""
+        return await self._call(partial(self._database.delete, list(roots)))
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        """Return roots that ended before a time."""
+        return await self._call(partial(self._database.expired, before, limit))
 
     # -- news ------------------------------------------------------------------------------------
 

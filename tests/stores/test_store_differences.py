@@ -16,7 +16,7 @@ from tests.stores.kit import opened
 TO_MEET = {
     *(
         f"{label}: {answer}"
-        for label in ("claim", "messages", "list", "read", "refused")
+        for label in ("claim", "messages", "list", "read", "refused", "expired")
         for answer in ("some", "none")
     ),
     *(f"standing: {status.value}" for status in Status),
@@ -32,6 +32,9 @@ TO_MEET = {
         "next due: a time",
         "post: none",
         "bear: none",
+        "deleted: some",
+        "deleted: none",
+        "deleted: living",
     ),
 }
 

@@ -21,6 +21,7 @@ from nurselog.abc import (
     Clock,
     Created,
     Creation,
+    Deleted,
     Filter,
     Lease,
     Message,
@@ -143,6 +144,15 @@ class DictStore:
         due = [one.due_at for one in self.data.workflows.values() if self.is_wanted(one, wanted)]
         return min((at for at in due if at is not None), default=None)
 
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        await trio.lowlevel.checkpoint()
+        self.data.changes += 1
+        return [self.delete_one(root) for root in roots]
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        await trio.lowlevel.checkpoint()
+        return [key for key, one in self.data.workflows.items() if self.is_expired(one, before)][:limit]
+
     # -- parts of these, which wait for nothing
 
     def change(self, key: WorkflowKey, **fields: object) -> Workflow:
@@ -231,6 +241,31 @@ class DictStore:
 
     def waiting(self, key: WorkflowKey) -> int:
         return sum(one.key == key for one in self.data.messages)
+
+    def family(self, root: WorkflowKey) -> list[Workflow]:
+        """Return a root and its descendants; nobody, if it is none."""
+        one = self.data.workflows.get(root)
+        if one is None or one.parent is not None:
+            return []
+        return [one, *(other for other in self.data.workflows.values() if other.id.startswith(f"{one.id}/"))]
+
+    def delete_one(self, root: WorkflowKey) -> Deleted:
+        family = self.family(root)
+        for one in family:
+            if not one.status.final:
+                return Deleted(living=one.id)
+        self.remove({one.key for one in family})
+        return Deleted(removed=len(family))
+
+    def remove(self, keys: set[WorkflowKey]) -> None:
+        for key in keys:
+            del self.data.workflows[key], self.data.logs[key]
+        self.data.messages = [one for one in self.data.messages if one.key not in keys]
+        self.data.words = {(key, word) for key, word in self.data.words if key not in keys}
+
+    def is_expired(self, one: Workflow, before: int) -> bool:
+        family = self.family(one.key)
+        return bool(family) and one.updated_at < before and all(member.status.final for member in family)
 
     def is_wanted(self, one: Workflow, wanted: Wanted) -> bool:
         return one.owner is None and (one.name in wanted.names or (one.name, one.version) in wanted.versions)

@@ -14,7 +14,7 @@ from nurselog.lowlevel import open_store
 from nurselog.testing.stores import CHECKS, BrokenContract, Check, StandingClock, living
 from nurselog.testing.stores.playing import ACTS, TURNS, Play, Side
 from nurselog.testing.stores.records import using
-from tests.testing import wrong_mail
+from tests.testing import wrong_deletion, wrong_mail
 from tests.testing.dict_store import Data, DictStore
 from tests.testing.wrong_stores import WRONG, CountsFromOne
 
@@ -80,6 +80,16 @@ async def test_messages_of_appends_meet_everything_in_a_play() -> None:
 
 @pytest.mark.parametrize("store", [wrong_mail.TakesTheShortWayWithOneRow, wrong_mail.LeavesNothingBesideChildren])
 async def test_a_play_finds_what_is_wrong_with_messages(store: type[DictStore]) -> None:
+    clock = StandingClock()
+    async with using(DictStore(Data(), clock)) as right, using(store(Data(), clock)) as wrong:
+        with pytest.raises(AssertionError, match="seed 0, turn "):
+            await Play([Side(right), Side(wrong)], clock, 0).run(ACTS, TURNS)
+
+
+@pytest.mark.parametrize(
+    "store", [wrong_deletion.TakesFamiliesForExpiredWithTheirRoots, wrong_deletion.DeletesChildren]
+)
+async def test_a_play_finds_what_is_wrong_with_deletion(store: type[DictStore]) -> None:
     clock = StandingClock()
     async with using(DictStore(Data(), clock)) as right, using(store(Data(), clock)) as wrong:
         with pytest.raises(AssertionError, match="seed 0, turn "):

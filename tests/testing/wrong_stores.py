@@ -1,4 +1,5 @@
-"""Stores that are wrong in one way each, and the checks that find them; those about messages are in `wrong_mail`."""
+"""Stores that are wrong in one way each, and the checks that find them; those about messages are in `wrong_mail`,
+those about deletion in `wrong_deletion`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ it ends, and is not cancelled half way. Where a server does not answer at all, i
 unknown: like any call whose answer was lost.
 
 Where to look: `sql/postgres_0001.sql` has the statements, `_postgres/commits` the fence, `_postgres/claims` and
-`_postgres/workers` who owns what, `_postgres/voice` how others hear of it, `_postgres/driver` psycopg under Trio.
+`_postgres/workers` who owns what, `_postgres/deletion` what is removed, `_postgres/voice` how others hear of it, `_postgres/driver` psycopg under Trio.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ..abc import (
     Claim,
     Clock,
     Creation,
+    Deleted,
     Filter,
     Lease,
     Message,
@@ -39,7 +40,7 @@ from ..abc import (
     Workflow,
     WorkflowKey,
 )
-from ._postgres import claims, commits, mail, queries, schema, workers
+from ._postgres import claims, commits, deletion, mail, queries, schema, workers
 from ._postgres.address import Address
 from ._postgres.driver import DatabaseError, TrioConnection
 from ._postgres.faults import translate
@@ -216,6 +217,17 @@ class PostgresStore:
         """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
         session = self._open_session
         return await self._call(session.readers, queries.next_due, session, wanted)
+
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        """Remove families in which all have ended, one transaction for each shard; return what became of each."""
+        session = self._open_session
+        await trio.lowlevel.checkpoint()
+        return await self._call(session.readers, deletion.delete, roots)
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        """Return roots that ended before a time, and in whose families all have ended; shard by shard."""
+        session = self._open_session
+        return await self._call(session.readers, deletion.expired, session, before, limit)
 
     @property
     def _open_session(self) -> Session:

@@ -7,7 +7,7 @@ be read in another thread. So "now" is when the call was made, not when the lock
 safe side.
 
 Where to look: `_sqlite/bulk` has the statements that speed rests on, and says why; `_sqlite/commits` the fence;
-`_sqlite/claims` and `_sqlite/workers` who owns what; `_sqlite/beacon` how the dead are found; `_sqlite/schema` what
+`_sqlite/claims` and `_sqlite/workers` who owns what; `_sqlite/deletion` what is removed; `_sqlite/beacon` how the dead are found; `_sqlite/schema` what
 happens to a file that is opened.
 """
 
@@ -34,6 +34,7 @@ from ..abc import (
     Change,
     Claim,
     Clock,
+    Deleted,
     Filter,
     Lease,
     Message,
@@ -44,7 +45,7 @@ from ..abc import (
     Workflow,
     WorkflowKey,
 )
-from ._sqlite import claims, commits, mail, queries, workers
+from ._sqlite import claims, commits, deletion, mail, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
 from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
@@ -203,6 +204,14 @@ class SqliteStore:
     async def next_due(self, wanted: Wanted) -> int | None:
         """Return when the next one that is wanted is due and has no owner, UTC microseconds; None if none is."""
         return await self._run(queries.next_due, wanted)
+
+    async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
+        """Remove families in which all have ended, in one transaction; return what became of each."""
+        return await self._run(deletion.delete, roots)
+
+    async def expired(self, before: int, limit: int) -> Sequence[WorkflowKey]:
+        """Return roots that ended before a time, and in whose families all have ended; the longest ended come first."""
+        return await self._run(deletion.expired, before, limit)
 
     async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self._session:

@@ -164,3 +164,5 @@ class MemoryStore:
     reenter: Callable[..., Awaitable[NoReturn]] = _nobody_asks
     wait_changed: Callable[..., Awaitable[NoReturn]] = _nobody_asks
     list: Callable[..., Awaitable[NoReturn]] = _nobody_asks
+    delete: Callable[..., Awaitable[NoReturn]] = _nobody_asks
+    expired: Callable[..., Awaitable[NoReturn]] = _nobody_asks

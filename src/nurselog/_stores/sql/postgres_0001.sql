@@ -53,6 +53,10 @@ CREATE INDEX workflow_due ON workflow (shard, due_at, key) WHERE owner IS NULL A
 -- What a worker owns: read for its messages, and when it is gone.
 CREATE INDEX workflow_owner ON workflow (owner, shard) WHERE owner IS NOT NULL;
 
+-- Which roots have ended, the longest ended first: read for what is kept too long. The words are those of the query.
+CREATE INDEX workflow_ended ON workflow (shard, updated_at)
+    WHERE parent IS NULL AND status IN ('completed', 'failed', 'cancelled', 'killed');
+
 -- The logs, append only. The primary key is the fence.
 CREATE TABLE log (
     workflow bigint   NOT NULL,
@@ -540,5 +544,65 @@ BEGIN
         ORDER BY key FOR UPDATE
     );
     UPDATE workflow SET owner = NULL WHERE shard = in_shard AND key = ANY (held);
+END
+$$;
+
+
+-- The members of families, by key: each root among these keys, and all that descend from it. Their ids begin with its
+-- own and a slash; `0` is what comes behind the slash.
+CREATE FUNCTION members_of(in_shard integer, roots bigint[]) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT member.key FROM workflow AS root
+        CROSS JOIN LATERAL (
+            SELECT root.key UNION ALL
+            SELECT workflow.key FROM workflow
+            WHERE workflow.shard = in_shard AND workflow.id > root.id || '/' AND workflow.id < root.id || '0'
+        ) AS member
+        WHERE root.shard = in_shard AND root.key = ANY (roots) AND root.parent IS NULL
+        ORDER BY member.key
+    );
+END
+$$;
+
+
+-- Remove families in which all have ended. Return a line for each root that was there: how many were removed, or the id
+-- of one that has not ended.
+--
+-- Children may be made, and others may remove the family, while one waits for the locks; so one looks again, until what is
+-- locked is all that there is. From then on nothing moves: whoever makes a child has the lock of its parent.
+CREATE FUNCTION delete_families(in_shard integer, roots bigint[])
+RETURNS TABLE (root bigint, removed bigint, living text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    locked bigint[];
+    members bigint[] := members_of(in_shard, roots);
+    doomed bigint[] := '{}';
+    family bigint[];
+BEGIN
+    WHILE locked IS DISTINCT FROM members LOOP
+        locked := members;
+        PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (locked)
+        ORDER BY workflow.key FOR UPDATE;
+        members := members_of(in_shard, roots);
+    END LOOP;
+    FOREACH root IN ARRAY roots LOOP
+        family := members_of(in_shard, ARRAY[root]);
+        CONTINUE WHEN cardinality(family) = 0;
+        living := (
+            SELECT workflow.id FROM workflow
+            WHERE workflow.shard = in_shard AND workflow.key = ANY (family) AND NOT is_final(workflow.status)
+            ORDER BY workflow.key LIMIT 1
+        );
+        removed := CASE WHEN living IS NULL THEN cardinality(family) ELSE 0 END;
+        IF living IS NULL THEN
+            doomed := doomed || family;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+    DELETE FROM message WHERE shard = in_shard AND workflow = ANY (doomed);
+    DELETE FROM message_key WHERE shard = in_shard AND workflow = ANY (doomed);
+    DELETE FROM log WHERE shard = in_shard AND workflow = ANY (doomed);
+    DELETE FROM workflow WHERE shard = in_shard AND key = ANY (doomed);
 END
 $$;

@@ -25,6 +25,10 @@ CREATE INDEX workflow_due ON workflow (due_at, key, name, version, owner) WHERE 
 -- What a worker owns: read for its messages, and when it is gone.
 CREATE INDEX workflow_owner ON workflow (owner) WHERE owner IS NOT NULL;
 
+-- Which roots have ended, the longest ended first: read for what is kept too long. The words are those of the query.
+CREATE INDEX workflow_ended ON workflow (updated_at)
+    WHERE parent IS NULL AND status IN ('completed', 'failed', 'cancelled', 'killed');
+
 -- The logs, append only. UNIQUE is the fence. A rowid table, because rows are then written one behind another, and
 -- only the small index is written all over the place.
 CREATE TABLE log (

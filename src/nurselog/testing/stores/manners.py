@@ -33,6 +33,9 @@ async def all_calls_are_checkpoints(bench: Bench) -> None:
         lambda: store.list(Filter()),
         lambda: store.read(key),
         lambda: store.next_due(wanted("a")),
+        lambda: store.delete([key]),
+        lambda: store.delete([]),
+        lambda: store.expired(0, 1),
         store.close,
     ]
     for call in calls:

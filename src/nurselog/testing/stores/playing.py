@@ -57,6 +57,7 @@ class Play:
     async def run(self, acts: int, turns: int) -> None:
         """Play so many acts of so many turns."""
         moves = [self.create, *[self.append] * 3, self.bear, self.claim, *[self.post] * 2, self.messages, self.look] * 2
+        moves += [self.delete, self.delete, self.expired]
         if all(side.store.shared for side in self.sides[1:]):
             moves.append(self.time)  # others need no lease
         for self._act in range(acts):
@@ -119,8 +120,8 @@ class Play:
             batch = Batch(creations=children, appends=[] if orphaned else [part])
             receipt = await side.store.commit(batch)
             for name, made in zip(names, receipt.created, strict=True):
-                if made:
-                    side.logs.setdefault(name, Log(1, CHILD_WRITER))
+                if made and made.workflow.key != side.keys.get(name):
+                    side.logs[name] = Log(1, CHILD_WRITER)
             side.wrote(id, batch, receipt)
             return side.created(receipt.created)
 
@@ -223,6 +224,27 @@ class Play:
             return sorted(map(side.message, side.letters), key=lambda one: str(one[0]))  # for each in order
 
         await self.all("messages", call)
+
+    async def delete(self) -> None:
+        """Delete families, of which some have not ended, and some were deleted before; children have none."""
+        ids = list({id: None for id in (*self._rng.sample(self._roots, SIZE // 2), self._some_id())})
+
+        async def call(side: Side) -> list[Answer]:
+            became = await side.store.delete([side.keys.get(id, GHOST) for id in ids])
+            assert all(one.living is None or one.living in self._ids for one in became)
+            return [(one.removed, one.living is None) for one in became]
+
+        for removed, ended in await self.all("delete", call):
+            self.tally[f"deleted: {'some' if removed else 'none' if ended else 'living'}"] += 1
+
+    async def expired(self) -> None:
+        """Ask what has been over for long."""
+        before = self._clock.now - self._rng.choice([-1, 0, LEASE])
+
+        async def call(side: Side) -> list[str]:
+            return sorted(side.ids[key] for key in await side.store.expired(before, 1000))
+
+        await self.all("expired", call)
 
     async def time(self) -> None:
         """Let time pass, and renew the lease, perhaps too late."""
