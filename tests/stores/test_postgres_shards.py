@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
-from nurselog._stores._postgres import claims, commits, mail, queries, workers
+from nurselog._stores._postgres import claims, commits, deletion, mail, queries, workers
 from nurselog._stores._postgres.binary import column, number, string
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrations import Layout, load_migrations
 from nurselog._stores._postgres.session import Session, conninfo_for
-from nurselog.abc import Append, Batch, Filter, Posted, Wanted, WorkflowKey
+from nurselog.abc import Append, Batch, Deleted, Filter, Posted, Wanted, WorkflowKey
 from nurselog.testing.stores.records import StandingClock, create, creation, note, over, rows, sleeping
 from tests.stores.kit import opened
 
@@ -198,6 +198,20 @@ async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str
         assert connection.walked <= {"about"}
 
 
+async def test_deletion_touches_one_shard_at_a_time(postgres_url: str, clock: StandingClock) -> None:
+    async with staged(postgres_url, clock) as (connection, session, [one, two, *_], shard):
+        child = creation("child", 8, parent=one)
+        ends = [Append(key=key, rows=rows(2, 2, 7), standing=over()) for key in (one, two)]
+        receipt = await commits.commit(connection, session, shard, Batch(creations=[child], appends=ends), 9)
+        assert connection.shards() == {shard}
+        assert len(receipt.created) == 1
+        assert {*await deletion.expired(connection, session, 99, 100)} == {one, two}
+        assert connection.shards() == {*range(SHARDS)}
+        assert await deletion.delete(connection, [one, two]) == [Deleted(removed=1)] * 2
+        assert connection.shards() == {shard}
+        assert connection.walked == set()
+
+
 async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, clock: StandingClock) -> None:
     async with staged(postgres_url, clock) as (connection, *_):
         assert len(await queries.list_workflows(connection, Filter(limit=500))) == 120
@@ -269,6 +283,7 @@ def functions_of_a_shard() -> dict[str, str]:
 def test_nothing_is_used_that_citus_refuses() -> None:
     assert refused(script()) == []
     hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO]
+    hot += [deletion._DELETE, deletion._EXPIRED]
     assert refused("\n".join(statement.decode() for statement in hot)) == []
 
 
@@ -283,12 +298,13 @@ def test_functions_of_a_shard_stay_in_it() -> None:
 def test_calls_are_such_that_citus_delegates_them() -> None:
     """It looks for one call and nothing else: no WHERE, no other table, and arguments that are nothing but values."""
     calls = [
-        *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO),
+        *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO, deletion._DELETE),
         *(workers._REMOVE_DEAD, workers._ENTER, workers._REMOVE, workers._RENEW),
     ]
     form = re.compile(r"SELECT (?:\* FROM )?(\w+)\(\$1(?:, \$\d+)*\)(?: ORDER BY key)?")
     called = [form.fullmatch(call.decode()) for call in calls]
-    assert {found and found[1] for found in called} == set(functions_of_a_shard())
+    inner = {"members_of"}
+    assert {found and found[1] for found in called} == set(functions_of_a_shard()) - inner
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Play:
     async def run(self, acts: int, turns: int) -> None:
         """Play so many acts of so many turns."""
         moves = [self.create, *[self.append] * 3, self.bear, self.claim, *[self.post] * 2, self.messages, self.look] * 2
-        moves += [self.delete, self.delete, self.expired]
+        moves += [*[self.delete, self.expired] * 2]
         if all(side.store.shared for side in self.sides[1:]):
             moves.append(self.time)  # others need no lease
         for self._act in range(acts):
