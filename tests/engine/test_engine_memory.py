@@ -169,7 +169,7 @@ async def test_nobody_looks_for_who_has_stopped_waiting(autojump_clock: Clock) -
 
     async with in_memory(evict_after=1) as engine:
         handle = await engine.submit(patient)
-        waiting = engine._runner.waiters._waiting
+        waiting = engine._runner.waiters._watched
         with trio.move_on_after(10):
             async with trio.open_nursery() as nursery:
                 for _ in range(3):

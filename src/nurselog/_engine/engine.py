@@ -15,6 +15,7 @@ from .._errors import (
     EngineClosed,
     MisplacedCallError,
     UsageError,
+    WorkflowNotFound,
 )
 from .._flow.arguments import NATURAL, WHOLE
 from .._flow.names import reason_text, text_or_none
@@ -51,7 +52,7 @@ class Engine:
         self._service = service
         self._store, self._table, self._clock, self._codec = service.store, service.table, service.clock, service.codec
         self._journal, self._runner, self._ownership = service.journal, service.runner, service.ownership
-        self._office, self._starter = service.office, service.starter
+        self._office, self._starter, self._remover = service.office, service.starter, service.remover
 
     # -- running workflows -----------------------------------------------------------------------
 
@@ -313,7 +314,7 @@ class Engine:
         target = self._table.find(row.name)
         if target is None:
             raise UsageError(f"workflow {id!r} is a {row.name!r}, which this engine does not have")
-        log = await self._read(row)
+        log = await self._read_log(row)
         if not 1 <= at <= len(log) - (row.status.final):
             raise UsageError(f"workflow {id!r} can be forked at seq 1 to {len(log) - row.status.final}, not {at}")
         prefix = list(log[:at])
@@ -323,6 +324,24 @@ class Engine:
         with self._open():
             made = await self._starter.create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
         return WorkflowHandle(self, made, target.returns)
+
+    async def delete(self, id: str) -> None:
+        """Remove a workflow that has ended, and its descendants: their logs and all else; return when that is durable.
+
+        Their ids are free again, and a workflow that takes one has nothing of the old one.
+
+        Args:
+            id: the workflow's id; a child is deleted with its root.
+
+        A checkpoint. If it is cancelled they may have been removed.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id; so too if it was deleted before.
+            WorkflowNotEnded: if it, or one of its descendants, has not ended; then nothing is removed.
+            UsageError: if the workflow is a child.
+        """
+        with self._open():
+            await self._remover.delete(id)
 
     def statistics(self) -> EngineStatistics:
         """Return how the engine stands. Not a checkpoint."""
@@ -344,15 +363,26 @@ class Engine:
             row = await self._office.find(id)
         return row  # noqa: RET504 - in the block, a type checker sees a way past it
 
+    async def _find_again(self, row: WorkflowRow) -> WorkflowRow:
+        with self._open():
+            found = await self._office.find_again(row)
+        return found  # noqa: RET504 - in the block, a type checker sees a way past it
+
     async def _read(self, row: WorkflowRow, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
         with self._open():
             log = await self._store.read(row.key, from_seq, limit)
         return log  # noqa: RET504 - in the block, a type checker sees a way past it
 
+    async def _read_log(self, row: WorkflowRow, from_seq: int = 1) -> Sequence[Row]:
+        """Read the log of a workflow, or its end; it has none if it was deleted since it was found."""
+        rows = await self._read(row, from_seq)
+        if not rows:
+            raise WorkflowNotFound(row.id)
+        return rows
+
     async def _last(self, row: WorkflowRow) -> Sequence[Row]:
-        with self._open():
-            rows = await self._store.read(row.key, -1)
-        return rows if isinstance(decode_event(rows[-1].event), Ended) else await self._read(row)
+        rows = await self._read_log(row, -1)
+        return rows if isinstance(decode_event(rows[-1].event), Ended) else await self._read_log(row)
 
     async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
         """Wait for the end of a workflow, wherever it runs, and for the store, where it is unavailable meanwhile."""
@@ -364,8 +394,8 @@ class Engine:
                 await run.gone.wait()
                 if run.end is not None:
                     return run.end
-            with self._runner.waiters.waiting(row.id) as told:
-                found = await patiently(partial(self._find, row.id))
+            with self._runner.waiters.waiting(row) as told:
+                found = await patiently(partial(self._find_again, row))
                 refuse_stuck(found)
                 if found.status.final:
                     event, last = end_of(found, await patiently(partial(self._last, found)))

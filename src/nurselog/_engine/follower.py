@@ -60,7 +60,7 @@ class Follower:
         """
         await trio.lowlevel.checkpoint()
         while True:
-            with self._engine._runner.readers.waiting(self._row.id) as told:
+            with self._engine._runner.readers.waiting(self._row) as told:
                 found = await self._behind() or await self._end()
                 if found:
                     self._after = found[-1].row.seq
@@ -73,7 +73,7 @@ class Follower:
 
     async def _end(self) -> Sequence[Entry]:
         """Return what is left when the workflow goes on no more; nothing if it does."""
-        row = await patiently(partial(self._engine._find, self._row.id))
+        row = await patiently(partial(self._engine._find_again, self._row))
         if not (row.status.final or row.status is Status.STUCK):
             return ()
         if found := await self._behind():  # it came between the two looks

@@ -76,6 +76,7 @@ class WorkflowHandle(Generic[T_co]):
             WorkflowCancelled: if it was cancelled.
             WorkflowKilled: if it was killed.
             WorkflowStuck: if it cannot go on with the code as it is.
+            WorkflowNotFound: if it was deleted.
             EngineClosed: if the engine closes first.
             Exception: the workflow's own error, if it failed.
         """
@@ -148,12 +149,20 @@ class WorkflowHandle(Generic[T_co]):
     # -- what is known of it ---------------------------------------------------------------------
 
     async def status(self) -> Status:
-        """Return where the workflow stands. A checkpoint."""
-        return (await self._engine._find(self.id)).status
+        """Return where the workflow stands. A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if it was deleted.
+        """
+        return (await self._engine._find_again(self._row)).status
 
     async def log(self) -> Sequence[LogEntry]:
-        """Return the whole log, first row first. A checkpoint."""
-        return [LogEntry.of(row) for row in await self._engine._read(self._row)]
+        """Return the whole log, first row first. A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if it was deleted.
+        """
+        return [LogEntry.of(row) for row in await self._engine._read_log(self._row)]
 
     def __repr__(self) -> str:
         return f"<nurselog.WorkflowHandle {self.id!r} of {self.name}>"

@@ -60,6 +60,17 @@ class Office:
             raise WorkflowNotFound(id)
         return found[0]
 
+    async def find_again(self, row: WorkflowRow) -> WorkflowRow:
+        """Return a workflow's row as it is now. A checkpoint.
+
+        Raises:
+            WorkflowNotFound: if it was deleted; what has its id now is another one.
+        """
+        found = await self.find(row.id)
+        if found.key != row.key:
+            raise WorkflowNotFound(row.id)
+        return found
+
     async def leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Leave messages, and see that they are entered, soon.
 
@@ -85,7 +96,7 @@ class Office:
         row = await self.find(id)
         [answer] = await self.leave([Post(key=row.key, kind=kind.value, body=body_of(reason))])
         if answer is Posted.ENDED:
-            raise await self._has_ended(id)
+            raise await self._has_ended(row)
         await self._ownership.enter_messages()  # at once: how the workflow stands changes with it
         return row
 
@@ -113,7 +124,7 @@ class Office:
         ]
         answers = iter(await self.leave(posts))
         return [
-            await self._said(letter, next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
+            await self._said(rows[letter.id], next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
             for letter in letters
         ]
 
@@ -127,14 +138,14 @@ class Office:
         value = self._limited(f"a message for mailbox {topic!r}", self._codec.encode(letter.value, Any))
         return body_of(event=Received(topic=topic), value=value)
 
-    async def _said(self, letter: Letter, answer: Posted) -> bool | Exception:
+    async def _said(self, row: WorkflowRow, answer: Posted) -> bool | Exception:
         match answer:
             case Posted.LEFT | Posted.KNOWN:
                 return answer is Posted.LEFT
             case Posted.FULL:
-                return InboxFull(letter.id, self._max_inbox)
+                return InboxFull(row.id, self._max_inbox)
             case Posted.ENDED:  # pragma: no branch - there is no other case
-                return await self._has_ended(letter.id)
+                return await self._has_ended(row)
 
     async def resolve(self, id: str, value: object) -> None:
         """Settle a promise with a value. A checkpoint; raises what `Engine.resolve` does."""
@@ -154,7 +165,7 @@ class Office:
         once = f"promise {promise.path}"
         [answer] = await self.leave([Post(key=row.key, kind=Kind.SETTLE.value, body=body, once=once)])
         if answer is Posted.ENDED:
-            raise await self._has_ended(promise.workflow)
+            raise await self._has_ended(row)
         if answer is Posted.KNOWN:
             raise PromiseSettled(id)
 
@@ -216,5 +227,8 @@ class Office:
             raise PayloadTooLargeError(what, len(data), self._max_payload)
         return data
 
-    async def _has_ended(self, id: str) -> WorkflowEnded:
-        return WorkflowEnded(id, (await self.find(id)).status.value)
+    async def _has_ended(self, row: WorkflowRow) -> WorkflowEnded | WorkflowNotFound:
+        try:
+            return WorkflowEnded(row.id, (await self.find_again(row)).status.value)
+        except WorkflowNotFound as exc:  # deleted since it was found
+            return exc

@@ -33,6 +33,7 @@ async def open_engine(
     evict_after: float = 60.0,
     lease: float = 15.0,
     grace: float = 5.0,
+    retention: float | None = None,
     codec: Codec | None = None,
     clock: Clock | None = None,
 ) -> AsyncGenerator[Engine]:
@@ -52,6 +53,8 @@ async def open_engine(
         lease: seconds after which others may take over when this process is stuck; a process that has died is
             recognised at once where the system allows it.
         grace: seconds that code gets to let go when the engine closes.
+        retention: seconds after which workflows that have ended are deleted, with their descendants, once these have
+            ended, too; it may take a minute more. None: they are kept until somebody deletes them.
         codec: turns values into bytes; by default JSON.
         clock: tells the time of day; by default the system's.
 
@@ -79,6 +82,7 @@ async def open_engine(
         evict_after=evict_after,
         lease=lease,
         grace=grace,
+        retention=retention,
     )
     service = Service(opened, table, clock, checked, options)
     error: BaseException | None = None

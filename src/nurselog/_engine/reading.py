@@ -53,13 +53,13 @@ async def find_latest(read: Callable[[int, int], Awaitable[Sequence[Row]]], id: 
     Raises:
         WorkflowNotFound: if the workflow is not there any more.
     """
-    size = WINDOW
+    size, found = WINDOW, None
     rows = await read(-size, size)
-    if not rows:
-        raise WorkflowNotFound(id)
-    while (found := last_item(rows, name)) is None and (left := rows[0].seq - 1):
+    while rows and (found := last_item(rows, name)) is None and (left := rows[0].seq - 1):
         size = min(8 * size, LARGEST, left)
         rows = await read(left - size + 1, size)
+    if not rows:
+        raise WorkflowNotFound(id)
     return found
 
 

@@ -285,7 +285,7 @@ class Run:
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
         if isinstance(event, PUBLIC):
-            self._runner.readers.tell(self.id)
+            self._runner.readers.tell(self.key)
         if isinstance(event, Ended):
             self.end = (event, row.value)
             if self.parent is not None:
@@ -376,8 +376,8 @@ class Unreadable:
     def standing_committed(self, standing: Standing) -> None:
         """How it stands is there for everybody to see."""
         self._runner.stuck += standing.status is Status.STUCK
-        self._runner.waiters.tell(self._id)
-        self._runner.readers.tell(self._id)
+        self._runner.waiters.tell(self.key)
+        self._runner.readers.tell(self.key)
 
     def refused(self) -> None:
         """Somebody else owns it."""

@@ -147,8 +147,8 @@ class Runner:
         if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
             run.let_go()
         run.gone.set()
-        self.waiters.tell(run.id)
-        self.readers.tell(run.id)
+        self.waiters.tell(run.key)
+        self.readers.tell(run.key)
         self.room.set()
         self.room = trio.Event()
 

@@ -20,6 +20,7 @@ from ..abc import Clock, Codec, Lease, Store
 from .journal import Journal
 from .office import Office
 from .ownership import Ownership
+from .remover import Remover
 from .run import Leaving
 from .runner import Runner
 from .starter import Starter
@@ -37,10 +38,12 @@ class Options:
     evict_after: float
     lease: float
     grace: float
+    retention: float | None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            (LIMIT if name.startswith("max_") else PERIOD).check(name, value)
+            if (name, value) != ("retention", None):
+                (LIMIT if name.startswith("max_") else PERIOD).check(name, value)
 
 
 class Service:
@@ -77,6 +80,7 @@ class Service:
             clock=clock,
             max_payload=options.max_payload,
         )
+        self.remover: Remover = Remover(store, self.office, clock, options.retention)
         self.runner.office, self.runner.starter = self.office, self.starter
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
@@ -127,6 +131,7 @@ class Service:
                     ownership.fetch,
                     self.office.cancel_children,
                     ownership.make_room,
+                    self.remover.run,
                     self._tidy,
                 ):
                     intake.start_soon(self._guard, service)

@@ -94,9 +94,10 @@ class Starter:
 
         Parameters that were added with a default, or that have changed places, change the bytes of the same call.
         """
-        data = (await self._store.read(row.key))[0].value or b""
+        rows = await self._store.read(row.key)
+        data = (rows[0].value if rows else None) or b""
         if digest(data) != row.digest:
-            return None  # a fork, whose digest says where it was cut: with whatever input, it is not that run
+            return None  # a fork, whose digest says where it was cut: with whatever input, it is not that run; or deleted
         try:
             args, kwargs = target.signature.decode_call(self._codec.decode, data)
             return digest(target.signature.encode_call(self._codec.encode, args, kwargs))

@@ -1,49 +1,62 @@
-"""Who waits for a workflow's end, or for its log: told one by one, so that a thousand cost no more than one."""
+"""Who waits for a workflow's end, or for its log: told one by one, so that a thousand cost no more than one.
+
+They wait for a workflow by its key: its id may be another one's by the time that somebody looks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import trio
 
 from .._log.lifecycle import Status
-from ..abc import Store
+from ..abc import Store, Workflow, WorkflowKey
+
+
+class _Watched(NamedTuple):
+    """A workflow that somebody waits for."""
+
+    id: str
+    waiting: list[trio.Event]
 
 
 class Waiters:
-    """Those who wait for something to become of a workflow, by the workflows' ids."""
+    """Those who wait for something to become of a workflow."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[trio.Event]] = {}
+        self._watched: dict[WorkflowKey, _Watched] = {}
 
     @contextmanager
-    def waiting(self, id: str) -> Generator[trio.Event]:
+    def waiting(self, row: Workflow) -> Generator[trio.Event]:
         """Give what is set when something has become of a workflow; nobody looks for it any more after the block."""
         told = trio.Event()
-        self._waiting.setdefault(id, []).append(told)
+        watched = self._watched.setdefault(row.key, _Watched(row.id, []))
+        watched.waiting.append(told)
         try:
             yield told
         finally:
-            others = self._waiting.get(id, [])
-            if told in others:
-                others.remove(told)
-                if not others:
-                    del self._waiting[id]
+            watched.waiting.remove(told)
+            if not watched.waiting and self._watched.get(row.key) is watched:
+                del self._watched[row.key]
 
-    def tell(self, id: str) -> None:
+    def tell(self, key: WorkflowKey) -> None:
         """Something has become of a workflow."""
-        for told in self._waiting.pop(id, ()):
-            told.set()
+        if key in self._watched:
+            for told in self._watched.pop(key).waiting:
+                told.set()
 
     def tell_all(self) -> None:
         """Something may have become of each, or nothing more will be told."""
-        for id in list(self._waiting):
-            self.tell(id)
+        for key in list(self._watched):
+            self.tell(key)
 
     async def look(self, store: Store) -> None:
-        """Find out in one query what other processes have brought to an end."""
-        if self._waiting:
-            for row in await store.find(list(self._waiting)):
-                if row.status.final or row.status is Status.STUCK:
-                    self.tell(row.id)
+        """Find out in one query what other processes have brought to an end, or deleted since."""
+        if self._watched:
+            asked = {key: watched.id for key, watched in self._watched.items()}
+            found = await store.find(list(set(asked.values())))
+            going = {row.key for row in found if not (row.status.final or row.status is Status.STUCK)}
+            for key in asked.keys() - going:
+                self.tell(key)
