@@ -68,6 +68,29 @@ def remembered(url: str) -> list[tuple[int, str]]:
     return _asked(url, "SELECT workflow, once FROM message_key ORDER BY workflow, once")
 
 
+def filled(url: str) -> set[str]:
+    """Look behind the store's back which tables have rows, beside those that are about the store itself."""
+    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    if url.startswith("postgresql:"):
+        names = """
+            SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+            AND relkind IN ('r', 'p') AND NOT relispartition"""
+    tables = {name for (name,) in _asked(url, names)} - {"about", "worker"}
+    return {table for table in tables if _asked(url, f"SELECT 1 FROM {table} LIMIT 1")}  # noqa: S608 - the schema's own
+
+
+def execute(url: str, statement: str, *values: object) -> None:
+    """Write into a store behind its back; places for values are `?`."""
+    if url.startswith("postgresql:"):
+        with behind(url) as connection:
+            connection.execute(statement.replace("?", "%s"), values)  # type: ignore[call-overload]  # it is a constant
+    else:
+        path = parse_url(url).path
+        assert path
+        with database(path) as file:
+            file.execute(statement, values)
+
+
 def _asked(url: str, query: str) -> list[Any]:
     if url.startswith("postgresql:"):
         with behind(url) as connection:

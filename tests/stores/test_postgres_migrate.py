@@ -191,7 +191,7 @@ TABLES = [
 ]
 FUNCTIONS = {
     *("append_rows", "commit_batch", "remove_workers", "remove_dead", "enter_worker", "renew_worker"),
-    *("claim_workflows", "undo_claim", "leave_messages"),
+    *("claim_workflows", "undo_claim", "leave_messages", "members_of", "delete_families"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from nurselog._stores._postgres import migrations, schema
 from nurselog._stores._postgres.address import Address, hide, parse
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrate import migrate
-from nurselog.abc import Append, Lease
+from nurselog.abc import Append, Deleted, Lease
 from nurselog.testing.stores.records import (
     LEASE,
     LONG,
@@ -30,6 +31,7 @@ from nurselog.testing.stores.records import (
     note,
     over,
     row,
+    rows,
     sleeping,
 )
 from tests.stores.kit import behind, opened, store_at
@@ -246,6 +248,7 @@ async def test_leases_by_the_database_s_clock(postgres_url: str) -> None:
 
 PAGE = (Path(__file__).parents[2] / "docs" / "postgresql.md").read_text("utf-8")
 GRANTS = re.findall(r"^GRANT (.*) ON (.*) TO nurselog_worker;$", PAGE, re.MULTILINE)
+REMOVAL = re.findall(r"^GRANT DELETE ON (.*) TO nurselog_remover;$", PAGE, re.MULTILINE)
 RIGHTS = [(right, place) for rights, place in GRANTS for right in rights.split(", ")]
 
 
@@ -294,6 +297,30 @@ async def test_each_right_is_needed(
         admin.execute(f"REVOKE {right} ON {place} FROM nurselog_worker")
     with pytest.raises(StoreError):
         await do_everything(owned_url, clock)
+
+
+@pytest.mark.parametrize("missing", [None, *REMOVAL])
+async def test_who_deletes_needs_rights_of_its_own(
+    owned_url: str, postgres_url: str, clock: StandingClock, missing: str | None
+) -> None:
+    with behind(postgres_url) as admin:
+        admin.execute("CREATE ROLE nurselog_remover LOGIN IN ROLE nurselog_worker")
+        try:
+            for place in {*REMOVAL} - {missing}:
+                admin.execute(f"GRANT DELETE ON {place} TO nurselog_remover")
+            with nullcontext() if missing is None else pytest.raises(StoreReadOnly, match="may not do that"):
+                await make_and_delete(owned_url.replace("nurselog_worker@", "nurselog_remover@"), clock)
+        finally:
+            admin.execute("DROP OWNED BY nurselog_remover")
+            admin.execute("DROP ROLE nurselog_remover")
+
+
+async def make_and_delete(url: str, clock: StandingClock) -> None:
+    async with opened(url, clock) as store:
+        [key] = await create(store, creation("one", 7, owner="a"))
+        assert not await append(store, Append(key=key, rows=rows(2, 2, 7), standing=over()))
+        assert [*await store.expired(clock.now + 1, 9)] == [key]
+        assert await store.delete([key]) == [Deleted(removed=1)]
 
 
 async def test_a_role_that_may_not_make_the_schema(postgres_url: str, clock: StandingClock) -> None:

@@ -14,12 +14,13 @@ from typing import cast
 from .. import NurselogError
 from .check import CHECK
 from .command import BROKEN, INTERRUPTED, exit_code
+from .delete import DELETE
 from .demo import DEMO
 from .look import EXPORT, LIST, LOG
 from .migrate import MIGRATE
 from .worker import WORKER
 
-COMMANDS = (CHECK, DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
+COMMANDS = (CHECK, DELETE, DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
 """All subcommands."""
 
 

@@ -27,7 +27,8 @@ def _declare_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive, metavar="N", default=100, help="at most N workflows (default: 100)")
 
 
-def _declare_log(parser: argparse.ArgumentParser) -> None:
+def declare_workflow(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which workflow of which store."""
     _declare_store(parser)
     parser.add_argument("id", metavar="ID", help="the workflow's id")
 
@@ -37,7 +38,7 @@ def _declare_store(parser: argparse.ArgumentParser) -> None:
 
 
 def _declare_export(parser: argparse.ArgumentParser) -> None:
-    _declare_log(parser)
+    declare_workflow(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="the file that is written, for instance golden/1.json")
     parser.add_argument(
         "--redact",
@@ -48,7 +49,7 @@ def _declare_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    for found in _ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
+    for found in ask(chosen.store, lambda engine: engine.list(limit=chosen.limit)):
         reason, _, _ = str(found.problem).partition("\n")
         problem = f"  {reason}" if found.status is Status.STUCK else ""
         line = f"{found.created:%Y-%m-%d %H:%M:%S}  {found.status.value:<10}  {found.name}  {found.id}{problem}"
@@ -79,10 +80,10 @@ def _read(chosen: argparse.Namespace) -> Sequence[LogEntry]:
     async def read(engine: Engine) -> Sequence[LogEntry]:
         return await (await engine.get(chosen.id)).log()
 
-    return _ask(chosen.store, read)
+    return ask(chosen.store, read)
 
 
-def _ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
+def ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
     """Return an engine's answer; it runs no workflows."""
     path = parse_url(store).path if store.startswith("sqlite:") else None
     if path and not path.is_file():  # opening it would create it
@@ -109,4 +110,4 @@ def _refuse_nothing(store: str) -> None:
 
 LIST = Command("list", "List a store's workflows, the newest first.", _declare_list, _list)
 EXPORT = Command("export", "Write a workflow's log into a file, for tests to replay.", _declare_export, _export)
-LOG = Command("log", "Draw a workflow's log as a tree.", _declare_log, _log)
+LOG = Command("log", "Draw a workflow's log as a tree.", declare_workflow, _log)
