@@ -570,7 +570,8 @@ $$;
 -- of one that has not ended.
 --
 -- Children may be made, and others may remove the family, while one waits for the locks; so one looks again, until what is
--- locked is all that there is. From then on nothing moves: whoever makes a child has the lock of its parent.
+-- locked is all that there is. From then on nothing moves: whoever makes a child has the lock of its parent. Who appends
+-- rows and nothing else takes no lock; but behind an end its writer has none, and all others the fence refuses.
 CREATE FUNCTION delete_families(in_shard integer, roots bigint[])
 RETURNS TABLE (root bigint, removed bigint, living text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
