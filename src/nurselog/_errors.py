@@ -296,8 +296,8 @@ class WorkflowNotEnded(NurselogError):
     def __str__(self) -> str:
         who = "it" if self.living == self.workflow_id else f"its descendant {self.living!r}"
         return (
-            f"workflow {self.workflow_id!r} cannot be deleted: {who} has not ended. Wait for the end, or bring it about "
-            f"with cancel or kill of {self.living!r}."
+            f"workflow {self.workflow_id!r} cannot be deleted: {who} has not ended. Wait for that, or cancel or "
+            f"kill {self.living!r}."
         )
 
 

@@ -334,9 +334,9 @@ class Store(Protocol):
     async def delete(self, roots: Sequence[WorkflowKey]) -> Sequence[Deleted]:
         """Remove families in which all have ended, each whole or not at all; return what became of each.
 
-        A family is a root and all whose ids begin with its id and a slash. Whatever belongs to them goes with them: rows,
-        messages, words. Their ids are free again; their keys are never given again, and whoever still writes for one of
-        them is refused. Those of one shard are removed in one transaction. What is no root's key is nobody's.
+        A family is a root and all whose ids begin with its id and a slash. Whatever belongs to them goes with them:
+        rows, messages, words. Their ids are free again; their keys are never given again, and whoever still writes for
+        one of them is refused. Those of one shard are removed in one transaction. What is no root's key is nobody's.
         """
         ...
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import WorkflowStuck, open_engine, step, workflow
+from nurselog import WorkflowStuck, open_engine, sleep, step, workflow
 from nurselog.cli import main
 from nurselog.demo import run as demo
 from nurselog.demo.run import Settings
@@ -30,6 +30,11 @@ async def greet(name: str) -> str:
 @workflow
 async def greeting(name: str) -> str:
     return await greet(name)
+
+
+@workflow
+async def lasting() -> None:
+    await sleep(1e6)
 
 
 @workflow
@@ -110,6 +115,24 @@ def test_on_a_terminal_the_tree_has_colours(
 def test_a_workflow_that_is_not_there_is_an_error_in_words(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log", store, "greeting-2"]) == 1
     assert capsys.readouterr().err == "nurselog: there is no workflow 'greeting-2' in this store\n"
+
+
+def test_a_workflow_is_deleted(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", store, "greeting-1"]) == 0
+    assert main(["list", store]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["delete", store, "greeting-1"]) == 1
+    assert capsys.readouterr().err == "nurselog: there is no workflow 'greeting-1' in this store\n"
+
+
+def test_what_has_not_ended_is_not_deleted(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def begin() -> None:
+        async with open_engine(store) as engine:
+            await engine.submit(lasting, id="lasting-1")
+
+    trio.run(begin)
+    assert main(["delete", store, "lasting-1"]) == 1
+    assert "it has not ended" in capsys.readouterr().err
 
 
 def test_a_store_that_is_not_in_a_database_is_not_made(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:

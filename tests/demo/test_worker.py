@@ -350,7 +350,7 @@ def test_without_psycopg(shop: Write, capsys: pytest.CaptureFixture[str], monkey
 # -- options and the log -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["--grace", "--lease"])
+@pytest.mark.parametrize("option", ["--grace", "--lease", "--retention"])
 def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str], option: str) -> None:
     shop(JOB.format(act="..."))
     assert work(option, "0") == 2
@@ -359,15 +359,23 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
 
 def test_the_engine_gets_the_options(shop: Write, options: dict[str, float]) -> None:
     shop(JOB.format(act="..."))
-    assert work("--max-running", "3", "--max-threads", "2", "--max-payload", "99", "--lease", "7", "--grace", ".5") == 0
-    assert options == {"max_running": 3, "max_threads": 2, "max_payload": 99, "lease": 7, "grace": 0.5}
+    bounds = ("--max-running", "3", "--max-threads", "2", "--max-payload", "99")
+    assert work(*bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
+    assert options == {
+        "max_running": 3,
+        "max_threads": 2,
+        "max_payload": 99,
+        "lease": 7,
+        "grace": 0.5,
+        "retention": 9,
+    }
 
 
 def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, float]) -> None:
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 5
+    assert len(options) == 6
     assert options == {name: engine[name].default for name in options}
 
 

@@ -20,8 +20,8 @@ from nurselog import (
     WorkflowNotEnded,
     WorkflowNotFound,
     mailbox,
-    open_nursery,
     open_engine,
+    open_nursery,
     promise,
     sleep,
     step,
@@ -253,7 +253,11 @@ async def test_what_is_sent_beside_it_arrives(autojump_clock: Clock, tmp_path: P
         handle = await other.submit(collecting, 2, id="two")
         store.before_post = once(partial(other.delete, "one"))
         with pytest.raises(ExceptionGroup) as caught:
-            await engine.send_all([Letter("two", "words", "a"), Letter("one", "words", "b"), Letter("two", "words", "c")])
+            await engine.send_all([
+                Letter("two", "words", "a"),
+                Letter("one", "words", "b"),
+                Letter("two", "words", "c"),
+            ])
         assert [type(error) for error in caught.value.exceptions] == [WorkflowNotFound]
         assert await handle.result() == ["a", "c"]
 

@@ -22,6 +22,22 @@ OF_STORES = (
         tests=(f"{CONTRACT}file-a_gap_is_refused]",),
     ),
     Mutant(
+        name="sqlite-half-a-family",
+        breaks="a family is deleted whole or not at all",
+        file="_stores/_sqlite/deletion.py",
+        before="for members in families.values() if not _living(members) for member in members]",
+        after="for members in families.values() for member in members if member.status.final]",
+        tests=(f"{CONTRACT}file-a_family_of_which_one_has_not_ended_is_left_as_it_is]",),
+    ),
+    Mutant(
+        name="sqlite-namesakes",
+        breaks="who is deleted with a root descends from it",
+        file="_stores/_sqlite/deletion.py",
+        before="member.id > root.id || '/' AND",
+        after="member.id > root.id AND",
+        tests=(f"{CONTRACT}file-a_family_that_has_ended_is_removed_whole]",),
+    ),
+    Mutant(
         name="sqlite-theft",
         breaks="what has a living owner is not claimed",
         file="_stores/_sqlite/claims.py",
@@ -92,6 +108,14 @@ OF_STORES = (
         before="ORDER BY due_at, workflow.key LIMIT in_limit FOR UPDATE SKIP LOCKED",
         after="ORDER BY due_at, workflow.key LIMIT in_limit FOR UPDATE",
         tests=(f"{STORE}postgres_fence.py::test_due_workflows_that_somebody_holds_are_passed_over",),
+    ),
+    Mutant(
+        name="postgres-orphans",
+        breaks="a family is not deleted while a descendant has not ended",
+        file="_stores/sql/postgres_0001.sql",
+        before="AND workflow.key = ANY (family) AND NOT is_final(workflow.status)",
+        after="AND workflow.key = root AND NOT is_final(workflow.status)",
+        tests=(f"{CONTRACT}postgres-a_family_of_which_one_has_not_ended_is_left_as_it_is]",),
     ),
     Mutant(
         name="postgres-restart",

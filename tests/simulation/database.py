@@ -278,7 +278,11 @@ class Database:
         self._undone.add(number)
         for key, writer in self._claims.get(number, {}).items():
             workflow = self.workflows.get(key)
-            if workflow is not None and workflow.owner == worker and any(row.writer == writer for row in self.logs[key]):
+            if (
+                workflow is not None
+                and workflow.owner == worker
+                and any(row.writer == writer for row in self.logs[key])
+            ):
                 self._change(workflow, owner=None)
                 self._tell(Change.DUE)
 

@@ -1,8 +1,8 @@
 """Removes workflows that have ended: one when somebody asks for it, and by and by all that have been over for long.
 
-A workflow goes with its family, for a child belongs to its parent's history; and the store removes a family whole. So there
-is no order to keep, and nothing to be gone on with: whoever dies in between has removed some families and left the others.
-Several engines may remove the same ones: the store lets one of them, and the others find nothing.
+A workflow goes with its family, for a child belongs to its parent's history; and the store removes a family whole. So
+there is no order to keep, and nothing to be gone on with: whoever dies in between has removed some families and left
+the others. Several engines may remove the same ones: the store lets one of them, and the others find nothing.
 """
 
 from __future__ import annotations

@@ -97,7 +97,9 @@ class Starter:
         rows = await self._store.read(row.key)
         data = (rows[0].value if rows else None) or b""
         if digest(data) != row.digest:
-            return None  # a fork, whose digest says where it was cut: with whatever input, it is not that run; or deleted
+            return (
+                None  # a fork, whose digest says where it was cut: with whatever input, it is not that run; or deleted
+            )
         try:
             args, kwargs = target.signature.decode_call(self._codec.decode, data)
             return digest(target.signature.encode_call(self._codec.encode, args, kwargs))

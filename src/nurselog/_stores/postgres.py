@@ -7,7 +7,8 @@ it ends, and is not cancelled half way. Where a server does not answer at all, i
 unknown: like any call whose answer was lost.
 
 Where to look: `sql/postgres_0001.sql` has the statements, `_postgres/commits` the fence, `_postgres/claims` and
-`_postgres/workers` who owns what, `_postgres/deletion` what is removed, `_postgres/voice` how others hear of it, `_postgres/driver` psycopg under Trio.
+`_postgres/workers` who owns what, `_postgres/deletion` what is removed, `_postgres/voice` how others hear of it,
+`_postgres/driver` psycopg under Trio.
 """
 
 from __future__ import annotations

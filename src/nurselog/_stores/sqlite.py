@@ -7,8 +7,8 @@ be read in another thread. So "now" is when the call was made, not when the lock
 safe side.
 
 Where to look: `_sqlite/bulk` has the statements that speed rests on, and says why; `_sqlite/commits` the fence;
-`_sqlite/claims` and `_sqlite/workers` who owns what; `_sqlite/deletion` what is removed; `_sqlite/beacon` how the dead are found; `_sqlite/schema` what
-happens to a file that is opened.
+`_sqlite/claims` and `_sqlite/workers` who owns what; `_sqlite/deletion` what is removed; `_sqlite/beacon` how the dead
+are found; `_sqlite/schema` what happens to a file that is opened.
 """
 
 from __future__ import annotations

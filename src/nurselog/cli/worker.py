@@ -95,6 +95,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         help="that code gets to let go when it is to stop (default: %(default)g)",
     )
+    add(
+        "--retention",
+        type=float,
+        metavar="SECONDS",
+        help="after which workflows that have ended are deleted (default: they are kept)",
+    )
     add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
     add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
 
@@ -124,6 +130,7 @@ async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., A
             max_payload=chosen.max_payload,
             lease=chosen.lease,
             grace=chosen.grace,
+            retention=chosen.retention,
         ) as engine:
             names = ", ".join(sorted({workflow.name for workflow in workflows}))
             _logger.info("up, runs %s on %s", names, hide(chosen.store))

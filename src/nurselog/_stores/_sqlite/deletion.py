@@ -1,7 +1,7 @@
 """Removing families that have ended, with everything that belongs to them.
 
-A family is removed whole. Its members are looked up by their ids under the write lock, so that none can be made, and none
-can come to its end, between the look and the removal.
+A family is removed whole. Its members are looked up by their ids under the write lock, so that none can be made, and
+none can come to its end, between the look and the removal.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MEMBERS = Query(
         UNION ALL
         SELECT root.key, member.key, member.id, member.status
         FROM workflow AS root CROSS JOIN workflow AS member ON {_DESCENDS} WHERE {_IS_ROOT}
-    )""",
+    )""",  # noqa: S608 - all parts are constants
 )
 
 _EXPIRED = Query(
@@ -52,7 +52,7 @@ _EXPIRED = Query(
     workflow AS root
     WHERE root.parent IS NULL AND root.{_ENDED} AND root.updated_at < :before
         AND NOT EXISTS (SELECT 1 FROM workflow AS member WHERE {_DESCENDS} AND NOT member.{_ENDED})
-    ORDER BY root.updated_at LIMIT :limit""",
+    ORDER BY root.updated_at LIMIT :limit""",  # noqa: S608 - all parts are constants
 )
 
 _REMOVE = [

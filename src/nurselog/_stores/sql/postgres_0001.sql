@@ -569,24 +569,20 @@ $$;
 -- Remove families in which all have ended. Return a line for each root that was there: how many were removed, or the id
 -- of one that has not ended.
 --
--- Children may be made, and others may remove the family, while one waits for the locks; so one looks again, until what is
--- locked is all that there is. From then on nothing moves: whoever makes a child has the lock of its parent. Who appends
--- rows and nothing else takes no lock; but behind an end its writer has none, and all others the fence refuses.
+-- While one waits for the locks, children may be made, and others may remove the family; so who belongs to it is looked up
+-- again when one has them. From then on nothing moves: who has the lock of its parent makes a child, and who has ended makes
+-- none. Who appends rows and nothing else takes no lock; but behind an end its writer has none, and all others the fence
+-- refuses.
 CREATE FUNCTION delete_families(in_shard integer, roots bigint[])
 RETURNS TABLE (root bigint, removed bigint, living text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    locked bigint[];
     members bigint[] := members_of(in_shard, roots);
     doomed bigint[] := '{}';
     family bigint[];
 BEGIN
-    WHILE locked IS DISTINCT FROM members LOOP
-        locked := members;
-        PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (locked)
-        ORDER BY workflow.key FOR UPDATE;
-        members := members_of(in_shard, roots);
-    END LOOP;
+    PERFORM FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (members)
+    ORDER BY workflow.key FOR UPDATE;
     FOREACH root IN ARRAY roots LOOP
         family := members_of(in_shard, ARRAY[root]);
         CONTINUE WHEN cardinality(family) = 0;

@@ -1,4 +1,4 @@
-"""Deleting: families that have ended are removed whole, with all that belongs to them, and nobody can write for them."""
+"""Deleting: families that have ended are removed whole, with all that belongs to them; nobody can write for them."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ async def who_still_writes_for_what_is_deleted_is_refused(bench: Bench) -> None:
         assert await append(store, *(Append(key=key, standing=over(), taken=[1]) for key in keys)) == {*keys}
         child = creation("one/3", parent=keys[0])
         receipt = await store.commit(Batch(creations=[child], appends=[Append(key=keys[0], rows=rows(2, 2, 7))]))
-        assert (receipt.created, receipt.refused) == ([None], {keys[0]})
+        assert [*receipt.created] == [None]
+        assert receipt.refused == {keys[0]}
         assert await claim_keys(store, "a", *keys) == []
         assert await store.list(Filter()) == []
         assert [[*await store.read(key)] for key in keys] == [[]] * 3
@@ -204,9 +205,7 @@ async def expired_are_roots_that_ended_before_a_time(bench: Bench) -> None:
 
 @clause()
 async def a_family_is_expired_when_all_have_ended(bench: Bench) -> None:
-    """`expired` returns no root of which a descendant has not ended, and no child; when all have, the root's end counts.
-
-    """
+    """`expired` returns no child, and no root before all its descendants have ended; then the root's end counts."""
     async with bench.opened() as store:
         for place in (1, 2):
             keys = await _family(store, statuses=[Status.WAITING if one == place else DONE for one in range(3)])
@@ -259,7 +258,7 @@ async def one_of_two_who_delete_removes_it(bench: Bench) -> None:
 
 @clause(shared=True)
 async def nothing_is_left_for_what_is_deleted_meanwhile(bench: Bench) -> None:
-    """Who deletes while a family comes to its end and gets messages, removes all of it or nothing, and nothing is left."""
+    """Who deletes a family while it comes to its end and gets messages removes all of it, or nothing."""
     async with bench.opened() as a, bench.opened("b") as b:
         for _ in range(ROUNDS):
             keys = await _family(a, statuses=(DONE, Status.RUNNING, DONE))

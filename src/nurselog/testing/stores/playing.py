@@ -227,7 +227,7 @@ class Play:
 
     async def delete(self) -> None:
         """Delete families, of which some have not ended, and some were deleted before; children have none."""
-        ids = list({id: None for id in (*self._rng.sample(self._roots, SIZE // 2), self._some_id())})
+        ids = [*dict.fromkeys([*self._rng.sample(self._roots, SIZE // 2), self._some_id()])]
 
         async def call(side: Side) -> list[Answer]:
             became = await side.store.delete([side.keys.get(id, GHOST) for id in ids])
