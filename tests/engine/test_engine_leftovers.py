@@ -10,6 +10,7 @@ import trio
 from nurselog import (
     CancelScope,
     Engine,
+    PromiseSettled,
     Status,
     WorkflowEnded,
     WorkflowHandle,
@@ -135,7 +136,7 @@ async def test_its_id(autojump_clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("ending", ["itself", "cancel", "kill"])
-async def test_messages_that_it_has_not_read_and_their_keys(autojump_clock: Clock, tmp_path: Path, ending: str) -> None:
+async def test_messages_that_it_has_not_read(autojump_clock: Clock, tmp_path: Path, ending: str) -> None:
     path = tmp_path / "store.db"
     async with on_file(path, listening, max_inbox=1) as engine:
         handle = await engine.submit(listening, 10, id="one")
@@ -147,12 +148,27 @@ async def test_messages_that_it_has_not_read_and_their_keys(autojump_clock: Cloc
             await (engine.cancel if ending == "cancel" else engine.kill)("one")
         await trio.sleep(20)
         assert (await handle.status()).final
-        for key in ("0", "9"):
-            with pytest.raises(WorkflowEnded):
-                await engine.send("one", "words", "hello", key=key)
+        with pytest.raises(WorkflowEnded):
+            await engine.send("one", "words", "hello")
         await engine.delete("one")
         with pytest.raises(WorkflowNotFound):
             await engine.send("one", "words", "hello")
+
+
+async def test_keys_of_messages_and_that_promises_were_settled(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with on_file(tmp_path / "store.db", listening, asking) as engine:
+        for _ in range(2):
+            await engine.submit(listening, 10, id="one")
+            await engine.submit(asking, id="two")
+            assert await engine.send("one", "words", "hello", key="k")
+            await engine.resolve("two#1", "yes")
+            await trio.sleep(20)
+            assert not await engine.send("one", "words", "hello", key="k")
+            with pytest.raises(PromiseSettled):
+                await engine.resolve("two#1", "yes")
+            for id in ("one", "two"):
+                assert (await status_of(engine, id)).final
+                await engine.delete(id)
 
 
 async def test_promises_that_were_not_settled(autojump_clock: Clock) -> None:
@@ -259,7 +275,8 @@ def test_the_table_has_a_line_for_each() -> None:
     assert names == [
         "its log, its input and its result",
         "its id",
-        "messages that it has not read, and the keys of messages",
+        "messages that it has not read",
+        "the keys of messages, and that promises were settled",
         "promises that were not settled",
         "children",
         "children, when it is killed",
