@@ -6,7 +6,7 @@ The engine calls a store with frozen records and gets frozen records; it knows n
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NewType, Protocol, runtime_checkable
 
 import msgspec
@@ -311,8 +311,12 @@ class Store(Protocol):
         """
         ...
 
-    async def messages(self) -> Sequence[Message]:
-        """Return the messages for workflows that this worker owns, in order."""
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order.
+
+        For those in `behind`, only messages behind that number: the worker knows of the others, and has no room for
+        them.
+        """
         ...
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,8 @@ class Hooked:
         await self.after_post()
         return answers
 
-    async def messages(self) -> Sequence[Message]:
-        messages = await self._store.messages()
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        messages = await self._store.messages(behind)
         await self.after_messages()
         return messages
 

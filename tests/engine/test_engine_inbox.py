@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from nurselog import (
     sleep,
     workflow,
 )
-from nurselog.abc import Batch
+from nurselog.abc import Batch, Message, WorkflowKey
 from nurselog.lowlevel import Received
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, in_memory, on_file, settle
@@ -124,6 +126,58 @@ async def test_what_was_entered_is_not_remembered_for_ever(autojump_clock: Clock
             await settle()
         [run] = engine._runner.runs.values()
         assert len(run.entered) == 1, "of the last one no look has found that it is gone"
+
+
+class Counting(Hooked):
+    """A store that counts what is read."""
+
+    read_messages = 0
+
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        found = await super().messages(behind)
+        self.read_messages += len(found)
+        return found
+
+
+async def test_what_there_is_no_room_for_is_not_read_at_each_look(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Else each message that comes costs a look at all that wait, and a slow reader's the square of their number."""
+    count, clock = 60, VirtualClock()
+    store = Counting(file_store(tmp_path / "log.db", clock))
+    async with open_engine(store, [collecting_slowly, collecting], clock=clock, max_inbox=20) as engine:
+        slow = await engine.submit(collecting_slowly, 40, 1000.0, id="slow")
+        quick = await engine.submit(collecting, count, id="quick")
+        for number in range(count):
+            if number < 40:
+                await engine.send("slow", "t", number)
+            await settle()
+            await engine.send("quick", "t", number)
+            await settle()
+        assert await quick.result() == list(range(count))
+        assert store.read_messages <= 2 * (count + 40)
+        await engine.cancel("slow")
+        await settle()
+        assert await slow.status() is Status.CANCELLED, "an order comes past the messages that wait"
+
+
+@pytest.mark.parametrize("room", [1, 2, 5, 8])
+async def test_what_there_is_no_room_for_keeps_its_place(autojump_clock: Clock, tmp_path: Path, room: int) -> None:
+    """Messages come while it reads: in the moment of a look, too, when there is room again before that is done."""
+    clock = VirtualClock()
+    store = Counting(file_store(tmp_path / "log.db", clock))
+
+    async def dawdle() -> None:
+        await trio.sleep(0.7)
+
+    store.after_messages = dawdle
+    async with open_engine(store, [collecting_slowly], clock=clock, max_inbox=room) as engine:
+        handle = await engine.submit(collecting_slowly, 40, 1.0, id="one")
+        sent = 0
+        while sent < 40:
+            with suppress(InboxFull):
+                await engine.send("one", "t", sent)
+                sent += 1
+            await trio.sleep(0.3)
+        assert await handle.result() == list(range(40))
 
 
 # -- leaving memory ------------------------------------------------------------------------------

@@ -32,6 +32,14 @@ OF_ENGINES = (
         tests=(f"{ENGINE}many.py::test_an_end_that_was_refused_is_nobodys_answer",),
     ),
     Mutant(
+        name="held-overtaken",
+        breaks="what comes while messages wait for room waits behind them",
+        file="_engine/runner.py",
+        before="(run.held or run.sequencer.inbox.unread >= self.max_inbox)",
+        after="run.sequencer.inbox.unread >= self.max_inbox",
+        tests=(f"{ENGINE}inbox.py::test_what_there_is_no_room_for_keeps_its_place",),
+    ),
+    Mutant(
         name="two-runs-one-part",
         breaks="what a lost run had to say is not mixed with what the next one says",
         file="_engine/journal.py",

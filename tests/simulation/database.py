@@ -11,7 +11,7 @@ Leases go by the database's own clock; what is due, and the times in rows, by th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -320,9 +320,10 @@ class Database:
     def _mail(self, keys: Collection[WorkflowKey]) -> Iterator[Message]:
         return (message for message in self.messages.values() if message.key in keys)
 
-    def mail_of(self, worker: str) -> Sequence[Message]:
-        """Return the messages for what a worker owns, in order."""
-        return list(self._mail({one.key for one in self.workflows.values() if one.owner == worker}))
+    def mail_of(self, worker: str, behind: Mapping[WorkflowKey, int]) -> Sequence[Message]:
+        """Return the messages for what a worker owns, in order; for some workflows only those behind a number."""
+        found = self._mail({one.key for one in self.workflows.values() if one.owner == worker})
+        return [message for message in found if message.number > behind.get(message.key, 0)]
 
     def find(self, ids: Iterable[str]) -> Sequence[Workflow]:
         """Return the rows of those that exist."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -218,9 +218,9 @@ class SimulatedStore:
         self._judge.posted(posts, answers)
         return answers
 
-    async def messages(self) -> Sequence[Message]:
-        """Return the messages for what this worker owns."""
-        return await self._call(partial(self._database.mail_of, self.lease.worker))
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        """Return the messages for what this worker owns, for some workflows only those behind a number."""
+        return await self._call(partial(self._database.mail_of, self.lease.worker, dict(behind or {})))
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
         """Return rows."""

@@ -107,7 +107,7 @@ async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: S
         posts = [note(key, once=word, most=9) for key in (one, two) for word in ("x", None, "x")]
         assert await mail.post(connection, session, shard, posts) == [Posted.LEFT, Posted.LEFT, Posted.KNOWN] * 2
         assert connection.shards() == {shard}
-        letter, *_ = await queries.messages(connection, session)
+        letter, *_ = await queries.messages(connection, session, {})
         assert connection.shards() == {*range(SHARDS)}
         ended = Append(key=one, rows=rows(3, 3, 7), standing=sleeping(), taken=[letter.number])
         fresh = creation(next(f"n{n}" for n in range(99) if session.shard_of(f"n{n}") == shard), 8, owner="a")

@@ -6,7 +6,7 @@ It stands for the stores of others: it goes through all checks, and the wrong st
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -114,9 +114,10 @@ class DictStore:
         self.data.changes += 1
         return self.put_all(posts)
 
-    async def messages(self) -> Sequence[Message]:
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         await trio.lowlevel.checkpoint()
-        return [one for one in self.data.messages if self.data.workflows[one.key].owner == self.me]
+        mine = [one for one in self.data.messages if self.data.workflows[one.key].owner == self.me]
+        return [one for one in mine if one.number > (behind or {}).get(one.key, 0)]
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
         await trio.lowlevel.checkpoint()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 from msgspec.structs import replace
@@ -81,13 +81,25 @@ class WakesForWhatFindsNoRoom(DictStore):
 
 @found("messages_come_in_order")
 class ShufflesMessages(DictStore):
-    async def messages(self) -> Sequence[Message]:
-        return sorted(await super().messages(), key=lambda message: message.key)
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        return sorted(await super().messages(behind), key=lambda message: message.key)
+
+
+@found("messages_behind_what_is_known")
+class LeavesOutWholeWorkflows(DictStore):
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        return [one for one in await super().messages() if one.key not in (behind or {})]
+
+
+@found("messages_behind_what_is_known")
+class TellsWhatIsKnown(DictStore):
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        return await super().messages()
 
 
 @found("messages_are_those_for_what_one_owns")
 class GivesMailToStrangers(DictStore):
-    async def messages(self) -> Sequence[Message]:
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         await trio.lowlevel.checkpoint()
         return [one for one in self.data.messages if self.data.workflows[one.key].owner]
 

@@ -213,22 +213,25 @@ class Ownership:
             if self._answered >= number:
                 return  # a look that began since has seen it
             latest, before = self._asked, dict(self._runner.runs)
-            messages = await self._store.messages()
+            held = {key: run.held for key, run in before.items() if run.held}
+            messages = await self._store.messages(held)
             self._answered = latest
-            self._enter(messages, before)
+            self._enter(messages, before, held)
 
-    def _enter(self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run]) -> None:
+    def _enter(
+        self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run], held: Mapping[WorkflowKey, int]
+    ) -> None:
         runner, late = self._runner, set[WorkflowKey]()
         there = {message.number for message in messages}
         for one in before.values():
-            one.entered &= there  # what the store has not any more it will not bring again
-            one.held = False  # which is seen anew
+            if one.key not in held:
+                one.entered &= there  # what the store has not any more it will not bring again
         for message in messages:
             run = before.get(message.key)
-            if run is not None and runner.runs.get(message.key) is run:
-                runner.enter(run, message)
-            else:
+            if run is None or runner.runs.get(message.key) is not run:
                 late.add(message.key)
+            elif run.held or message.key not in held:  # else there is room now for what comes before it: see `mail`
+                runner.enter(run, message)
         runner.expected = frozenset(late)
         if not late.isdisjoint(runner.runs):
             runner.mail.set()

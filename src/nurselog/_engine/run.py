@@ -147,8 +147,8 @@ class Run:
         """Set when everything about it is durable."""
         self.entered: set[int] = set()
         """Messages that are on their way into its log, as far as anybody knows."""
-        self.held: bool = False
-        """Whether messages were left in the store because it has not read those that it has."""
+        self.held: int = 0
+        """The number of the last message that was left in the store because it has not read those that it has; or 0."""
         self.idle_since: float | None = None
         self._last_said = False
         """Whether the standing that it leaves with is on its way."""
@@ -243,7 +243,7 @@ class Run:
 
     def _refill(self, most: int) -> None:
         if self.held and self.sequencer.inbox.unread <= most:
-            self.held = False
+            self.held = 0
             self._runner.mail.set()
 
     def check_name(self, name: str, function: object) -> None:

@@ -168,8 +168,8 @@ class Runner:
         except (ValueError, msgspec.DecodeError) as exc:
             logger.error("workflow %r: a message stays where it is, this release cannot read it: %s", run.id, exc)  # noqa: TRY400 - no trace needed
             return
-        if kind is Kind.SEND and run.sequencer.inbox.unread >= self.max_inbox:
-            run.held = True
+        if kind is Kind.SEND and (run.held or run.sequencer.inbox.unread >= self.max_inbox):
+            run.held = message.number
             return
         run.entered.add(message.number)
         self.journal.take(run, message.number)

@@ -196,10 +196,10 @@ class PostgresStore:
         answers = dict(zip(by_shard, map(iter, await _side_by_side(calls)), strict=True))
         return [next(answers[shard_of_key(post.key)]) for post in posts]
 
-    async def messages(self) -> Sequence[Message]:
-        """Return the messages for workflows that this worker owns, in order."""
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order; for some, only those behind a number."""
         session = self._open_session
-        return await self._call(session.readers, queries.messages, session)
+        return await self._call(session.readers, queries.messages, session, behind or {})
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
         """Return the rows of those that exist, in no order."""

@@ -19,7 +19,7 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar, final
@@ -185,9 +185,9 @@ class SqliteStore:
         """Leave messages in one transaction, and make their workflows due at once; return what became of each."""
         return await self._run(mail.post, posts)
 
-    async def messages(self) -> Sequence[Message]:
-        """Return the messages for workflows that this worker owns, in order."""
-        return await self._run(queries.messages)
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        """Return the messages for workflows that this worker owns, in order; for some, only those behind a number."""
+        return await self._run(queries.messages, behind or {})
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
         """Return the rows of those that exist, in no order."""

@@ -7,7 +7,7 @@ simplest answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import NoReturn
 
@@ -137,10 +137,11 @@ class MemoryStore:
         self._found = [replace(workflow, due_at=0)]
         return Posted.LEFT
 
-    async def messages(self) -> Sequence[Message]:
-        """Return the messages."""
+    async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
+        """Return the messages, perhaps only those behind a number."""
         await trio.lowlevel.checkpoint()
-        return tuple(self._messages)
+        known = (behind or {}).get(KEY, 0)
+        return tuple(message for message in self._messages if message.number > known)
 
     async def find(self, ids: Sequence[str]) -> Sequence[Workflow]:
         """Return the workflow, if it has one of these ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -80,7 +80,21 @@ _LETTERS = msgspec.json.Decoder(list[_Letter])
 _LETTER = "json_array(number, workflow, kind, hex(body))"
 
 _LETTERS_OF_OWNER = Query(
-    _LETTERS, _LETTER, "message JOIN workflow AS receiver ON receiver.key = workflow WHERE owner = :worker"
+    _LETTERS,
+    _LETTER,
+    """
+    message JOIN workflow AS receiver ON receiver.key = workflow
+    WHERE owner = :worker AND workflow NOT IN (SELECT json_extract(value, '$[0]') FROM json_each(:behind))""",
+)
+
+# The rest. Rows that are not asked for are not even passed over.
+_LETTERS_BEHIND = Query(
+    _LETTERS,
+    _LETTER,
+    """
+    json_each(:behind) AS known
+    CROSS JOIN message ON workflow = json_extract(known.value, '$[0]') AND number > json_extract(known.value, '$[1]')
+    CROSS JOIN workflow AS receiver ON receiver.key = workflow WHERE owner = :worker""",
 )
 
 _LETTERS_BY_KEY = Query(_LETTERS, _LETTER, "message WHERE workflow IN (SELECT value FROM json_each(:keys))")
@@ -139,9 +153,13 @@ def read_logs(session: Session, keys: Sequence[WorkflowKey], from_seq: int = 1, 
     return logs
 
 
-def messages(session: Session) -> list[Message]:
-    """Return the messages for workflows that this worker owns, in order."""
-    return _in_order(_LETTERS_OF_OWNER.fetch(session.connection, worker=session.worker))
+def messages(session: Session, behind: Mapping[WorkflowKey, int]) -> list[Message]:
+    """Return the messages for workflows that this worker owns, in order; for some, only those behind a number."""
+    known = {"worker": session.worker, "behind": as_json([*behind.items()])}
+    found = _LETTERS_OF_OWNER.fetch(session.connection, **known)
+    if behind:
+        found += _LETTERS_BEHIND.fetch(session.connection, **known)
+    return _in_order(found)
 
 
 def read_messages(session: Session, keys: Sequence[WorkflowKey]) -> list[Message]:

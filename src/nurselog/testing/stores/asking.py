@@ -118,6 +118,21 @@ async def messages_come_in_order(bench: Bench) -> None:
         assert await store.messages() == found
 
 
+@clause()
+async def messages_behind_what_is_known(bench: Bench) -> None:
+    """`messages` leaves out what a worker knows of: of workflows that it names, all up to a number."""
+    async with bench.opened() as store:
+        one, two, three = await create(store, *(creation(id, owner="a") for id in ("one", "two", "three")))
+        await store.post([note(key, b"%d" % number) for number in range(3) for key in (one, two, three)])
+        found = await store.messages()
+        seconds, thirds = ([one.number for one in found if one.key == key] for key in (two, three))
+        for place in range(3):
+            behind = {two: seconds[place], three: thirds[-1], WorkflowKey(999 * 1024): 1}
+            left = [one for one in found if one.number > behind.get(one.key, 0)]
+            assert await store.messages(behind) == left
+            assert len(left) == 3 + 2 - place
+
+
 @clause(shared=True)
 async def messages_are_those_for_what_one_owns(bench: Bench) -> None:
     """`messages` returns nothing that is for workflows of other workers, whoever has posted it."""
