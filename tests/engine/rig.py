@@ -104,6 +104,7 @@ class Hooked:
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_messages: Callable[[], Awaitable[None]] = _nothing
+        self.before_read: Callable[[], Awaitable[None]] = _nothing
         self.after_read: Callable[[], Awaitable[None]] = _nothing
         self.before_find: Callable[[], Awaitable[None]] = _nothing
         self.after_find: Callable[[], Awaitable[None]] = _nothing
@@ -174,6 +175,7 @@ class Hooked:
         return await self._store.list(where)
 
     async def read(self, key: WorkflowKey, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
+        await self.before_read()
         rows = await self._store.read(key, from_seq, limit)
         await self.after_read()
         return rows

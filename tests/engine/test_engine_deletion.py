@@ -22,11 +22,12 @@ from nurselog import (
     mailbox,
     open_engine,
     open_nursery,
-    promise,
+    publish,
     sleep,
     step,
     workflow,
 )
+from nurselog._engine import reading
 from nurselog.abc import Batch
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, hold_ends, in_memory, on_file, settle
@@ -65,8 +66,11 @@ async def collecting(count: int) -> list[str]:
 
 
 @workflow
-async def approving() -> str:
-    return await promise(str).result()
+async def telling(count: int, seconds: float) -> None:
+    for number in range(count):
+        publish("count", number)
+        if seconds:
+            await sleep(seconds)
 
 
 async def ids(engine: Engine) -> list[str]:
@@ -336,6 +340,44 @@ async def test_who_waits_is_not_given_another_one_s_result(autojump_clock: Clock
         with pytest.raises(WorkflowNotFound):
             await handle.status()
         assert await again.result() == 20
+
+
+async def test_who_follows_elsewhere_what_is_deleted_hears_of_it(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Also where another one has its id by then, and publishes under the same name."""
+    path, clock = tmp_path / "store.db", VirtualClock()
+    store = Hooked(file_store(path, clock))
+    async with on_file(path, telling, clock=clock) as engine, open_engine(store, (), clock=clock) as other:
+        await engine.submit(telling, 2, 10.0, id="one")
+        reader = (await other.get("one")).follow("count", int)
+        assert [(await reader.receive()).value for _ in range(2)] == [0, 1]
+        looking = trio.Event()
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(WorkflowNotFound):
+                    await reader.receive()
+
+            nursery.start_soon(wait)
+            await settle()
+            store.before_read = looking.wait
+            await trio.sleep(30)
+            await engine.delete("one")
+            await engine.submit(telling, 100, 10.0, id="one")
+            await trio.sleep(1)
+            looking.set()
+
+
+async def test_a_log_is_deleted_while_it_is_searched(autojump_clock: Clock, tmp_path: Path) -> None:
+    """What is looked for stands at the beginning, and a long log is read piece by piece."""
+    path, clock = tmp_path / "store.db", VirtualClock()
+    store = Hooked(file_store(path, clock))
+    async with on_file(path, telling, clock=clock) as engine, open_engine(store, (), clock=clock) as other:
+        await engine.run(telling, 2 * reading.WINDOW, 0.0, id="one")
+        handle = await other.get("one")
+        assert await handle.latest("nothing") is None
+        store.after_read = once(partial(engine.delete, "one"))
+        with pytest.raises(WorkflowNotFound):
+            await handle.latest("nothing")
 
 
 Ask = Callable[[Engine, WorkflowHandle[object]], Awaitable[object]]

@@ -19,6 +19,7 @@ from nurselog import (
     mailbox,
     open_nursery,
     promise,
+    publish,
     select,
     send,
     sleep,
@@ -69,6 +70,13 @@ async def asking() -> str:
     asked = promise(str)
     await select(asked, after(10))
     return asked.id
+
+
+@workflow
+async def telling(count: int) -> None:
+    for number in range(count):
+        publish("count", number)
+        await sleep(1)
 
 
 @workflow
@@ -123,6 +131,24 @@ async def test_its_log_and_its_result(autojump_clock: Clock) -> None:
         await engine.delete("one")
         with pytest.raises(WorkflowNotFound):
             await handle.result()
+
+
+async def test_what_it_has_published(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(telling, 3, id="one")
+        await trio.sleep(10)
+        reader = handle.follow("count")
+        assert (await reader.receive()).value == 0
+        item = await handle.latest("count")
+        assert item is not None
+        assert item.value == 2
+        await engine.delete("one")
+        with pytest.raises(WorkflowNotFound):
+            await handle.latest("count")
+        late = handle.follow("count")
+        with pytest.raises(WorkflowNotFound):
+            await late.receive()
+        assert [item.value async for item in reader] == [1, 2], "it has read that already"
 
 
 async def test_its_id(autojump_clock: Clock) -> None:
@@ -274,6 +300,7 @@ def test_the_table_has_a_line_for_each() -> None:
     names = [line.split("|")[1].strip() for line in lines]
     assert names == [
         "its log, its input and its result",
+        "what it has published",
         "its id",
         "messages that it has not read",
         "the keys of messages, and that promises were settled",
