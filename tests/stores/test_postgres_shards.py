@@ -118,7 +118,7 @@ async def test_batches_and_questions_touch_one_shard(postgres_url: str, clock: S
         await commit(Batch(creations=[creation(f"{fresh.id}/2", 8, parent=three)], appends=[Append(key=three)]))
         await commit(Batch(appends=[Append(key=two, rows=rows(6, 6, 7), standing=over())]))
         assert len(await queries.find(connection, session, [fresh.id, child.id, f"{fresh.id}/2"])) == 3
-        assert len(await queries.read(connection, one, -1)) == 1
+        assert len(await queries.read(connection, one, -1, None)) == 1
         assert connection.shards() == {shard}
         assert connection.walked == set()
 

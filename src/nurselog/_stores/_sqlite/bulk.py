@@ -114,9 +114,9 @@ def insert_lines(connection: sqlite3.Connection, lines: Sequence[LogLine]) -> in
     """Insert the lines that the fence lets through, and return how many these were.
 
     The fence: the last row of the workflow's log is of the same writer (so nobody has taken it over), and reaches up
-    to the append (so there is no gap); or the log is empty, and the append is its beginning. SQLite looks at all lines
-    before it inserts the first, so an append is let through whole or not at all. Lines that are there already are the
-    writer's own, and are left as they are.
+    to the append (so there is no gap); or the log is empty, the append is its beginning, and the workflow is there.
+    SQLite looks at all lines before it inserts the first, so an append is let through whole or not at all. Lines that
+    are there already are the writer's own, and are left as they are.
     """
     return _insert(connection, _log_rows, len(LogLine._fields), lines)
 
@@ -151,7 +151,7 @@ def _log_rows(lines: str) -> str:
         SELECT column1, column2, column3, column4, column5, column6, column7, column8
         FROM {lines} AND coalesce((
             SELECT writer = column5 AND seq >= column9 - 1 FROM log WHERE workflow = column1 ORDER BY seq DESC LIMIT 1
-        ), column9 = 1)
+        ), column9 = 1 AND EXISTS (SELECT 1 FROM workflow WHERE key = column1))
         ON CONFLICT (workflow, seq) DO NOTHING"""  # noqa: S608 - all parts are constants
 
 

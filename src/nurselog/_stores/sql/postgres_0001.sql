@@ -182,7 +182,9 @@ BEGIN
     INTO lasts, refused
     FROM (
         SELECT given.workflow, given.place, coalesce(last.seq, 0) AS last, given.workflow IS NOT NULL
-            AND CASE WHEN last.seq IS NULL THEN given.first = 1
+            AND CASE WHEN last.seq IS NULL THEN given.first = 1 AND EXISTS (
+                    SELECT FROM workflow WHERE workflow.shard = in_shard AND workflow.key = given.workflow
+                )
                 ELSE last.writer = given.writer AND last.seq >= given.first - 1 END AS passes
         FROM unnest(keys, firsts, writers) WITH ORDINALITY AS given (workflow, first, writer, place)
         LEFT JOIN LATERAL (

@@ -139,7 +139,7 @@ async def who_still_writes_for_what_is_deleted_is_refused(bench: Bench) -> None:
     async with bench.opened() as store:
         keys = await _family(store)
         assert [*await store.delete(keys[:1])] == [Deleted(removed=3)]
-        for first in (2, 3):
+        for first in (1, 2, 3):
             parts = [Append(key=key, rows=rows(first, 4, 7), standing=over()) for key in keys]
             assert await append(store, *parts) == {*keys}
             assert await append(store, Append(key=keys[0], rows=rows(first, first, 7))) == {keys[0]}

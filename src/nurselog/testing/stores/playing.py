@@ -15,7 +15,7 @@ from ... import Status
 from ...abc import Append, Batch, Filter, Post, Posted, Standing, Wanted
 from ...lowlevel import Row, open_store
 from .checks import Bench, clause
-from .records import LEASE, StandingClock, creation, note, row, using
+from .records import LEASE, StandingClock, creation, note, over, row, using
 from .sides import GHOST, Answer, Log, Side
 
 ACTS, TURNS = 4, 150
@@ -57,7 +57,7 @@ class Play:
     async def run(self, acts: int, turns: int) -> None:
         """Play so many acts of so many turns."""
         moves = [self.create, *[self.append] * 3, self.bear, self.claim, *[self.post] * 2, self.messages, self.look] * 2
-        moves += [*[self.delete, self.expired] * 2]
+        moves += [self.end, self.delete, self.expired] * 2
         if all(side.store.shared for side in self.sides[1:]):
             moves.append(self.time)  # others need no lease
         for self._act in range(acts):
@@ -228,6 +228,25 @@ class Play:
             return sorted(found, key=lambda one: str(one[0]))  # for each in order
 
         await self.all("messages", call)
+
+    async def end(self) -> None:
+        """Bring a family to its end, or what there is of it: by chance all of it ends too seldom."""
+        root, status = self._rng.choice(self._roots), self._rng.choice([one for one in Status if one.final])
+
+        async def call(side: Side) -> list[bool]:
+            there = [id for id in (root, *self._children(root)) if id in side.logs]
+            parts = [
+                Append(key=side.keys[id], rows=[row(log.last + 1, log.writer)], standing=over(status))
+                for id in there
+                for log in (side.logs[id],)
+            ]
+            batch = Batch(appends=parts)
+            receipt = await side.store.commit(batch)
+            for id in there:
+                side.wrote(id, batch, receipt)
+            return [part.key in receipt.refused for part in parts]
+
+        await self.all("end", call)
 
     async def delete(self) -> None:
         """Delete families, of which some have not ended, and some were deleted before; children have none."""
