@@ -32,6 +32,7 @@ from ._errors import StoreTooNew as StoreTooNew
 from ._errors import StoreUnavailable as StoreUnavailable
 from ._errors import StuckError as StuckError
 from ._errors import Suspended as Suspended
+from ._errors import TransactionEnded as TransactionEnded
 from ._errors import UsageError as UsageError
 from ._errors import WorkflowCancelled as WorkflowCancelled
 from ._errors import WorkflowConflict as WorkflowConflict
@@ -88,9 +89,11 @@ from ._flow.sleeping import sleep as sleep
 from ._flow.sleeping import sleep_until as sleep_until
 from ._flow.step import Step as Step
 from ._flow.step import step as step
+from ._flow.transaction import transaction as transaction
 from ._flow.workflow import Workflow as Workflow
 from ._flow.workflow import workflow as workflow
 from ._log.lifecycle import Status as Status
+from .abc import Isolation as Isolation
 
 
 def _show_public_places() -> None:

@@ -167,6 +167,33 @@ class StepInterrupted(NurselogError):
         )
 
 
+class TransactionEnded(NurselogError):
+    """The body of a transaction has ended, or wanted to end, the transaction by itself.
+
+    Attributes:
+        name: the transaction's.
+        done: whether it did: what it had written until then may be there, and is not written again; otherwise all of it
+            was undone.
+    """
+
+    def __init__(self, name: str, done: bool) -> None:  # noqa: FBT001 - it is rebuilt from its arguments
+        super().__init__(name, done)
+        self.name: str = name
+        self.done: bool = done
+
+    def __str__(self) -> str:
+        became = (
+            "What it had written until then may be there, and is not written again: find out from the data"
+            if self.done
+            else "Nothing of it was written"
+        )
+        return (
+            f"the body of transaction {self.name!r} ends the transaction by itself (COMMIT, ROLLBACK or BEGIN). "
+            f"{became}. nurselog commits when the body has returned, together with the outcome. Take that out of the "
+            "body; use savepoints for parts, and raise an error to undo all."
+        )
+
+
 class ChildCancelled(NurselogError):
     """The child whose result was asked for was cancelled.
 

@@ -6,11 +6,12 @@ The engine calls a store with frozen records and gets frozen records; it knows n
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NewType, Protocol, runtime_checkable
 
 import msgspec
 
+from ._errors import StoreUnavailable
 from ._log.events import Row
 from ._log.lifecycle import Status
 
@@ -349,4 +350,79 @@ class Store(Protocol):
 
         `limit` at most, in no order: who deletes them and asks again gets the others.
         """
+        ...
+
+
+class Isolation(enum.Enum):
+    """What a transaction sees of others that run at the same time; the words are SQL's."""
+
+    READ_COMMITTED = "READ COMMITTED"
+    """Each statement sees what has been committed when it begins."""
+    REPEATABLE_READ = "REPEATABLE READ"
+    """All statements see what had been committed when the first one began."""
+    SERIALIZABLE = "SERIALIZABLE"
+    """As if there were no others."""
+
+
+class Transaction(Record, frozen=True, kw_only=True):
+    """What is to be done in a database exactly once."""
+
+    name: str
+    """For messages."""
+    workflow: WorkflowKey
+    """Whose it is."""
+    id: str
+    """The workflow's."""
+    key: str
+    """Names it in the database: there it is done once."""
+    isolation: Isolation
+    body: Callable[[Any], Any]
+    """Called with a connection, in the transaction; awaited where the database has it so."""
+    encode: Callable[[Any], bytes]
+    """Makes the outcome of what the body has returned."""
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]
+    """Runs a function in a worker thread. Cancelling it waits for the thread, unless the workflow leaves memory."""
+
+
+class CommitUnanswered(StoreUnavailable):
+    """Whether a transaction was committed is not known: its key knows."""
+
+
+class Database(Protocol):
+    """Where transactions run that are the application's own."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether bodies are async functions."""
+        ...
+
+    async def transact(self, transaction: Transaction) -> bytes:
+        """Run a body in a transaction that records its outcome under the key; return the outcome.
+
+        If there is an outcome already, from whoever else, the body does not run, and that is returned. While somebody
+        else is at it, wait. A checkpoint; when it is cancelled before the commit, all is undone; a commit is not
+        cancelled.
+
+        Raises:
+            CommitUnanswered: if it is not known whether it was committed.
+            StoreUnavailable: if nothing was done, and the same call may succeed later: others were in the way, or the
+                database is out of reach.
+            StoreError: if the database is no good for it.
+            TransactionEnded: if the body has ended the transaction by itself, now or earlier.
+            What the body and `encode` raise; then all is undone.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let everything go. A checkpoint."""
+        ...
+
+
+@runtime_checkable
+class HasDatabase(Protocol):
+    """A store whose database takes the application's transactions, too."""
+
+    @property
+    def database(self) -> Database:
+        """The database; to be closed before the store is."""
         ...

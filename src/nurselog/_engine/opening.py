@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from .._stores import open_store
 from ..abc import Clock, Codec, Store
 from .checked import CheckedCodec
 from .clock import SystemClock
+from .databases import Databases
 from .engine import Engine
 from .service import Options, Service
 from .table import Table
@@ -26,6 +27,7 @@ async def open_engine(
     store: str | Store,
     workflows: Iterable[Workflow[..., Any]] | None = None,
     *,
+    databases: Mapping[str, str] | None = None,
     max_running: int = 1000,
     max_threads: int = 40,
     max_payload: int = 1 << 20,
@@ -43,6 +45,8 @@ async def open_engine(
         store: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` (in memory, for tests),
             `postgresql://user@host/database`, or a store of your own.
         workflows: the workflow functions that it runs; None: all that have been decorated.
+        databases: other databases for transactions, by the names that `@transaction(database=...)` has: addresses that
+            begin with `postgresql://` or `sqlite://`, without options of a store's.
         max_running: how many workflows it has in memory at most; others wait in the store.
         max_threads: how many sync steps run at once.
         max_payload: bytes that one input, result or message may have, encoded.
@@ -84,7 +88,7 @@ async def open_engine(
         grace=grace,
         retention=retention,
     )
-    service = Service(opened, table, clock, checked, options)
+    service = Service(opened, Databases(opened, databases or {}), table, clock, checked, options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:

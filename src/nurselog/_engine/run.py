@@ -37,7 +37,7 @@ from .._log.events import (
     encode_event,
 )
 from .._log.lifecycle import Status
-from ..abc import Clock, Codec, Message, Post, Standing, WorkflowKey
+from ..abc import Clock, Codec, Database, Message, Post, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind, Letter, body_of
 from .patience import patiently
@@ -232,6 +232,10 @@ class Run:
         """See that a child can be reached that was started just now: it may still be on its way to the store."""
         if plain_text("an id", id).startswith(f"{self.id}/"):
             await self._runner.journal.flushed()
+
+    def database(self, name: str | None) -> Database:
+        """Return the database of this name."""
+        return self._runner.databases.find(name)
 
     def read(self) -> None:
         """It has read a message: once there is much room, what was left in the store for want of it is entered."""

@@ -17,6 +17,7 @@ from .._log.events import Resumed, Row
 from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .bench import Bench
+from .databases import Databases
 from .journal import Journal
 from .messages import Kind, read_message
 from .run import Leaving, Run
@@ -64,6 +65,7 @@ class Runner:
         codec: Codec,
         table: Table,
         journal: Journal,
+        databases: Databases,
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
@@ -73,6 +75,7 @@ class Runner:
         self.codec: Codec = codec
         self.table: Table = table
         self.journal: Journal = journal
+        self.databases: Databases = databases
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox

@@ -17,6 +17,7 @@ import trio
 from .._flow.arguments import LIMIT, PERIOD
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
+from .databases import Databases
 from .journal import Journal
 from .office import Office
 from .ownership import Ownership
@@ -49,8 +50,11 @@ class Options:
 class Service:
     """An engine's inside."""
 
-    def __init__(self, store: Store, table: Table, clock: Clock, codec: Codec, options: Options) -> None:
+    def __init__(
+        self, store: Store, databases: Databases, table: Table, clock: Clock, codec: Codec, options: Options
+    ) -> None:
         self.store: Store = store
+        self.databases: Databases = databases
         self.table: Table = table
         self.clock: Clock = clock
         self.codec: Codec = codec
@@ -62,6 +66,7 @@ class Service:
             codec=codec,
             table=table,
             journal=self.journal,
+            databases=databases,
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
@@ -114,6 +119,7 @@ class Service:
             finally:
                 trio.lowlevel.remove_instrument(self.runner.watch)
                 self.runner.forget_all()
+                await self.databases.close()
                 await self.store.close()
         if self._fatal is not None:
             raise self._fatal

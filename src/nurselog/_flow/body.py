@@ -17,7 +17,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import trio
 
@@ -29,11 +29,14 @@ from .groups import find_fatal, no_error, split_error
 from .leftovers import open_scopes
 from .strand import place
 from .times import to_microseconds
+from .transacting import Encoded, transact
 
 if TYPE_CHECKING:
     from .call import Call
 
 logger = logging.getLogger("nurselog")
+
+T = TypeVar("T")
 
 
 class StepTimedOut(trio.TooSlowError):
@@ -58,6 +61,7 @@ class Body:
 
     __slots__ = (
         "_abandoned",
+        "_held",
         "_history",
         "_noted",
         "_scope",
@@ -78,6 +82,8 @@ class Body:
         """Around all that its task does, while the body runs."""
         self._thread: trio.CancelScope | None = None
         """Around a thread that is waited for even if the step is cancelled."""
+        self._held: trio.CancelScope | None = None
+        """Around something else that is."""
         self._abandoned = False
         self._noted = False
         """Whether the log says that it has begun."""
@@ -102,8 +108,9 @@ class Body:
         """The workflow leaves memory."""
         self._abandoned = True
         self.cancel()
-        if self._thread is not None:
-            self._thread.cancel()
+        for waited in (self._thread, self._held):
+            if waited is not None:
+                waited.cancel()
         if not self.ended and self._thread is not None:
             logger.warning(
                 "workflow %r leaves memory while step %r (path %s) runs in a thread: the thread goes on, and its "
@@ -170,7 +177,9 @@ class Body:
             status = open_scopes()
             bare = step.timeout is None and not step.at_most_once
             value = await (self._attempts(scope) if bare else self._guarded(scope))
-            return Result.VALUE, self._encode(value, tidy=open_scopes() is status)
+            if isinstance(value, Encoded):
+                return Result.VALUE, value
+            return Result.VALUE, self.encode(value, tidy=open_scopes() is status)
         except BaseException as exc:
             if find_fatal(exc):
                 raise
@@ -179,7 +188,17 @@ class Body:
                 return Result.CANCELLED, None
             return Result.ERROR, self._error_bytes(error or no_error(f"step {step.name!r}", exc))
 
-    def _encode(self, value: object, *, tidy: bool) -> bytes:
+    def encode(self, value: object, *, tidy: bool) -> bytes:
+        """Return the bytes of what the function has returned.
+
+        Args:
+            value: that.
+            tidy: whether it has left no cancel scope or nursery open.
+
+        Raises:
+            UsageError: if it has.
+            DataError: if the value cannot be written, or is too large.
+        """
         sequencer, step = self.call.sequencer, self.call.step
         if not tidy:
             raise UsageError(f"step {step.name!r} has returned with a cancel scope or nursery left open")
@@ -247,20 +266,37 @@ class Body:
 
     def _call(self) -> Awaitable[Any]:
         call, step = self.call, self.call.step
+        if step.transaction is not None and step._stand_in is None:
+            return transact(self, step.transaction, partial(_unprotected, step.fn) if step.is_async else step.fn)
         fn = step._stand_in or (step.fn if step.is_async else None)
-        return self._in_thread() if fn is None else _unprotected(fn, call.args, call.kwargs)
+        return self._sync() if fn is None else _unprotected(fn, *call.args, **call.kwargs)
 
-    async def _in_thread(self) -> Any:
+    async def in_thread(self, fn: Callable[[], T]) -> T:
+        """Run a function in a worker thread.
+
+        A checkpoint. Cancelling it waits for the thread, unless the step says `abandon_on_cancel`, or the workflow
+        leaves memory: then the thread goes on by itself.
+        """
         call = self.call
-        value: Any = None
         with trio.CancelScope() as self._thread:
             shielded = None if call.step.abandon_on_cancel else self._thread
-            value = await trio.to_thread.run_sync(
-                partial(call.step.fn, *call.args, **call.kwargs),
+            return await trio.to_thread.run_sync(
+                fn,
                 thread_name=f"step {call.step.name}",
                 abandon_on_cancel=True,
                 limiter=cast("trio.CapacityLimiter", _Admission(call.sequencer.host.limiter, shielded)),
             )
+        return await _left()
+
+    async def hold(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that a cancellation waits for, unless the workflow leaves memory. A checkpoint."""
+        with trio.CancelScope(shield=True) as self._held:
+            return await call()
+        return await _left()
+
+    async def _sync(self) -> Any:
+        call = self.call
+        value: Any = await self.in_thread(partial(call.step.fn, *call.args, **call.kwargs))
         if inspect.isawaitable(value):
             raise UsageError(f"step {call.step.name!r} is no async function, but it returned something to be awaited")
         return value
@@ -290,7 +326,13 @@ class _Admission:
         self._limiter.release_on_behalf_of(borrower)
 
 
+async def _left() -> NoReturn:
+    """Go no further: the workflow has left memory, and the task is cancelled as a whole."""
+    await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - it is cancelled
+
+
 @trio.lowlevel.disable_ki_protection
-async def _unprotected(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def _unprotected(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a body such that Control-C interrupts it: around it is the engine's code, which must not be."""
     return await fn(*args, **kwargs)

@@ -9,7 +9,7 @@ import trio
 
 from .._errors import NurselogError
 from .._log.events import Event, Row
-from ..abc import Clock, Codec
+from ..abc import Clock, Codec, Database, WorkflowKey
 
 if TYPE_CHECKING:
     from .body import Body
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """The side of an engine that one of its workflows sees."""
 
+    key: WorkflowKey
     clock: Clock
     codec: Codec
     limiter: trio.CapacityLimiter
@@ -65,6 +66,10 @@ class Host(Protocol):
 
     async def reject(self, promise: str, error: Exception) -> None:
         """Settle a promise with an error, unless that was done; as long as the store is unavailable, wait."""
+        ...
+
+    def database(self, name: str | None) -> Database:
+        """Return the database of this name; None: the store's own. Raise UsageError if there is none."""
         ...
 
     def read(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, fina
 import msgspec
 import trio
 
-from .._errors import NurselogError, RegistrationError, Suspended
+from .._errors import MisplacedCallError, NurselogError, OutsideWorkflowError, RegistrationError, Suspended
 from .._log.signature import returns_of
 from ..abc import Codec
 from .arguments import PERIOD, digests_of
@@ -21,6 +21,7 @@ from .names import check_readable, is_async, recorded_name
 from .retry import ONCE, Retry
 from .sequencer import Sequencer, Unawaited
 from .strand import Operation, Strand, place
+from .transacting import Terms
 from .workflow import Workflow
 
 P = ParamSpec("P")
@@ -43,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: bool = False
     abandon_on_cancel: bool = False
     check_arguments: bool = True
+    transaction: Terms | None = None
+    """For a transaction: where it runs, and how."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.retry, Retry):
@@ -77,6 +80,7 @@ class Step(Generic[P, T_co]):
         self.at_most_once: bool = options.at_most_once
         self.abandon_on_cancel: bool = options.abandon_on_cancel
         self.check_arguments: bool = options.check_arguments
+        self.transaction: Terms | None = options.transaction
         if not isinstance(fn, partial):
             update_wrapper(self, fn, updated=())
 
@@ -150,6 +154,8 @@ class Step(Generic[P, T_co]):
         value: T_co
         if stand_in := self._stand_in:
             value = await stand_in(*args, **kwargs)
+        elif self.transaction is not None:
+            raise _out_of_place(self.name)
         elif self.is_async:
             value = await self._fn(*args, **kwargs)
         else:
@@ -192,7 +198,7 @@ class Step(Generic[P, T_co]):
     ) -> Step[P_bound, T_co]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Step[..., Any]:
         """Bind a step that is a method; the object it is bound to is not recorded."""
-        if instance is None:
+        if instance is None or self.transaction is not None:  # what it is given first is its connection
             return self
         return Step(self._fn.__get__(instance, owner), self._options)
 
@@ -281,12 +287,10 @@ def step(
     """
 
     def decorate(fn: Callable[..., Any]) -> Step[..., Any]:
-        plain = _function(fn)
-        for applies, why in _NO_STEPS:
-            if applies(plain):
-                raise RegistrationError(f"{plain!r} {why}")
-        options = Options(
-            name=recorded_name(fn, name, "step"),
+        return make_step(
+            fn,
+            "step",
+            name,
             retry=retry,
             timeout=timeout,
             attempt_timeout=attempt_timeout,
@@ -294,6 +298,35 @@ def step(
             abandon_on_cancel=abandon_on_cancel,
             check_arguments=check_arguments,
         )
-        return Step(fn, options)
 
     return decorate if fn is None else decorate(fn)
+
+
+def make_step(fn: Callable[..., Any], kind: str, name: str | None, **options: Any) -> Step[..., Any]:
+    """Make a function a step.
+
+    Args:
+        fn: the function.
+        kind: what the decorator is called.
+        name: its name in the log; None: its own.
+        options: the other fields of `Options`.
+
+    Raises:
+        RegistrationError: if it cannot be one.
+    """
+    plain = _function(fn)
+    for applies, why in _NO_STEPS:
+        if applies(plain):
+            raise RegistrationError(f"{plain!r} {why}")
+    return Step(fn, Options(name=recorded_name(fn, name, kind), **options))
+
+
+def _out_of_place(name: str) -> NurselogError:
+    if place.get() is None:
+        return OutsideWorkflowError(
+            f"transaction {name!r} works inside a workflow only, whose log makes sure that it is done once. To run its "
+            "function by itself, give that a connection: keep the plain function, and decorate it by transaction(fn)"
+        )
+    return MisplacedCallError(
+        f"transaction {name!r} was called inside a step, which may run twice: call it in the workflow around it"
+    )

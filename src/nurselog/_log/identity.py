@@ -72,6 +72,15 @@ def step_key(workflow_id: str, path: Path) -> str:
     return base64.urlsafe_b64encode(_digest(b"step key", 24, workflow_id, path)).decode()
 
 
+def transaction_key(workflow_id: str, seed: str, path: Path) -> str:
+    """Return the name of the transaction at `path` in a database, which several stores may use at the same time.
+
+    Unlike a step key it is another one when a workflow is made anew under an id that was used before, in another store
+    or after it was deleted: the outcome of that one's transaction is not this one's.
+    """
+    return base64.urlsafe_b64encode(_digest(b"transaction", 24, f"{seed}/{workflow_id}", path)).decode()
+
+
 def seeded_random(seed: str, path: Path) -> random.Random:
     """Return a generator that yields the same numbers whenever the workflow comes to `path`.
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from .._errors import UsageError
-from ..abc import Clock, Store
+from ..abc import Clock, Database, Store
 from ._postgres.address import hide
-from .sqlite import open_sqlite
+from .sqlite import open_sqlite, open_sqlite_database
 
 
 def _open_sqlite(url: str, clock: Clock) -> Store:
@@ -61,3 +61,34 @@ def open_store(url: str, *, clock: Clock) -> Store:
             f"{hide(str(url))!r} is no address of a store: it must begin with one of {', '.join(_OPENERS)}://"
         )
     return opener(url, clock)
+
+
+def _open_postgres_database(url: str) -> Database:
+    with needing_psycopg():
+        from .postgres import open_postgres_database  # noqa: PLC0415 - psycopg is an extra: most have no need of it
+    return open_postgres_database(url)
+
+
+_DATABASES: dict[str, Callable[[str], Database]] = {
+    "sqlite": open_sqlite_database,
+    "postgresql": _open_postgres_database,
+    "postgres": _open_postgres_database,
+}
+
+
+def open_database(url: str) -> Database:
+    """Return a database for transactions that is not the store's; it is opened when it is used.
+
+    Args:
+        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite://` for one in memory, or
+            `postgresql://user@host/database` with libpq's options after a question mark.
+
+    Raises:
+        UsageError: if there is no such kind of database, or the address is none.
+    """
+    opener = _DATABASES.get(str(url).partition("://")[0])
+    if not opener:
+        raise UsageError(
+            f"{hide(str(url))!r} is no address of a database: it must begin with one of {', '.join(_DATABASES)}://"
+        )
+    return opener(url)

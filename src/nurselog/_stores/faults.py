@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, cast
 
 from .._errors import StoreCorrupt, StoreError
 
@@ -25,3 +26,12 @@ class Fault(NamedTuple):
 
 UNKNOWN = Fault(StoreError, "this should not happen; please report it")
 UNREADABLE = Fault(StoreCorrupt, "a row has content that nurselog never writes")
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Return the errors in a group, or the error itself where it is none."""
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+        yield from leaves(one)

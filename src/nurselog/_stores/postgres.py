@@ -30,6 +30,7 @@ from ..abc import (
     Claim,
     Clock,
     Creation,
+    Database,
     Deleted,
     Filter,
     Lease,
@@ -42,12 +43,22 @@ from ..abc import (
     WorkflowKey,
 )
 from ._postgres import claims, commits, deletion, mail, queries, schema, workers
-from ._postgres.address import Address
+from ._postgres.address import Address, hide
 from ._postgres.driver import DatabaseError, TrioConnection
 from ._postgres.faults import translate
 from ._postgres.migrations import load_migrations
 from ._postgres.pool import Pool
-from ._postgres.session import READERS, WRITERS, Session, address_of, conninfo_for, shard_of_key
+from ._postgres.session import (
+    READERS,
+    WRITERS,
+    Session,
+    address_of,
+    conninfo_for,
+    conninfo_for_bodies,
+    not_understood,
+    shard_of_key,
+)
+from ._postgres.transactions import PostgresDatabase, own_table
 from ._postgres.voice import Voice
 
 P = ParamSpec("P")
@@ -65,6 +76,9 @@ class PostgresStore:
         self._address = address
         self._clock, self._lease_clock = clock, lease_clock
         self._session: Session | None = None
+        conninfo = conninfo_for_bodies(address.conninfo, durable=address.durable)
+        self.database: Database = PostgresDatabase(address.shown, conninfo, own_table(address.schema))
+        """Where the application's transactions run."""
 
     @property
     def shared(self) -> bool:
@@ -264,6 +278,19 @@ def open_postgres(url: str, *, clock: Clock, lease_clock: Clock | None = None) -
         UsageError: if the address is none.
     """
     return PostgresStore(address_of(url), clock, lease_clock)
+
+
+def open_postgres_database(url: str) -> PostgresDatabase:
+    """Return the database at a `postgresql:` address that is not the store's; it is opened when it is used.
+
+    Raises:
+        UsageError: if the address is none that `libpq` understands.
+    """
+    shown = hide(url)
+    try:
+        return PostgresDatabase(shown, conninfo_for_bodies(url), None)
+    except DatabaseError as error:
+        raise not_understood(url, shown, error) from None
 
 
 def _by_shard(session: Session, batch: Batch) -> dict[int, Batch]:

@@ -34,6 +34,7 @@ from ..abc import (
     Change,
     Claim,
     Clock,
+    Database,
     Deleted,
     Filter,
     Lease,
@@ -51,6 +52,7 @@ from ._sqlite.faults import translate
 from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
 from ._sqlite.session import Session
 from ._sqlite.strides import Strides
+from ._sqlite.transactions import FOREIGN, OWN, SqliteDatabase
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,6 +74,11 @@ class SqliteStore:
         self._location = location
         self._executor, self._clock = executor, clock
         self._session: Session | None = None
+        inline = isinstance(executor, InlineExecutor)
+        self.database: Database = SqliteDatabase(
+            location, OWN, inline=inline, store=lambda: self._open_session.connection
+        )
+        """Where the application's transactions run."""
         self._unavailable = False
         """Whether the last call has waited in vain."""
         self._blind = False
@@ -214,10 +221,15 @@ class SqliteStore:
         return await self._run(deletion.expired, before, limit)
 
     async def _run(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        session = self._open_session
+        asked, job_ = monotonic(), functools.partial(job, session, *args, **kwargs)
+        return await self._execute(functools.partial(_watched, session, asked, job_))
+
+    @property
+    def _open_session(self) -> Session:
         if not self._session:
             raise UsageError("this store is not open")
-        asked, job_ = monotonic(), functools.partial(job, self._session, *args, **kwargs)
-        return await self._execute(functools.partial(_watched, self._session, asked, job_))
+        return self._session
 
     async def _execute(self, job: Callable[[], T]) -> T:
         try:
@@ -239,6 +251,15 @@ def open_sqlite(url: str, *, clock: Clock) -> SqliteStore:
     location = parse_url(url)
     executor = ThreadExecutor(f"nurselog {url}") if location.path else InlineExecutor()
     return SqliteStore(location, executor, clock)
+
+
+def open_sqlite_database(url: str) -> SqliteDatabase:
+    """Return the database at a `sqlite:` address that is not the store's; it is opened when it is used.
+
+    Raises:
+        UsageError: if the address is none.
+    """
+    return SqliteDatabase(parse_url(url), FOREIGN)
 
 
 def parse_url(url: str) -> Location:

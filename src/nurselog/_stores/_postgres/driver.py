@@ -50,6 +50,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import AsyncRowFactory, tuple_row
 
 T = TypeVar("T")
+C = TypeVar("C", bound="TrioConnection")
 DatabaseError = psycopg.Error
 """What the database says, or that it says nothing any more; `sqlstate` says which, and is None for the latter."""
 
@@ -381,6 +382,17 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
             and self.pgconn.transaction_status == pq.TransactionStatus.IDLE
             and self.pgconn.pipeline_status == pq.PipelineStatus.OFF
         )
+
+    def twin(self, cls: type[C]) -> C:
+        """Return another object for the same connection, with nothing of what was set in this one, until it unplugs."""
+        twin = cls(self.pgconn)
+        twin._autocommit = self._autocommit
+        twin.prepare_threshold = self.prepare_threshold
+        return twin
+
+    def unplug(self) -> None:
+        """Have nothing to do with the connection any more."""
+        del self.pgconn
 
     def discard(self) -> None:
         """Close it at once."""

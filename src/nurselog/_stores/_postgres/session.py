@@ -108,6 +108,16 @@ def conninfo_for(address: Address, worker: str, role: str, layout: Layout = Layo
     return conninfo_of(address.conninfo, options=options, application_name=name, **SETTINGS)
 
 
+def conninfo_for_bodies(given: str, *, durable: bool = True) -> str:
+    """Return what `libpq` is told for connections on which the application's transactions run: theirs are its settings.
+
+    Raises:
+        DatabaseError: if it does not understand the address.
+    """
+    options = {} if durable else {"options": "-c synchronous_commit=off"}
+    return conninfo_of(given, application_name="nurselog transactions", **options, **SETTINGS)
+
+
 def address_of(url: str) -> Address:
     """Return where an address points to.
 
@@ -118,9 +128,14 @@ def address_of(url: str) -> Address:
     try:
         conninfo_for(address, "", "")
     except DatabaseError as error:
-        why = f": {error}".rstrip() if address.shown == url else "; why cannot be shown, since it quotes the password"
-        raise UsageError(f"{address.shown!r} is no address that PostgreSQL's client understands{why}") from None
+        raise not_understood(url, address.shown, error) from None
     return address
+
+
+def not_understood(url: str, shown: str, error: DatabaseError) -> UsageError:
+    """Return the error for an address that `libpq` does not understand."""
+    why = f": {error}".rstrip() if shown == url else "; why cannot be shown, since it quotes the password"
+    return UsageError(f"{shown!r} is no address that PostgreSQL's client understands{why}")
 
 
 @asynccontextmanager

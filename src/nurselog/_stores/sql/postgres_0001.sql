@@ -103,6 +103,16 @@ CREATE TABLE message_key (
     PRIMARY KEY (shard, workflow, once)
 ) /* PARTITION BY LIST (shard) */;
 
+-- What the application's transactions came to, by their keys: written together with what they write. No outcome: the
+-- body has committed by itself.
+CREATE TABLE transaction_key (
+    shard    integer NOT NULL,
+    workflow bigint  NOT NULL,
+    key      text    NOT NULL COLLATE "C",
+    outcome  bytea,
+    PRIMARY KEY (shard, workflow, key)
+) /* PARTITION BY LIST (shard) */;
+
 
 -- The key of a new workflow: a number out of the sequence, times 1,024, plus the shard. So the shard is known from the
 -- key, and the newest workflow has the highest one. Where the sequence is on several servers, Citus puts the server's

@@ -66,3 +66,12 @@ CREATE TABLE message_key (
     once     TEXT    NOT NULL,
     PRIMARY KEY (workflow, once)
 ) WITHOUT ROWID;
+
+-- What the application's transactions came to, by their keys: written together with what they write. No outcome: the
+-- body has committed by itself.
+CREATE TABLE transaction_key (
+    workflow INTEGER NOT NULL,
+    key      TEXT    NOT NULL,
+    outcome  BLOB,
+    UNIQUE (workflow, key)
+);
