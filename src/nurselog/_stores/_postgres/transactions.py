@@ -5,8 +5,9 @@ the key is there, with the outcome, or the insertion succeeds. So an owner that 
 over, may both be at it; one of them writes.
 
 The connections are not the store's. Those have settings for plans that suit the store's few statements, and search
-the store's schema first; and a body may take its time. After each body its connection is made as good as new, on both sides:
-DISCARD ALL for the server, and another object for Python, since a body may have set a `row_factory`, or kept the thing.
+the store's schema first; and a body may take its time. After each body its connection is made as good as new, on both
+sides: DISCARD ALL for the server, and another object for Python, since a body may have set a `row_factory`, or kept the
+thing.
 
 That a body does not commit by itself psycopg sees to, as long as it is asked to commit; `execute("COMMIT")` it does not
 notice. So the id of the transaction is compared: one that was ended, whatever has begun after it, has another.

@@ -1,11 +1,12 @@
 """The application's transactions in SQLite: a connection for each, a thread for each body, one at a time.
 
 SQLite lets one connection write. So transactions of one engine wait for each other here, in order and without a
-thread, and only others' locks are waited for in SQLite. The store's own commits wait there for a body: it is to be short.
+thread, and only others' locks are waited for in SQLite. The store's own commits wait there for a body: it is to be
+short.
 
-A connection is opened for each (some hundred microseconds): what a body may leave behind in one is no end of things, from
-a `row_factory` to an attached file. Not the store's own connection, then: its thread would do nothing else meanwhile.
-But for a database in memory, which nobody else can open: there all happens in one go, in the calling task.
+A connection is opened for each (some hundred microseconds): what a body may leave behind in one is no end of things,
+from a `row_factory` to an attached file. Not the store's own connection, then: its thread would do nothing else
+meanwhile. But for a database in memory, which nobody else can open: there all happens in one go, in the calling task.
 
 The body runs in a thread, and the commit in another turn of it, so that a cancellation is seen between the two, and
 undoes all. A thread cannot be stopped, and who leaves memory does not wait for it: then it closes the connection by
@@ -133,7 +134,8 @@ class SqliteDatabase:
 
 
 async def _in_thread(attempt: _Attempt, transaction: Transaction) -> bytes:
-    outcome = transaction.encode(await transaction.in_thread(attempt.begin))
+    await transaction.in_thread(attempt.begin)
+    outcome = transaction.encode(attempt.value)
     await trio.lowlevel.checkpoint_if_cancelled()
     await transaction.in_thread(partial(attempt.commit, outcome))
     return outcome
@@ -161,6 +163,8 @@ class _Attempt:
     ) -> None:
         self._connect, self._location, self._table, self._transaction = connect, location, table, transaction
         self._opened = self._closes = False
+        self.value: Any = None
+        """What the body has returned: not to be returned through a thread, which takes exception to coroutines."""
         self._denied = False
         """Whether the body wanted to end the transaction."""
         self._working = False
@@ -169,18 +173,19 @@ class _Attempt:
 
     def run(self) -> bytes:
         """Do all of it, from the beginning to the commit."""
-        outcome = self._transaction.encode(self.begin())
+        self.begin()
+        outcome = self._transaction.encode(self.value)
         self.commit(outcome)
         return outcome
 
-    def begin(self) -> Any:
-        """Begin the transaction, and return what the body returns."""
+    def begin(self) -> None:
+        """Begin the transaction, and run the body."""
         with self._at_work():
             with self._translated():
                 self._connection, self._closes = self._connect()
                 self._opened = True
                 self._claim()
-            return self._body()
+            self.value = self._body()
 
     def commit(self, outcome: bytes) -> None:
         """Record the outcome and commit."""
