@@ -88,7 +88,8 @@ class Bank:
 
     def open_accounts(self, count: int, amount: int = 100) -> None:
         self.ask("CREATE TABLE account (name integer PRIMARY KEY, amount integer NOT NULL CHECK (amount >= 0))")
-        self.ask("CREATE TABLE transfer (id text NOT NULL)")  # no key: one that is done twice is to be seen
+        # No key: a transfer that is done twice is to be seen.
+        self.ask("CREATE TABLE transfer (id text NOT NULL, source integer, target integer, amount integer)")
         for name in range(count):
             self.ask("INSERT INTO account VALUES (?, ?)", name, amount)
 
@@ -97,6 +98,18 @@ class Bank:
 
     def transfers(self) -> list[str]:
         return [id for (id,) in self.ask("SELECT id FROM transfer ORDER BY id")]
+
+    def judge(self, accounts: int, amount: int = 100) -> list[str]:
+        """See that each transfer was done once and as a whole; return which there were."""
+        done = self.ask("SELECT id, source, target, amount FROM transfer ORDER BY id")
+        amounts = [amount] * accounts
+        for _, source, target, moved in done:
+            amounts[source] -= moved
+            amounts[target] += moved
+        assert self.amounts() == amounts
+        ids = [id for id, *_ in done]
+        assert len(set(ids)) == len(ids)
+        return ids
 
 
 def path_of(url: str) -> str:
@@ -107,7 +120,7 @@ def transfer(id: str, source: int, target: int, amount: int) -> Script:
     """Move money; return what is left in the first account."""
     yield "UPDATE account SET amount = amount - ? WHERE name = ?", amount, source
     yield "UPDATE account SET amount = amount + ? WHERE name = ?", amount, target
-    yield "INSERT INTO transfer VALUES (?)", id
+    yield "INSERT INTO transfer VALUES (?, ?, ?, ?)", id, source, target, amount
     [(left,)] = yield "SELECT amount FROM account WHERE name = ?", source
     return left
 

@@ -69,7 +69,7 @@ async def test_an_error_undoes_all_and_is_the_steps(bank: Bank) -> None:
     bank.open_accounts(2)
 
     def fails(id: str) -> Script:
-        yield "INSERT INTO transfer VALUES (?)", id
+        yield "INSERT INTO transfer (id) VALUES (?)", id
         raise LookupError(id)
 
     works = calling(bank.transaction(fails), "one")
@@ -95,7 +95,7 @@ async def test_it_can_be_tried_again_as_a_step_is(bank: Bank) -> None:
     bank.open_accounts(2)
 
     def flaky(id: str) -> Script:
-        yield "INSERT INTO transfer VALUES (?)", f"{id} {attempt()}"
+        yield "INSERT INTO transfer (id) VALUES (?)", f"{id} {attempt()}"
         if attempt() < 3:
             raise OSError(id)
         return step_key()
@@ -129,7 +129,7 @@ async def test_a_result_that_cannot_be_written_undoes_all(bank: Bank) -> None:
     bank.open_accounts(2)
 
     def large(id: str) -> Script:
-        yield "INSERT INTO transfer VALUES (?)", id
+        yield "INSERT INTO transfer (id) VALUES (?)", id
         return "x" * 20_000
 
     works = calling(bank.transaction(large), "one")
@@ -148,7 +148,7 @@ async def test_a_body_that_returns_something_to_be_awaited(own_bank: Bank) -> No
     made: list[Any] = []
 
     def forgetful(id: str) -> Script:
-        yield "INSERT INTO transfer VALUES (?)", id
+        yield "INSERT INTO transfer (id) VALUES (?)", id
         made.append(later())
         return made[0]
 
@@ -166,7 +166,7 @@ async def test_a_body_that_leaves_a_scope_open(own_bank: Bank) -> None:
     own_bank.open_accounts(2)
 
     def untidy(id: str) -> Script:
-        yield "INSERT INTO transfer VALUES (?)", id
+        yield "INSERT INTO transfer (id) VALUES (?)", id
         trio.CancelScope().__enter__()
 
     works = calling(own_bank.transaction(untidy), "one")
