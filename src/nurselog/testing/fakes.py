@@ -36,7 +36,8 @@ def fakes(instead: Fakes, /) -> Generator[None]:
 
     Args:
         instead: for each step the function that runs instead. It is called with the step's arguments and defaults,
-            without `self` where the step is a method: by place, and by name what the step takes by name only.
+            without `self` where the step is a method, and without the connection of a transaction: by place, and by
+            name what the step takes by name only.
 
     Raises:
         UsageError: if a key is no step, or a value no function that can be called as the step is.
@@ -104,7 +105,10 @@ def _parameters(step: Step[..., Any]) -> inspect.Signature | None:
         found = inspect.signature(step.fn)
     except ValueError:
         return None
-    return found.replace(parameters=[one for one in found.parameters.values() if one.name != "self"])
+    parameters = [one for one in found.parameters.values() if one.name != "self"]
+    # A transaction's connection comes first, and nobody passes it; where it is one of many (`*args`) none is missing.
+    without = step.transaction is not None and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
+    return found.replace(parameters=parameters[without:])
 
 
 _BY_PLACE = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}

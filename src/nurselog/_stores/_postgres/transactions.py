@@ -46,7 +46,10 @@ _CONFLICTS = frozenset({"40001", "40P01"})
 
 _NUMBER = sql.SQL("SELECT pg_current_xact_id()::text")
 
-_LOOK = sql.SQL("SELECT to_regclass('nurselog_transaction') IS NOT NULL, current_schema()")
+_LOOK = sql.SQL(
+    "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+    "WHERE pg_class.oid = to_regclass('nurselog_transaction')"
+)
 
 _CREATE = """
     SELECT pg_advisory_xact_lock(hashtextextended('nurselog_transaction', 0));
@@ -135,10 +138,11 @@ class PostgresDatabase:
 
 async def _prepare(connection: TrioConnection) -> Table:
     """Make sure that there is a table; whoever finds one needs no right to make it."""
-    [(there, schema)] = await (await connection.execute(_LOOK)).fetchall()
-    if not there:
+    found = await (await connection.execute(_LOOK)).fetchone()
+    if found is None:
         await connection.run_script(_CREATE)
-    return foreign_table(schema)
+        return await _prepare(connection)
+    return foreign_table(found[0])
 
 
 async def _renew(wire: TrioConnection) -> None:
