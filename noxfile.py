@@ -138,6 +138,13 @@ def product(session: nox.Session) -> None:
 
 
 @nox.session
+def transactions(session: nox.Session) -> None:
+    """Kill processes at every statement of transactions, and money movers at random, on every database."""
+    session.install("-e", ".[test]")
+    pytest_at_length(session, "tests/transactions")
+
+
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Simulate engines that crash, stop and lose commits; `-- --minutes 60` says how long."""
     session.install("-e", ".[test]")

@@ -6,6 +6,35 @@ from tests.check.kit import Pair
 
 PAIRS = [
     Pair(
+        "a transaction, which is a step",
+        """
+        import sqlite3
+        from nurselog import transaction
+        @transaction
+        def pay(connection, amount): ...
+        def refund(connection, amount): ...
+        refunding = nurselog.transaction(name="refund", database="bank")(refund)
+        @workflow
+        async def flow():
+            pay(5)  # breaks: unawaited
+            refunding(5)  # breaks: unawaited
+            sqlite3.connect("bank.db")  # breaks: effect
+        """,
+        """
+        import sqlite3, time
+        from nurselog import transaction
+        @transaction(database="bank")
+        def pay(connection, amount):
+            sqlite3.connect("other.db")
+            time.sleep(1)
+        @workflow
+        async def flow():
+            await pay(5)
+            async with open_nursery() as nursery:
+                nursery.go(pay, 5)
+        """,
+    ),
+    Pair(
         "a plain sleep",
         """
         import time, anyio, asyncio

@@ -101,6 +101,19 @@ all children have ended: True
 some were cancelled: True
 wells that are still open: 0
 """
+TRANSFER = """\
+first process:
+  killed in the middle of a transfer
+  Ann 100, Bob 50, Cleo 0
+second process:
+  killed behind two transfers
+  Ann 70, Bob 0, Cleo 80
+third process:
+  Bob has paid Cleo
+  not paid: Ann lacks 430
+  left: [70, 0]
+  Ann 70, Bob 0, Cleo 80
+"""
 PRINTS = {
     "best_quote.py": BEST_QUOTE,
     "order.py": ORDER,
@@ -108,6 +121,7 @@ PRINTS = {
     "crawler.py": CRAWLER,
     "sync_steps.py": SYNC_STEPS,
     "first_results.py": FIRST_RESULTS,
+    "transfer.py": TRANSFER,
 }
 
 # What makes an example smaller.

@@ -49,6 +49,7 @@ KNOTS = frozenset({
     ("nurselog._flow.strand", "nurselog._flow.body"),
     ("nurselog._flow.strand", "nurselog._flow.scope"),
     ("nurselog._flow.strand", "nurselog._flow.sequencer"),
+    ("nurselog._flow.transacting", "nurselog._flow.body"),
     ("nurselog._flow.times", "nurselog._flow.sequencer"),
     ("nurselog._flow.trouble", "nurselog._flow.sequencer"),
     ("nurselog._flow.trouble", "nurselog._flow.strand"),

@@ -65,7 +65,6 @@ class Runner:
         codec: Codec,
         table: Table,
         journal: Journal,
-        databases: Databases,
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
@@ -75,7 +74,6 @@ class Runner:
         self.codec: Codec = codec
         self.table: Table = table
         self.journal: Journal = journal
-        self.databases: Databases = databases
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
@@ -84,6 +82,7 @@ class Runner:
         self.nursery: trio.Nursery
         self.office: Office
         self.starter: Starter
+        self.databases: Databases
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
         self.bench: Bench = Bench()

@@ -66,7 +66,6 @@ class Service:
             codec=codec,
             table=table,
             journal=self.journal,
-            databases=databases,
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
@@ -86,7 +85,7 @@ class Service:
             max_payload=options.max_payload,
         )
         self.remover: Remover = Remover(store, self.office, clock, options.retention)
-        self.runner.office, self.runner.starter = self.office, self.starter
+        self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
         self._fatal: BaseException | None = None

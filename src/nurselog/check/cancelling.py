@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from .flow import Code, is_durable, is_shielded
-from .known import CANCELLATIONS
+from .known import CANCELLATIONS, STEPS
 from .names import Module, called
 from .rules import Found, Rule
 from .scopes import FunctionNode
@@ -119,7 +119,7 @@ def _passes_on(code: Code, handler: ast.ExceptHandler) -> bool:
 def _raises(module: Module, node: ast.AST) -> bool:
     """Whether it is a call of a function of this module that raises anything."""
     target = module.meaning(node.func) if isinstance(node, ast.Call) else None
-    if not isinstance(target, FunctionNode) or module.decorated(target, "nurselog.step"):
+    if not isinstance(target, FunctionNode) or module.decorated(target, *STEPS):
         return False
     return any(isinstance(part, ast.Raise) for part in ast.walk(target))
 

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .known import RUNS, SPAWNERS, WAITS, WRAPPERS
+from .known import RUNS, SPAWNERS, STEPS, WAITS, WRAPPERS
 from .names import Module, called, once
 from .scopes import Assigned, Definition, FunctionNode
 
@@ -113,7 +113,7 @@ def _runs_lambdas(module: Module, call: ast.Call) -> bool:
     """Whether the lambdas that a call is given run here, as far as can be known, and not in a step."""
     if is_spawner(call):
         return isinstance(call.args[0], ast.Lambda)
-    if is_step(module, call.func) or module.meaning(call.func) == "nurselog.step":
+    if is_step(module, call.func) or module.meaning(call.func) in STEPS:
         return False
     meaning = module.meaning(call.func)
     return not isinstance(module.parents[call], ast.Await) or isinstance(meaning, FunctionNode) or meaning in RUNS
@@ -136,7 +136,7 @@ def _runs_in_step(module: Module, node: ast.expr) -> bool:
     parent = module.parents[node]
     if not isinstance(parent, ast.Call) or parent.func is node:
         return False
-    return module.meaning(called(parent.func)) == "nurselog.step" or is_step(module, parent.func)
+    return module.meaning(called(parent.func)) in STEPS or is_step(module, parent.func)
 
 
 def is_spawner(call: ast.Call) -> bool:
@@ -152,9 +152,9 @@ def is_step(module: Module, node: ast.expr) -> bool:
         case ast.Call(func=ast.Attribute(value=value, attr="using")):
             return is_step(module, value)
         case ast.Call(func=func, args=args):
-            return bool(args) and module.meaning(called(func)) == "nurselog.step"
+            return bool(args) and module.meaning(called(func)) in STEPS
         case ast.Name() | ast.Attribute() if isinstance(meaning, FunctionNode):
-            return module.decorated(meaning, "nurselog.step")
+            return module.decorated(meaning, *STEPS)
         case ast.Name() | ast.Attribute() if isinstance(meaning, str) and (there := module.elsewhere(meaning)):
             return is_step(*there)
         case ast.Name():

@@ -132,6 +132,9 @@ METHODS_THAT_WAIT: Mapping[str, frozenset[str]] = {
 }
 """What is awaited among the methods of what was made so."""
 
+STEPS = frozenset(_in("nurselog", "step transaction"))
+"""What makes a step of a function."""
+
 RUNS = frozenset(
     _in("nurselog", "race map_concurrently")
     + _in("functools", "partial")

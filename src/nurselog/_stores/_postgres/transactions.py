@@ -202,15 +202,13 @@ class _Attempt:
     async def _run(self) -> bytes:
         await self._connection.set_isolation_level(_ISOLATION[self._transaction.isolation])
         async with self._connection.transaction():
-            outcome = await self._claim()
-            if outcome is None:
-                outcome = await self._write()
-                await trio.lowlevel.checkpoint_if_cancelled()
-                self._place = _Place.COMMIT
-        return outcome
+            return await self._outcome()
 
-    async def _write(self) -> bytes:
-        """Do all that is to be committed; return the outcome."""
+    async def _outcome(self) -> bytes:
+        """Return the outcome that is there, or do all that is to be committed."""
+        found = await self._claim()
+        if found is not None:
+            return found
         number = await self._ask(_NUMBER)
         self._place = _Place.BODY
         outcome = self._transaction.encode(await self._body())
@@ -220,6 +218,8 @@ class _Attempt:
             raise TransactionEnded(self._transaction.name, done=True)
         self._names["outcome"] = outcome
         await self._execute(self._table.record)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._place = _Place.COMMIT
         return outcome
 
     async def _claim(self) -> bytes | None:
