@@ -27,11 +27,12 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite import transactions as in_files
-from nurselog.abc import Batch, CommitUnanswered, HasDatabase, Transaction
+from nurselog.abc import Batch, Clock, Store, CommitUnanswered, HasDatabase, Transaction
 from nurselog.lowlevel import Result, StepEnded
 from nurselog.testing import Script as Scripted
 from nurselog.testing import VirtualClock, crash_everywhere
 from nurselog.testing.fakes import fakes
+from nurselog.testing.life import in_memory
 from tests.engine.rig import Hooked
 from tests.transactions.bank import Bank, Script, drive, drive_async, transfer
 from tests.transactions.test_transactions import calling
@@ -354,6 +355,8 @@ def test_it_is_tried_everywhere_with_a_fake() -> None:
     crash_everywhere(paying_twice, fakes={pay: Scripted(5, 6)})
 
 
-def test_without_a_fake_there_is_no_database_in_a_life() -> None:
+@pytest.mark.parametrize("store", [in_memory, lambda clock: open_store("sqlite://", clock=clock)])
+def test_without_a_fake_there_is_no_database_in_a_life(store: Callable[[Clock], Store]) -> None:
+    """Not in a store that has one, either: a log can be cut anywhere, and what was written cannot."""
     with pytest.raises(AssertionError, match="this store has no database for transactions"):
-        crash_everywhere(paying_twice)
+        crash_everywhere(paying_twice, store=store)

@@ -47,8 +47,8 @@ async def calls() -> None:
 
 async def wrong(connection: sqlite3.Connection) -> None:
     await in_sqlite(connection, 5)  # type: ignore[call-arg, arg-type]  # not by callers  # pyright: ignore[reportCallIssue]  # the same
-    transaction(isolation="SERIALIZABLE")  # type: ignore[call-overload]  # a text  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
-    transaction(database=5)  # type: ignore[call-overload]  # no text  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
+    transaction(isolation="SERIALIZABLE")  # type: ignore[call-overload]  # a text  # pyright: ignore[reportArgumentType]  # the same
+    transaction(database=5)  # type: ignore[call-overload]  # no text  # pyright: ignore[reportArgumentType]  # the same
 
 
 async def opening() -> None:

@@ -58,6 +58,9 @@ class Steps:
 class Runner:
     """Runs workflows side by side."""
 
+    databases: Databases
+    """Where transactions run."""
+
     def __init__(
         self,
         *,
@@ -82,7 +85,6 @@ class Runner:
         self.nursery: trio.Nursery
         self.office: Office
         self.starter: Starter
-        self.databases: Databases
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
         self.bench: Bench = Bench()
