@@ -27,7 +27,7 @@ from nurselog._errors import StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite import transactions as in_files
-from nurselog.abc import Batch, Clock, Store, CommitUnanswered, HasDatabase, Transaction
+from nurselog.abc import Batch, Clock, CommitUnanswered, HasDatabase, Store, Transaction
 from nurselog.lowlevel import Result, StepEnded
 from nurselog.testing import Script as Scripted
 from nurselog.testing import VirtualClock, crash_everywhere
