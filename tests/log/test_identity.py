@@ -17,6 +17,7 @@ from nurselog._log.identity import (
     seeded_random,
     seeded_uuid4,
     step_key,
+    transaction_key,
 )
 
 numbers = st.integers(1, TASK - 1)
@@ -128,6 +129,16 @@ def test_the_parts_of_a_step_key_do_not_run_together() -> None:
 def test_step_keys_never_change() -> None:
     assert step_key("order-1", (2, TASK + 1, 1)) == "7FpO999ZoIBvAn3Exd3HYmOpZ4YGwXMf"
     assert step_key("Bestellung €", ()) == "TLy9TTdRgLLD3cN1YeKgOeEZfF1G_-Qj"
+
+
+def test_transaction_keys_never_change() -> None:
+    assert transaction_key("order-1", "0123456789abcdef", (2, TASK + 1, 1)) == "WUupJvooAVW9qMYvXpPWYXQi9kJJNmdR"
+    assert transaction_key("Bestellung €", "seed", ()) == "R8-O_VMyb2C2O6Zs88OC-jgQDNMbSEo_"
+
+
+def test_transaction_keys_tell_lives_of_one_id_apart() -> None:
+    keys = {transaction_key(id, seed, path) for id in ("a", "b") for seed in ("a", "b") for path in ((1,), (2,))}
+    assert len(keys) == 8
 
 
 def test_random_numbers_never_change() -> None:

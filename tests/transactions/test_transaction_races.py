@@ -21,7 +21,7 @@ from tests.stores.proxy import Proxy, Where
 from tests.transactions.bank import Bank, Script, drive, drive_async, transfer
 
 with contextlib.suppress(ImportError):  # psycopg may not be there: then no test comes to where these are needed
-    from nurselog._stores._postgres import driver
+    from nurselog._stores._postgres import driver, transactions
 
 MOST = 200
 """More exchanges than a transaction has."""
@@ -336,6 +336,7 @@ async def test_a_connection_that_is_cut_at_each_message(server_shop: Bank, where
 
 async def test_a_server_that_is_silent_at_commit(server_shop: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "PATIENCE", 0.05)
+    monkeypatch.setattr(transactions.LentConnection, "patience", 0.05)
     server_shop.open_accounts(2)
     async with proxied(server_shop) as proxy, opened(server_shop, proxy.url) as database:
 

@@ -147,6 +147,8 @@ class TrioConnection(psycopg.AsyncConnection[Any]):
 
     sockets: Sockets = TrioSockets()
     """How it waits; tests in virtual time wait in another way."""
+    patience: float | None = None
+    """Seconds that the beginning and the end of a transaction may take; None: `PATIENCE`."""
 
     def __init__(self, pgconn: Any, row_factory: AsyncRowFactory[Any] = _TUPLES) -> None:
         super().__init__(pgconn, row_factory)
@@ -404,20 +406,25 @@ class _Transaction(psycopg.AsyncTransaction):
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint_if_cancelled()
-        with _in_time("the beginning"):
+        with _in_time("the beginning", self._patience):
             await super().__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        with _in_time("the end", error):
+        with _in_time("the end", self._patience, error):
             return await super().__aexit__(kind, error, trace)
+
+    @property
+    def _patience(self) -> float:
+        patience = cast("TrioConnection", self._conn).patience
+        return PATIENCE if patience is None else patience
 
 
 @contextmanager
-def _in_time(what: str, cause: BaseException | None = None) -> Generator[None]:
-    with trio.move_on_after(PATIENCE, shield=True) as scope:
+def _in_time(what: str, patience: float, cause: BaseException | None = None) -> Generator[None]:
+    with trio.move_on_after(patience, shield=True) as scope:
         yield
     if scope.cancelled_caught:
         raise psycopg.OperationalError(f"the server does not answer: {what} of the transaction is unknown") from cause

@@ -35,6 +35,9 @@ from .session import shard_of_key
 MOST = 10
 """Connections for each database: so many bodies run at once."""
 
+COMMIT_PATIENCE = 30.0
+"""Seconds that a commit may take: deferred triggers, a standby that must have it. What is given up is tried again."""
+
 _ISOLATION = {
     Isolation.READ_COMMITTED: psycopg.IsolationLevel.READ_COMMITTED,
     Isolation.REPEATABLE_READ: psycopg.IsolationLevel.REPEATABLE_READ,
@@ -155,6 +158,7 @@ async def _renew(wire: TrioConnection) -> None:
 class LentConnection(TrioConnection):
     """What a body gets: it ends no transaction."""
 
+    patience = COMMIT_PATIENCE
     name: str
     """The transaction's."""
 
