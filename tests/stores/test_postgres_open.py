@@ -19,7 +19,7 @@ from nurselog._stores._postgres import migrations, schema
 from nurselog._stores._postgres.address import Address, hide, parse
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.migrate import migrate
-from nurselog.abc import Append, Deleted, Lease
+from nurselog.abc import Append, Deleted, HasDatabase, Isolation, Lease, Store, Transaction, WorkflowKey
 from nurselog.testing.stores.records import (
     LEASE,
     LONG,
@@ -273,12 +273,36 @@ async def do_everything(url: str, clock: StandingClock) -> None:
         await store.post([note(key, once="x")])
         [claim] = await claim_due(store, "a")
         [message] = await store.messages()
+        await write_nothing(store, key)
         last = row(len(claim.rows) + 1, claim.writer)
         taking = Append(key=key, rows=[last], standing=sleeping(), taken=[message.number])
         assert not await append(store, taking)
         end = row(last.seq + 1, claim.writer)
         assert not await append(store, Append(key=key, rows=[end], standing=over()))
         assert await store.renew()
+
+
+async def write_nothing(store: Store, key: WorkflowKey) -> None:
+    """Run a transaction of the application's."""
+
+    async def body(_: object) -> None:
+        pass
+
+    assert isinstance(store, HasDatabase)
+    nothing = Transaction(
+        name="nothing",
+        workflow=key,
+        id="one",
+        key="key",
+        isolation=Isolation.READ_COMMITTED,
+        body=body,
+        encode=lambda _: b"null",
+        in_thread=trio.to_thread.run_sync,
+    )
+    try:
+        assert await store.database.transact(nothing) == b"null"
+    finally:
+        await store.database.close()
 
 
 async def test_a_role_with_the_least_rights(owned_url: str, clock: StandingClock) -> None:

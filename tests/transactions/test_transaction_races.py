@@ -431,6 +431,36 @@ async def test_cancelled_at_each_statement_in_a_file(tmp_path: Any, monkeypatch:
     assert outcomes.count(False) >= 2, "not one was cancelled when it was too late"
 
 
+async def test_a_file_that_fails_at_each_statement(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the commit all is undone; behind it there is nothing that could fail."""
+    shop = Bank("sqlite://", f"sqlite:///{tmp_path / 'shop.db'}")
+    shop.open_accounts(2, 1000)
+    connect, failed = sqlite3.connect, 0
+    async with opened(shop) as database:
+        for moment in range(MOST):
+            left = [moment]
+
+            class Failing(sqlite3.Connection):
+                def execute(self, *args: Any) -> Any:
+                    if left[0] == 0:  # noqa: B023 - it is gone before the next one
+                        raise ConnectionError
+                    left[0] -= 1  # noqa: B023 - the same
+                    return super().execute(*args)
+
+            name = f"{moment:03}"
+            transaction = asked(body_of(shop, transfer, name, 0, 1, 1), name)
+            with monkeypatch.context() as patched, contextlib.suppress(ConnectionError):
+                patched.setattr(in_files.sqlite3, "connect", partial(_only_threads, connect, Failing))
+                await database.transact(transaction)
+            done = name in shop.judge(2, 1000)
+            assert await database.transact(transaction)
+            assert name in shop.judge(2, 1000)
+            failed += not done
+            if done:
+                break
+    assert failed >= 10
+
+
 def _only_threads(connect: Callable[..., Any], factory: type[sqlite3.Connection], *args: Any, **kwargs: Any) -> Any:
     """Connect in another way where a transaction does, and not where the test looks."""
     chosen = {"factory": factory} if kwargs.get("check_same_thread") is False else {}
