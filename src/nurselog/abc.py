@@ -381,7 +381,7 @@ class Transaction(Record, frozen=True, kw_only=True):
     encode: Callable[[Any], bytes]
     """Makes the outcome of what the body has returned."""
     in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]
-    """Runs a function in a worker thread. Cancelling it waits for the thread, unless the workflow leaves memory."""
+    """Runs a body in a worker thread. Cancelling it waits for the thread, unless the workflow leaves memory."""
 
 
 class CommitUnanswered(StoreUnavailable):

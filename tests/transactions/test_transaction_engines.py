@@ -19,6 +19,8 @@ from nurselog import (
     WorkflowCancelled,
     move_on_after,
     open_engine,
+    open_nursery,
+    step,
     transaction,
     workflow,
 )
@@ -164,6 +166,38 @@ async def test_somebody_should_know_that_others_are_in_the_way(
     said = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(said) == 1
     assert "transaction 'transfer' of workflow 'w' waits: " in said[0]
+
+
+async def test_a_commit_does_not_wait_for_threads_that_are_busy(tmp_path: Path) -> None:
+    """They may wait for the very lock that it holds."""
+    bank = Bank("sqlite://", f"sqlite:///{tmp_path / 'shop.db'}")
+    bank.open_accounts(2)
+    stay = Stay(bank)
+
+    @step(name="lock")
+    def wait_for_the_lock() -> None:
+        bank.ask("UPDATE account SET amount = 0 WHERE amount < 0")  # within 5 seconds, or it fails
+
+    @workflow(name="crowded")
+    async def crowded() -> int:
+        async with open_nursery() as nursery:
+            left = nursery.go(stay.step, "one")
+            await stay_inside()
+            nursery.start_soon(wait_for_the_lock)
+            await let_go()
+        return await left.result()
+
+    @step(name="inside")
+    async def stay_inside() -> None:
+        await stay.inside.wait()
+
+    @step(name="let go")
+    async def let_go() -> None:
+        await trio.testing.wait_all_tasks_blocked()  # the lock's step waits for the only thread
+        stay.go.set()
+
+    async with bank.engine(crowded, max_threads=1) as engine:
+        assert await engine.run(crowded) == 90
 
 
 async def test_suspended_in_the_body_and_done_in_the_next_life(bank: Bank) -> None:

@@ -56,6 +56,7 @@ def test_killed_between_any_two_statements(bank: Bank, scale: int) -> None:
     assert said, errors
     lives, code = map(int, said.split())
     assert code == 0, errors
+    print(f"{lives} lives were killed")
     assert lives >= 20 // stride, "it was killed too rarely for this to say anything"
     assert len(bank.judge(2)) == 2 * (lives + 1)
 

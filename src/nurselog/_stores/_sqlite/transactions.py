@@ -18,9 +18,9 @@ That a body does not end the transaction by itself an authorizer sees to, which 
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, NamedTuple, final
 
 import trio
@@ -33,6 +33,9 @@ from .schema import CHECKPOINT_PAGES, Location
 
 PATIENCE = 1.0
 """Seconds that a transaction waits for the lock of another process, in a thread, before it makes a pause."""
+
+_AT_ONCE = trio.CapacityLimiter(math.inf)
+"""For threads that hold a lock already."""
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -136,8 +139,8 @@ class SqliteDatabase:
 async def _in_thread(attempt: _Attempt, transaction: Transaction) -> bytes:
     await transaction.in_thread(attempt.begin)
     outcome = transaction.encode(attempt.value)
-    await trio.lowlevel.checkpoint_if_cancelled()
-    await transaction.in_thread(partial(attempt.commit, outcome))
+    # Not where bodies wait for a place: all others would wait for this one's lock meanwhile, the log first.
+    await trio.to_thread.run_sync(attempt.commit, outcome, limiter=_AT_ONCE)
     return outcome
 
 
