@@ -8,8 +8,14 @@ from nurselog.abc import Append, Batch, Deleted
 from nurselog.testing.stores.records import append, create, creation, note, over, rows
 from tests.stores.kit import connection_of, execute, filled, opened, opened_inline
 
-OWNED = {"workflow", "log", "message", "message_key"}
+OWNED = {"workflow", "log", "message", "message_key", "transaction_key"}
 """The tables that have rows of workflows."""
+
+
+def enter_transaction(url: str, key: int) -> None:
+    """Have the outcome of a transaction be there."""
+    shard, of = ("shard, ", f"{key % 1024}, ") if url.startswith("postgresql:") else ("", "")
+    execute(url, f"INSERT INTO transaction_key ({shard}workflow, key) VALUES ({of}{key}, 'key')")
 
 
 async def test_nothing_is_left_in_any_table(shared_url: str) -> None:
@@ -20,6 +26,7 @@ async def test_nothing_is_left_in_any_table(shared_url: str) -> None:
         receipt = await store.commit(Batch(creations=[creation("one/1", 7, parent=key)], appends=[Append(key=key)]))
         [child] = [made.workflow.key for made in receipt.created if made]
         await store.post([note(child, once="x")])
+        enter_transaction(shared_url, child)
         assert filled(shared_url) == OWNED
         execute(shared_url, "UPDATE workflow SET status = 'killed', owner = NULL, due_at = NULL")
         assert await store.delete([key]) == [Deleted(removed=2)]
@@ -30,6 +37,8 @@ async def test_what_is_not_deleted_keeps_everything(shared_url: str) -> None:
     async with opened(shared_url) as store:
         one, two = await create(store, creation("one", 7, owner="a"), creation("two", 7, owner="a"))
         await store.post([note(two, once="x")])
+        enter_transaction(shared_url, one)
+        enter_transaction(shared_url, two)
         assert not await append(store, Append(key=one, rows=rows(2, 2, 7), standing=over()))
         assert await store.delete([one, two]) == [Deleted(removed=1), Deleted(living="two")]
         assert filled(shared_url) == OWNED

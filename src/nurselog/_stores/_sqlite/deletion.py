@@ -60,6 +60,7 @@ _REMOVE = [
     for table, column in (
         ("message", "workflow"),
         ("message_key", "workflow"),
+        ("transaction_key", "workflow"),
         ("log", "workflow"),
         ("workflow", "key"),
     )

@@ -611,6 +611,7 @@ BEGIN
     END LOOP;
     DELETE FROM message WHERE shard = in_shard AND workflow = ANY (doomed);
     DELETE FROM message_key WHERE shard = in_shard AND workflow = ANY (doomed);
+    DELETE FROM transaction_key WHERE shard = in_shard AND workflow = ANY (doomed);
     DELETE FROM log WHERE shard = in_shard AND workflow = ANY (doomed);
     DELETE FROM workflow WHERE shard = in_shard AND key = ANY (doomed);
 END
