@@ -33,8 +33,8 @@ OF_TRANSACTIONS = (
         name="transaction-number-not-compared",
         breaks="a body that commits and begins anew is found out",
         file="_stores/_postgres/transactions.py",
-        before="if await self._ask(_NUMBER) != number:",
-        after="if await self._ask(_NUMBER) is None:",
+        before="if not (await self._execute(self._table.record)).rowcount:",
+        after="if (await self._execute(self._table.record)).rowcount < 0:",
         tests=(f"{TRANSACTIONS}_bodies.py::test_what_the_body_has_committed_is_not_done_again",),
     ),
     Mutant(

@@ -47,8 +47,6 @@ _ISOLATION = {
 _CONFLICTS = frozenset({"40001", "40P01"})
 """Others were in the way: a serialization failure, a deadlock."""
 
-_NUMBER = sql.SQL("SELECT pg_current_xact_id()::text")
-
 _LOOK = sql.SQL(
     "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
     "WHERE pg_class.oid = to_regclass('nurselog_transaction')"
@@ -67,22 +65,29 @@ class Table(NamedTuple):
     """Where outcomes are kept, as statements."""
 
     claim: Query
-    """Inserts a key that is not there."""
+    """Inserts a key that is not there, and returns the transaction's id then."""
     find: Query
     record: Query
+    """Adds the outcome, if the transaction is still that one."""
 
 
 def own_table(schema: str) -> Table:
     """Return the one in the store's schema: there is a row only as long as there is the workflow."""
-    names = {"table": sql.Identifier(schema, "transaction_key"), "workflow": sql.Identifier(schema, "workflow")}
-    row = "WHERE shard = %(shard)s AND workflow = %(workflow)s AND key = %(key)s"
+    names = {
+        "table": sql.Identifier(schema, "transaction_key"),
+        "workflow": sql.Identifier(schema, "workflow"),
+        "row": sql.SQL("shard = %(shard)s AND workflow = %(workflow)s AND key = %(key)s"),
+    }
     return Table(
         sql.SQL(
             "INSERT INTO {table} (shard, workflow, key) SELECT shard, key, %(key)s::text FROM {workflow} "
-            "WHERE shard = %(shard)s AND key = %(workflow)s ON CONFLICT (shard, workflow, key) DO NOTHING"
+            "WHERE shard = %(shard)s AND key = %(workflow)s ON CONFLICT (shard, workflow, key) DO NOTHING "
+            "RETURNING pg_current_xact_id()::text"
         ).format(**names),
-        sql.SQL(f"SELECT outcome FROM {{table}} {row}").format(**names),  # noqa: S608 - a constant
-        sql.SQL(f"UPDATE {{table}} SET outcome = %(outcome)s {row}").format(**names),  # noqa: S608 - a constant
+        sql.SQL("SELECT outcome FROM {table} WHERE {row}").format(**names),
+        sql.SQL(
+            "UPDATE {table} SET outcome = %(outcome)s WHERE {row} AND pg_current_xact_id()::text = %(number)s"
+        ).format(**names),
     )
 
 
@@ -90,9 +95,14 @@ def foreign_table(schema: str) -> Table:
     """Return the one in another database, which may serve several stores."""
     table = sql.Identifier(schema, "nurselog_transaction")
     return Table(
-        sql.SQL("INSERT INTO {} (key, workflow) VALUES (%(key)s, %(id)s) ON CONFLICT (key) DO NOTHING").format(table),
+        sql.SQL(
+            "INSERT INTO {} (key, workflow) VALUES (%(key)s, %(id)s) ON CONFLICT (key) DO NOTHING "
+            "RETURNING pg_current_xact_id()::text"
+        ).format(table),
         sql.SQL("SELECT outcome FROM {} WHERE key = %(key)s").format(table),
-        sql.SQL("UPDATE {} SET outcome = %(outcome)s WHERE key = %(key)s").format(table),
+        sql.SQL(
+            "UPDATE {} SET outcome = %(outcome)s WHERE key = %(key)s AND pg_current_xact_id()::text = %(number)s"
+        ).format(table),
     )
 
 
@@ -213,22 +223,22 @@ class _Attempt:
         found = await self._claim()
         if found is not None:
             return found
-        number = await self._ask(_NUMBER)
         self._place = _Place.BODY
         outcome = self._transaction.encode(await self._body())
         self._place = _Place.RECORDING
         self._check_status()
-        if await self._ask(_NUMBER) != number:
-            raise TransactionEnded(self._transaction.name, done=True)
         self._names["outcome"] = outcome
-        await self._execute(self._table.record)
+        if not (await self._execute(self._table.record)).rowcount:
+            raise TransactionEnded(self._transaction.name, done=True)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._place = _Place.COMMIT
         return outcome
 
     async def _claim(self) -> bytes | None:
         """Put the key in, which says that the body is under way; return the outcome if there is one already."""
-        if (await self._execute(self._table.claim)).rowcount:
+        claimed = await (await self._execute(self._table.claim)).fetchone()
+        if claimed is not None:
+            self._names["number"] = claimed[0]
             return None
         row = await (await self._execute(self._table.find)).fetchone()
         if row is None:
@@ -282,7 +292,3 @@ class _Attempt:
     async def _execute(self, query: Query) -> psycopg.AsyncCursor[Any]:
         cursor = psycopg.AsyncCursor(self._connection, row_factory=tuple_row)
         return await cursor.execute(query, self._names, prepare=False, binary=True)
-
-    async def _ask(self, query: Query) -> Any:
-        [value] = await (await self._execute(query)).fetchone() or [None]
-        return value
