@@ -18,6 +18,7 @@ from ._errors import EngineClosed as EngineClosed
 from ._errors import InboxFull as InboxFull
 from ._errors import MisplacedCallError as MisplacedCallError
 from ._errors import NonDeterminismError as NonDeterminismError
+from ._errors import NothingExposed as NothingExposed
 from ._errors import NurselogError as NurselogError
 from ._errors import OutsideWorkflowError as OutsideWorkflowError
 from ._errors import PayloadTooLargeError as PayloadTooLargeError
@@ -53,6 +54,7 @@ from ._flow.cases import Case as Case
 from ._flow.channel import MemoryReceiveChannel as MemoryReceiveChannel
 from ._flow.channel import MemorySendChannel as MemorySendChannel
 from ._flow.channel import open_memory_channel as open_memory_channel
+from ._flow.exposing import expose as expose
 from ._flow.handle import Handle as Handle
 from ._flow.helpers import as_completed as as_completed
 from ._flow.helpers import gather as gather
@@ -90,6 +92,9 @@ from ._flow.sleeping import sleep_until as sleep_until
 from ._flow.step import Step as Step
 from ._flow.step import step as step
 from ._flow.transaction import transaction as transaction
+from ._flow.updates import Update as Update
+from ._flow.updates import Updates as Updates
+from ._flow.updates import updates as updates
 from ._flow.workflow import Workflow as Workflow
 from ._flow.workflow import workflow as workflow
 from ._log.lifecycle import Status as Status

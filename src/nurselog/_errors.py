@@ -296,15 +296,37 @@ class WorkflowConflict(NurselogError):
 
 
 class WorkflowEnded(NurselogError):
-    """The workflow has ended, and what was asked for needs one that has not."""
+    """The workflow has ended, and what was asked for needs one that has not.
 
-    def __init__(self, workflow_id: str, status: str) -> None:
-        super().__init__(workflow_id, status)
+    Attributes:
+        workflow_id: the workflow's id.
+        status: how it has ended.
+        update: the key of the update that it has not answered, if one was asked for.
+    """
+
+    def __init__(self, workflow_id: str, status: str, update: str | None = None) -> None:
+        super().__init__(workflow_id, status, update)
         self.workflow_id: str = workflow_id
         self.status: str = status
+        self.update: str | None = update
 
     def __str__(self) -> str:
-        return f"workflow {self.workflow_id!r} has ended: it is {self.status}"
+        unanswered = "" if self.update is None else f", and has not answered update {self.update!r}"
+        return f"workflow {self.workflow_id!r} has ended: it is {self.status}{unanswered}"
+
+
+class NothingExposed(NurselogError):
+    """The workflow has nothing yet that a query could be asked about."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(workflow_id)
+        self.workflow_id: str = workflow_id
+
+    def __str__(self) -> str:
+        return (
+            f"workflow {self.workflow_id!r} has exposed nothing: queries see what its code has given to expose(), and "
+            "it has not come there. Best call that first of all, before anything is awaited."
+        )
 
 
 class WorkflowNotEnded(NurselogError):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from .lowlevel import (
+    Answered,
     Cause,
     ChildEnded,
     ChildStarted,
@@ -181,7 +182,7 @@ def _mark(event: Event) -> Mark:
             return Mark.CANCELLED
         case StepEnded(result=result) | ChildEnded(result=result) | Ended(result=result) if result is Result.ERROR:
             return Mark.FAILED
-        case Received(result=Result.ERROR):
+        case Received(result=Result.ERROR) | Answered(result=Result.ERROR):
             return Mark.FAILED
         case StepRetried():
             return Mark.FAILED
@@ -203,6 +204,8 @@ def _say(entry: LogEntry, origin: int) -> str:
             return _say_received(entry, event)
         case Published(name=name, end=end) | Emitted(name=name, end=end):
             return f"published {'the end of ' if end else ''}{name!r}{_value(entry)}"
+        case Answered(key=key, result=result):
+            return f"update {key!r} was {_ANSWERS[result]}{_OUTCOMES[result](entry)}"
         case ChildEnded(result=result, reason=reason):
             say = _OUTCOMES.get(result)
             return f"the child {_ENDS[result]}{_because(reason)}{say(entry) if say else ''}"
@@ -228,6 +231,8 @@ def _say_step(entry: LogEntry, event: StepEnded) -> str:
 
 
 def _say_received(entry: LogEntry, event: Received) -> str:
+    if event.update is not None:
+        return f"asked for update {event.topic!r} by key {event.update!r}{_value(entry)}"
     if event.topic is not None:
         return f"received in mailbox {event.topic!r}{_value(entry)}"
     rejected = event.result is Result.ERROR
@@ -250,6 +255,7 @@ def _error(entry: LogEntry) -> str:
 
 
 _OUTCOMES = {Result.VALUE: _value, Result.ERROR: _error}
+_ANSWERS = {Result.VALUE: "answered", Result.ERROR: "REJECTED"}
 
 
 def _shortened(text: str) -> str:

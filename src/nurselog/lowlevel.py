@@ -10,6 +10,7 @@ from ._log.cursor import is_delivered as is_delivered
 from ._log.cursor import is_note as is_note
 from ._log.events import ROW_FORMAT as ROW_FORMAT
 from ._log.events import SEMANTICS as SEMANTICS
+from ._log.events import Answered as Answered
 from ._log.events import Cause as Cause
 from ._log.events import ChildEnded as ChildEnded
 from ._log.events import ChildStarted as ChildStarted

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple, cast, final
+from typing import Any, TypeVar, TypeVarTuple, cast, final, overload
 
 import trio
 
@@ -18,7 +18,7 @@ from .._errors import (
     WorkflowNotFound,
 )
 from .._flow.arguments import NATURAL, WHOLE
-from .._flow.names import reason_text, text_or_none
+from .._flow.names import check_readable, reason_text, text_or_none
 from .._flow.strand import Strand, place
 from .._flow.workflow import unwrap_workflow
 from .._log.codec import digest
@@ -33,8 +33,10 @@ from .info import WorkflowInfo
 from .messages import Kind, Letter
 from .ownership import new_writer
 from .patience import patiently
+from .querying import ask
 from .service import Service
 from .statistics import EngineStatistics
+from .updating import ask_for
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -292,6 +294,47 @@ class Engine:
         with self._open():
             await self._office.reject(promise, error)
 
+    @overload
+    async def update(self, id: str, name: str, value: object = ..., *, key: str | None = ...) -> Any: ...
+    @overload
+    async def update(self, id: str, name: str, value: object, type: type[T], *, key: str | None = ...) -> T: ...
+    @overload
+    async def update(
+        self, id: str, name: str, value: object = ..., type: object = ..., *, key: str | None = ...
+    ) -> Any: ...
+    async def update(
+        self, id: str, name: str, value: object = None, type: object = Any, *, key: str | None = None
+    ) -> Any:
+        """Ask a workflow for something, wherever it runs, and return its answer.
+
+        Args:
+            id: the workflow's id.
+            name: as in its `updates(name)`.
+            value: what is asked; the codec must be able to write it.
+            type: what the answer is read back as: a class, or any annotation that the codec knows.
+            key: names the update: who asks again by the same key gets the same answer, and the workflow is asked once.
+                1 to 200 printable characters. None: a new one.
+
+        It waits until the workflow has answered, and that is durable. A checkpoint; if it is cancelled the workflow may
+        have been asked, and by the same key the answer is still to be had.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            WorkflowEnded: if it has ended, or ends, without an answer.
+            WorkflowStuck: if it cannot go on with the code as it is; the update waits for it.
+            InboxFull: if too many messages wait for it.
+            EncodingError: if the value cannot be written.
+            PayloadTooLargeError: if it is larger than the limit.
+            DecodingError: if the value does not fit the type that the workflow expects, or the answer does not fit
+                `type`.
+            RegistrationError: if nothing could be read back as `type`.
+            UsageError: if the name or the key is none.
+            EngineClosed: if the engine closes first.
+            Exception: what the workflow has rejected it with.
+        """
+        check_readable(f"update {name!r}, its answer", type, self._codec)
+        return await ask_for(self, await self._find(id), name, value, uuid.uuid4().hex if key is None else key, type)
+
     async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
         """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
 
@@ -324,6 +367,33 @@ class Engine:
         with self._open():
             made = await self._starter.create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
         return WorkflowHandle(self, made, target.returns)
+
+    async def query(self, id: str, function: Callable[[Any, *Ts], T], *args: *Ts) -> T:
+        """Ask a workflow about its state, wherever it runs, and also when it has ended.
+
+        Args:
+            id: the workflow's id.
+            function: registered with `@workflow.query`; for keyword arguments a `functools.partial` of it.
+            args: what it is called with, behind the state.
+
+        Returns:
+            What the function returns, as it would come out of the log.
+
+        If the workflow is in this engine's memory, the function is called there. Else the code follows the log once
+        more, without any effect, and the function is called with the state that it comes to. Nothing is written. A
+        checkpoint.
+
+        Raises:
+            WorkflowNotFound: if there is none of this id.
+            NothingExposed: if its code has not come to `expose` yet.
+            NonDeterminismError: if its code does not follow its log; nothing becomes of the workflow.
+            UsageError: if the function is no query of it, or this engine does not have the workflow.
+            EncodingError: if the result cannot be written.
+            EngineClosed: if the engine closes first.
+            Exception: what the function raises.
+        """
+        answer: T = await ask(self, await self._find(id), function, args)
+        return answer
 
     async def delete(self, id: str) -> None:
         """Remove a workflow that has ended, and its descendants: their logs and all else; return when that is durable.

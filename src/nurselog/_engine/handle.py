@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, final, overload
 
 import msgspec
 import trio
@@ -16,12 +16,14 @@ from .._log.lifecycle import Status
 from ..abc import Workflow as WorkflowRow
 from .ends import value_of
 from .follower import Follower
+from .querying import ask
 from .reading import Item, Items, find_latest, item_of
 
 if TYPE_CHECKING:
     from .engine import Engine
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -83,6 +85,11 @@ class WorkflowHandle(Generic[T_co]):
         event, value = await self._engine._end_of(self._row)
         result: T_co = value_of(self.id, event, value, self._engine._codec, self._returns)
         return result
+
+    async def query(self, function: Callable[[Any, *Ts], T], *args: *Ts) -> T:
+        """Ask the workflow, as `Engine.query`. A checkpoint."""
+        answer: T = await ask(self._engine, await self._engine._find(self.id), function, args)
+        return answer
 
     # -- what it publishes -----------------------------------------------------------------------
 

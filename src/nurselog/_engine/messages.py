@@ -32,6 +32,7 @@ class Kind(enum.Enum):
     RESUME = "resume"
     SEND = "send"
     SETTLE = "settle"
+    UPDATE = "update"
     ENDED = "ended"
     """A child's to its parent."""
 
@@ -60,6 +61,6 @@ def read_message(message: Message) -> tuple[Kind, Body]:
         msgspec.DecodeError: if it cannot read the rest of it.
     """
     kind, body = Kind(message.kind), msgspec.json.decode(message.body, type=Body)
-    if body.event is None and kind in {Kind.SEND, Kind.SETTLE, Kind.ENDED}:
+    if body.event is None and kind in {Kind.SEND, Kind.SETTLE, Kind.UPDATE, Kind.ENDED}:
         raise ValueError(f"a message of kind {kind.value!r} has no event")
     return kind, body

@@ -43,7 +43,8 @@ class Office:
         self, journal: Journal, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int
     ) -> None:
         self._journal, self._store, self._ownership, self._codec = journal, store, ownership, codec
-        self._max_payload, self._max_inbox = max_payload, max_inbox
+        self._max_payload = max_payload
+        self.max_inbox: int = max_inbox
         self._posting = Posting(store)
         self._told: list[tuple[Run, Child]] = []
         """Children that are to be cancelled, and their parents."""
@@ -117,7 +118,7 @@ class Office:
                 kind=Kind.SEND.value,
                 body=body,
                 once=None if letter.key is None else f"key {letter.key}",
-                most=self._max_inbox,
+                most=self.max_inbox,
             )
             for letter, body in zip(letters, bodies, strict=True)
             if letter.id in rows
@@ -138,12 +139,25 @@ class Office:
         value = self._limited(f"a message for mailbox {topic!r}", self._codec.encode(letter.value, Any))
         return body_of(event=Received(topic=topic), value=value)
 
+    def update_of(self, row: WorkflowRow, name: str, value: object, key: str) -> Post:
+        """Return the message that asks a workflow for an update.
+
+        Raises:
+            DataError: if the value cannot be written.
+            UsageError: if the name or the key is none.
+        """
+        event = Received(topic=label("a name", name), update=label("an update's key", key))
+        data = self._limited(f"update {name!r}", self._codec.encode(value, Any))
+        once = f"update {key}"
+        body = body_of(event=event, value=data)
+        return Post(key=row.key, kind=Kind.UPDATE.value, body=body, once=once, most=self.max_inbox)
+
     async def _said(self, row: WorkflowRow, answer: Posted) -> bool | Exception:
         match answer:
             case Posted.LEFT | Posted.KNOWN:
                 return answer is Posted.LEFT
             case Posted.FULL:
-                return InboxFull(row.id, self._max_inbox)
+                return InboxFull(row.id, self.max_inbox)
             case Posted.ENDED:  # pragma: no branch - there is no other case
                 return await self._has_ended(row)
 

@@ -75,7 +75,7 @@ def _stuck(problem: str) -> Standing:
     return Standing(status=Status.STUCK, due_at=None, release=True, problem=problem)
 
 
-def _started(rows: Sequence[Row]) -> Started:
+def started_of(rows: Sequence[Row]) -> Started:
     """Return the first event of a log that this release can follow.
 
     Raises:
@@ -131,7 +131,7 @@ class Run:
         self.parent: WorkflowKey | None = row.parent
         self.workflow: Workflow[..., Any] = workflow
         self.input: bytes = rows[0].value or b""
-        started = _started(rows)
+        started = started_of(rows)
         self.sequencer: Sequencer = Sequencer(
             host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=rows
         )
@@ -254,6 +254,10 @@ class Run:
         """See that one step name means one function."""
         self._runner.steps.check(name, function)
 
+    def goes_on(self) -> bool:
+        """It lives on."""
+        return True
+
     def waits(self) -> None:
         """It only waits: others may need its place."""
         self._runner.waits(self)
@@ -282,6 +286,7 @@ class Run:
 
     def let_go(self) -> None:
         """Nothing more is heard of its code: the two lead to each other, and circles are the collector's work."""
+        self.sequencer.exposed = None
         del self.sequencer
 
     # -- what the journal says -------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from .bench import Bench
 from .databases import Databases
 from .journal import Journal
 from .messages import Kind, read_message
+from .replaying import Replay
 from .run import Leaving, Run
 from .table import Table
 from .timing import TimerHeap
@@ -71,6 +73,7 @@ class Runner:
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
+        grace: float,
         crash: Callable[[BaseException], None],
     ) -> None:
         self.clock: Clock = clock
@@ -80,9 +83,12 @@ class Runner:
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
+        self._grace = grace
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
+        self.context: contextvars.Context = contextvars.copy_context()
+        """In which workflows run: none of it is that of whoever asks for something."""
         self.office: Office
         self.starter: Starter
         self.watch: Watch = Watch()
@@ -92,6 +98,8 @@ class Runner:
         self.runs: dict[WorkflowKey, Run] = {}
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
+        self.replays: set[Replay] = set()
+        """Workflows that only follow their logs."""
         self.expected: frozenset[WorkflowKey] = frozenset()
         """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
         self.closed: bool = False
@@ -172,13 +180,13 @@ class Runner:
         except (ValueError, msgspec.DecodeError) as exc:
             logger.error("workflow %r: a message stays where it is, this release cannot read it: %s", run.id, exc)  # noqa: TRY400 - no trace needed
             return
-        if kind is Kind.SEND and (run.held or run.sequencer.inbox.unread >= self.max_inbox):
+        if kind in {Kind.SEND, Kind.UPDATE} and (run.held or run.sequencer.inbox.unread >= self.max_inbox):
             run.held = message.number
             return
         run.entered.add(message.number)
         self.journal.take(run, message.number)
         match kind:
-            case Kind.SEND | Kind.SETTLE | Kind.ENDED:
+            case Kind.SEND | Kind.UPDATE | Kind.SETTLE | Kind.ENDED:
                 assert body.event is not None
                 run.sequencer.receive(body.event, body.value)
             case Kind.CANCEL:
@@ -215,6 +223,17 @@ class Runner:
             elif now - run.idle_since >= after:
                 run.leave(Leaving.EVICTED)
 
+    def start_replay(self, replay: Replay) -> None:
+        """Take a workflow into memory that only follows its log."""
+        self.replays.add(replay)
+        self.context.run(self.nursery.start_soon, replay.go)
+
+    def end_replay(self, replay: Replay) -> None:
+        """Take it out of memory, soon."""
+        replay.leave()
+        if not replay.out:
+            self.context.run(self.nursery.start_soon, self.see_out, [replay], self._grace)
+
     def leave_all(self, why: Leaving) -> Sequence[Run]:
         """Tell everything in memory to leave it; return what is to be seen out. What comes later was not told."""
         self._drop_departed()
@@ -223,7 +242,7 @@ class Runner:
             run.leave(why)
         return runs
 
-    async def see_out(self, runs: Sequence[Run], grace: float) -> None:
+    async def see_out(self, runs: Sequence[Run | Replay], grace: float) -> None:
         """Wait until runs are out of memory; what does not go within the grace is closed."""
         with trio.move_on_after(grace):
             await self._all_out(runs)
@@ -237,7 +256,7 @@ class Runner:
                 logger.error("%s; the engine closes when that has ended", trouble.held_up(run.sequencer))
         await self._all_out(runs)
 
-    async def _all_out(self, runs: Sequence[Run]) -> None:
+    async def _all_out(self, runs: Sequence[Run | Replay]) -> None:
         for run in runs:
             while not run.out:
                 if self.went.is_set():  # else somebody waits for it already

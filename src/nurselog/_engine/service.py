@@ -69,6 +69,7 @@ class Service:
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
+            grace=options.grace,
             crash=self.crash,
         )
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
@@ -144,7 +145,9 @@ class Service:
                 await self.closing.wait()
                 intake.cancel_scope.cancel()
             runner.closed = True
-            await runner.see_out(runner.leave_all(Leaving.CLOSING), self._grace)
+            for replay in list(runner.replays):
+                replay.leave()
+            await runner.see_out([*runner.leave_all(Leaving.CLOSING), *runner.replays], self._grace)
             runner.bench.stop()
             with trio.move_on_after(self._grace):
                 await runner.bench.ended()

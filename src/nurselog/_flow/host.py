@@ -88,6 +88,10 @@ class Host(Protocol):
         """Raise RegistrationError if another function of this engine has this step name."""
         ...
 
+    def goes_on(self) -> bool:
+        """The code has followed the recorded log, and waits: return whether anything is to happen now."""
+        ...
+
     def waits(self) -> None:
         """The workflow waits for what its log may bring, and has written all that it had to."""
         ...

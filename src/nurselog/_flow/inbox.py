@@ -46,7 +46,11 @@ class Arrival(NamedTuple):
 
 
 class Reader(Protocol):
-    """A mailbox, as its topic sees it."""
+    """A mailbox, or what receives updates, as its topic sees it."""
+
+    def _ready_since(self) -> int | None:
+        """Return when the topic's next message came; None if there is none that this one could take."""
+        ...
 
     def _take(self) -> Outcome[Any]:
         """Take the topic's next message."""
@@ -74,7 +78,7 @@ class Topic:
     def __init__(self) -> None:
         self.arrivals: deque[Arrival] = deque()
         self.readers: dict[tuple[Waiter, Reader], int] = {}
-        """Parked, in the order of their arrival: on which mailbox, and under which index of their cases."""
+        """Parked, in the order of their arrival: on what, and under which index of their cases."""
 
 
 class Inbox:
@@ -83,6 +87,7 @@ class Inbox:
     def __init__(self, host: Host, cursor: Cursor) -> None:
         self._host, self._cursor = host, cursor
         self._topics: dict[str, Topic] = {}
+        self._updates: dict[str, Topic] = {}
         self._open: dict[str, Pending] = {}
         """Promises that have no outcome, by path."""
         self._early: dict[str, Arrival] = {}
@@ -102,22 +107,22 @@ class Inbox:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody waits for what may come."""
-        return any(topic.readers for topic in self._topics.values()) or any(
-            promise._is_awaited for promise in self._open.values()
-        )
+        topics = (*self._topics.values(), *self._updates.values())
+        return any(topic.readers for topic in topics) or any(promise._is_awaited for promise in self._open.values())
 
     def clear(self) -> None:
         """Let go of the promises, which lead back to the workflow: it has left memory."""
         self._open.clear()
 
-    # -- mailboxes -------------------------------------------------------------------------------
+    # -- mailboxes and updates -------------------------------------------------------------------
 
     def topic(self, name: str) -> Topic:
         """Return what there is of a topic."""
-        found = self._topics.get(name)
-        if found is None:
-            found = self._topics[name] = Topic()
-        return found
+        return _entered(self._topics, name)
+
+    def updates(self, name: str) -> Topic:
+        """Return what there is of the updates of a name, which are apart from the messages."""
+        return _entered(self._updates, name)
 
     def take(self, topic: Topic) -> Arrival:
         """Take the next message of a topic that has one."""
@@ -149,11 +154,12 @@ class Inbox:
         if event.topic is None:
             self._settle(arrival)
             return
-        topic = self.topic(event.topic)
+        topic = self.topic(event.topic) if event.update is None else self.updates(event.topic)
         topic.arrivals.append(arrival)
         if topic.readers:
-            (waiter, mailbox), index = next(iter(topic.readers.items()))
-            waiter.wake(index, mailbox._take())
+            (waiter, reader), index = next(iter(topic.readers.items()))
+            if reader._ready_since() is not None:
+                waiter.wake(index, reader._take())
 
     def _settle(self, arrival: Arrival) -> None:
         """Settle a promise. The first outcome counts: a fork has those of the original, and may get one of its own."""
@@ -163,3 +169,10 @@ class Inbox:
             self._early.setdefault(arrival.event.path, arrival)
         else:
             promise._settle(arrival)
+
+
+def _entered(topics: dict[str, Topic], name: str) -> Topic:
+    found = topics.get(name)
+    if found is None:
+        found = topics[name] = Topic()
+    return found

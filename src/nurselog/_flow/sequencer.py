@@ -81,6 +81,12 @@ class Unawaited(NamedTuple):
     coroutine: Coroutine[Any, Any, Any]
 
 
+class Exposed(NamedTuple):
+    """What the workflow lets queries see."""
+
+    state: object
+
+
 class Sequencer:
     """One workflow in memory."""
 
@@ -126,6 +132,7 @@ class Sequencer:
         """
         self.answers: dict[str, bool] = {}
         """What `patched` said."""
+        self.exposed: Exposed | None = None
         self._woken: list[tuple[Path, Strand]] = []
         self._waiting: list[Call] = []
         """Calls whose body has not started."""
@@ -180,7 +187,7 @@ class Sequencer:
             except Mismatch as exc:
                 raise self._changed(exc, "") from None
         elif not self._live:
-            self._go_live()
+            return self._go_live()
         elif (self._waiting or self.family.is_told) and self._given >= self._first:
             self._start_bodies()
             self.family.cancel_told()
@@ -271,17 +278,25 @@ class Sequencer:
 
     # -- going live ------------------------------------------------------------------------------
 
-    def _go_live(self) -> None:
-        """The recorded log is used up: from here on things happen for the first time."""
+    def _go_live(self) -> bool:
+        """The recorded log is used up: from here on things happen for the first time, if they are to."""
         try:
             self.cursor.close()
         except Mismatch as exc:
             raise self._changed(exc, "") from None
+        if not self.host.goes_on():
+            return False
         self.log.append_late()
         self.family.adopt(self.cursor.orphans)
         for timer in self.timers.go_live(self.host.clock.utc()):
             self._log_due(timer)
         self._live = True
+        return True
+
+    @property
+    def has_state(self) -> bool:
+        """Whether its code is in memory, and has followed its recorded log: then its state is that of today."""
+        return self._live and self.phase is Phase.RUNNING and self.ended is None
 
     def due(self, timer: Timer) -> None:
         """A timer is due, says the host."""

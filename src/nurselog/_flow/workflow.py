@@ -20,6 +20,7 @@ from .strand import Operation, Strand, place
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Query = TypeVar("Query", bound=Callable[..., Any])
 
 registry: dict[tuple[str, str, str], Workflow[..., Any]] = {}
 """All workflows that have been decorated: by module, qualified name and recorded name; the last definition counts."""
@@ -44,6 +45,7 @@ class Workflow(Generic[P, T_co]):
         self.__doc__ = fn.__doc__
         self.__module__ = fn.__module__
         self.__wrapped__ = fn
+        self._queries: list[Callable[..., Any]] = []
 
     @cached_property
     def signature(self) -> Signature:
@@ -102,6 +104,25 @@ class Workflow(Generic[P, T_co]):
         answer: T_co = await AwaitedChild(strand.sequencer, operation, self, args, kwargs).wait(strand)
         return answer
 
+    def query(self, fn: Query) -> Query:
+        """Make a function a query: one that looks at the state of a run of this workflow; a decorator.
+
+        Args:
+            fn: a sync function. It is called with what the workflow's code has given to `expose`, and with what stands
+                behind it in `engine.query(id, fn, ...)`. What it returns must be encodable by its annotation. It must
+                not change the state, and cannot wait.
+
+        Returns:
+            The function as it is.
+
+        Raises:
+            RegistrationError: if the function is async.
+        """
+        if is_async(fn):
+            raise RegistrationError(f"a query must be a sync function, and {fn!r} is none: it looks, and does not wait")
+        self._queries.append(fn)
+        return fn
+
     def __repr__(self) -> str:
         return f"<nurselog.Workflow {self.name}>"
 
@@ -142,6 +163,18 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
     return decorate if fn is None else decorate(fn)
 
 
+def unwrap_partial(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return what a function is that is perhaps a partial one, and its arguments."""
+    kwargs: dict[str, Any] = {}
+    while isinstance(fn, partial):
+        args = (*fn.args, *args)
+        kwargs = {**fn.keywords, **kwargs}
+        fn = fn.func
+    return fn, args, kwargs
+
+
 def unwrap_workflow(
     fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> tuple[Workflow[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -150,12 +183,7 @@ def unwrap_workflow(
     Raises:
         RegistrationError: if it is no workflow.
     """
-    kwargs: dict[str, Any] = {}
-    target: object = fn
-    while isinstance(target, partial):
-        args = (*target.args, *args)
-        kwargs = {**target.keywords, **kwargs}
-        target = target.func
+    target, args, kwargs = unwrap_partial(fn, args)
     if not isinstance(target, Workflow):
         raise RegistrationError(f"{target!r} is no workflow: decorate the function with @workflow")
     return cast("Workflow[..., Any]", target), args, kwargs

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from .events import (
+    Answered,
     Cause,
     ChildEnded,
     ChildStarted,
@@ -93,7 +94,7 @@ def is_note(event: Event) -> bool:
 
 _DELIVERED = (StepEnded, TimerFired, ChildEnded, Received)
 
-_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Published, Patched, Ended)
+_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Answered, Published, Patched, Ended)
 
 
 def _essence(event: Event) -> tuple[object, ...]:
@@ -107,6 +108,8 @@ def _essence(event: Event) -> tuple[object, ...]:
             return ("cancelled", path, by)
         case ChildStarted(path=path, name=name):
             return ("child", path, name)
+        case Answered(key=key, result=result):
+            return ("answered", key, result)
         case Published(path=path, name=name, end=end):
             return ("published", path, name, end)
         case Patched(name=name):
@@ -131,6 +134,7 @@ _LINES: dict[type, str] = {
     ChildStarted: "child workflow {event.name!r}{at}",
     ChildEnded: "the child workflow{at}, ended with {event.result.value}",
     Received: "something received{at}",
+    Answered: "an answer ({event.result.value}) to update {event.key!r}",
     Published: "{end}{event.name!r} published{at}",
     Emitted: "{end}{event.name!r} published by the step{at}",
     Patched: "patched({event.name!r})",

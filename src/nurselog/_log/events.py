@@ -152,9 +152,19 @@ class Received(_Event, frozen=True, kw_only=True, tag="received"):
     """A message from outside has come. The row's value is the message, or the error of a rejected promise."""
 
     topic: str | None = None
-    """Which mailbox it is for; None: it settles the promise at `path`."""
+    """Which mailbox it is for, or which updates it is one of; None: it settles the promise at `path`."""
+    update: str | None = None
+    """The key of an update, which is to be answered; None: it is none."""
     result: Result = Result.VALUE
     """ERROR for a promise that was rejected."""
+
+
+class Answered(_Event, frozen=True, kw_only=True, tag="answered"):
+    """The workflow's code has answered an update. The row's value is the answer, or the error of a rejected one."""
+
+    key: str
+    """The update's."""
+    result: Result
 
 
 class Published(_Event, frozen=True, kw_only=True, tag="published"):
@@ -203,6 +213,7 @@ Event: TypeAlias = (
     | ChildStarted
     | ChildEnded
     | Received
+    | Answered
     | Published
     | Emitted
     | Patched
@@ -210,7 +221,7 @@ Event: TypeAlias = (
 )
 
 
-PUBLIC: tuple[type[Event], ...] = (Published, Emitted)
+PUBLIC: tuple[type[Event], ...] = (Published, Emitted, Answered)
 """What readers outside wait for."""
 
 

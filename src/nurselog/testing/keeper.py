@@ -53,11 +53,11 @@ class Mail(NamedTuple):
     @classmethod
     def waiting(cls, event: Received, value: bytes) -> Mail:
         """Make a message that waits from the beginning, of what the log is to have of it."""
-        kind = Kind.SETTLE if event.topic is None else Kind.SEND
+        kind = Kind.SETTLE if event.topic is None else Kind.SEND if event.update is None else Kind.UPDATE
         return cls(0, Post(key=WorkflowKey(0), kind=kind.value, body=body_of(event=event, value=value)))
 
 
-_MAIL = {Kind.SEND.value, Kind.SETTLE.value}
+_MAIL = {Kind.SEND.value, Kind.SETTLE.value, Kind.UPDATE.value}
 
 
 def mail_in(rows: Sequence[Row]) -> tuple[Mail, ...]:

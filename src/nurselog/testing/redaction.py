@@ -19,12 +19,14 @@ from .. import UsageError
 from .._log.failures import rebuild_error
 from .._log.packing import find_type, unpack
 from ..lowlevel import (
+    Answered,
     Claimed,
     Ended,
     ErrorRecord,
     Event,
     Forked,
     LogEntry,
+    Received,
     ScopeCancelled,
     StepEnded,
     decode_error,
@@ -44,9 +46,9 @@ def redact(log: Iterable[LogEntry], fields: Collection[str] = (EVERYTHING,)) -> 
             for something else (a date, a member of an enum), it can then not be read back: name fields.
 
     The end is left out: it is made of the texts, and would not be the same. Keys and numbers stay; so do the keys of
-    dicts, which look like the names of fields, also where they are data. Reasons, the names of workers, the id of a
-    workflow that this one was forked from and the texts in errors are crossed out, the errors' types stay. Digests of
-    arguments are left out, since they would not fit any more.
+    dicts, which look like the names of fields, also where they are data. Reasons, the names of workers, the keys of
+    updates, the id of a workflow that this one was forked from and the texts in errors are crossed out, the errors'
+    types stay. Digests of arguments are left out, since they would not fit any more.
 
     Raises:
         UsageError: if `fields` is a text: its letters would be taken for names.
@@ -81,6 +83,10 @@ def _redacted_event(event: Event) -> Event:
             return replace_fields(event, source=_crossed_out(event.source))
         case Claimed():
             return replace_fields(event, worker=_crossed_out(event.worker))
+        case Received():
+            return replace_fields(event, update=_crossed_out(event.update))
+        case Answered():
+            return replace_fields(event, key=_crossed_out(event.key))
         case _:
             return event
 

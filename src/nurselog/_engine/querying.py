@@ -1,0 +1,87 @@
+"""Queries: functions that look at a workflow's state, wherever that is.
+
+A workflow that is in this engine's memory, and has followed its log, has its state there. The function is called at
+once, while no turn is under way. The state of any other is made: its log is read and followed by the code, and what
+comes of it is thrown away when the function has been called. So it need not run, nor be this engine's, nor be able to
+go on.
+
+The function is called in the task of who asks, where nothing durable works. What it returns goes through the codec: the
+caller gets a value of its own, and no part of the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._errors import EngineClosed, NothingExposed, UsageError
+from .._flow.sequencer import Sequencer
+from .._flow.workflow import Workflow, unwrap_partial
+from .._log.signature import signature_of
+from ..abc import Codec
+from ..abc import Workflow as WorkflowRow
+from .replaying import Replay
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class Question(NamedTuple):
+    """A query's function, and what it is called with."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def answer(self, sequencer: Sequencer, codec: Codec) -> Any:
+        """Ask a workflow whose state is in memory.
+
+        Raises:
+            NothingExposed: if it has given nothing to look at.
+            EncodingError: if the result cannot be written.
+            Exception: what the function raises.
+        """
+        if sequencer.exposed is None:
+            raise NothingExposed(sequencer.id)
+        result = self.function(sequencer.exposed.state, *self.args, **self.kwargs)
+        returns = signature_of(self.function).returns
+        return codec.decode(codec.encode(result, returns), returns)
+
+
+async def ask(engine: Engine, row: WorkflowRow, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Ask a workflow; raises what `Engine.query` does. A checkpoint."""
+    question = Question(*unwrap_partial(function, args))
+    workflow = _workflow_of(engine, row, question.function)
+    run = engine._runner.runs.get(row.key)
+    if run is not None and run.sequencer.has_state:
+        return question.answer(run.sequencer, engine._codec)
+    async with _replayed(engine, row, workflow) as sequencer:
+        return question.answer(sequencer, engine._codec)
+
+
+def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any]) -> Workflow[..., Any]:
+    workflow = engine._table.find(row.name)
+    if workflow is None or not engine._table.can_run(row.name, row.version):
+        version = "" if row.version is None else f" in version {row.version!r}"
+        raise UsageError(f"workflow {row.id!r} is a {row.name!r}{version}, which this engine does not have")
+    if function not in workflow._queries:
+        raise UsageError(
+            f"{function!r} is no query of workflow {row.name!r}: decorate it with @{workflow.__name__}.query"
+        )
+    return workflow
+
+
+@asynccontextmanager
+async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Sequencer]:
+    """Give a workflow that has followed its log, and stands still."""
+    rows, runner = await engine._read(row), engine._runner
+    if runner.closed:
+        raise EngineClosed("the engine is closed")
+    replay = Replay(runner, workflow, row, rows)
+    runner.start_replay(replay)
+    try:
+        await replay.followed()
+        yield replay.sequencer
+    finally:
+        runner.end_replay(replay)

@@ -1,0 +1,124 @@
+"""A workflow in memory that does nothing but follow its log, so that somebody can look at the state that it comes to.
+
+Its code runs as ever: what happens next comes from the log, and its notes are compared with the log's. But when the log
+has been followed it stops, where an engine would go on. What the code has asked for by then (bodies, timers, messages,
+children) is asked of this host, who does nothing of it; the notes that it has made beyond the log are dropped. So a
+replay needs no right to the workflow: whoever owns it, if anybody does, hears nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import trio
+
+from .._errors import EngineClosed, NurselogError
+from .._flow.run import run_workflow
+from .._flow.sequencer import Sequencer
+from .._flow.workflow import Workflow
+from .._log.events import Ended, Result, Row, decode_event
+from ..abc import Clock, Codec
+from ..abc import Workflow as WorkflowRow
+from .run import started_of
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+class Replay:
+    """A workflow that only follows its log: its `Host`.
+
+    Args:
+        runner: in whose memory it is.
+        workflow: its function.
+        row: the workflow.
+        rows: its log, or as much of it as there is.
+    """
+
+    def __init__(self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, rows: Sequence[Row]) -> None:
+        self._runner = runner
+        self._workflow = workflow
+        self._input = rows[0].value or b""
+        self.clock: Clock = runner.clock
+        self.codec: Codec = runner.codec
+        self.limiter: trio.CapacityLimiter = runner.limiter
+        self.max_payload: int = runner.max_payload
+        seed, followed = started_of(rows).seed, _without_kill(rows)
+        self.sequencer: Sequencer = Sequencer(
+            host=self, watch=runner.watch, id=row.id, seed=seed, writer=0, rows=followed
+        )
+        self.out: bool = False
+        """Whether it has left memory."""
+        self._quiet = trio.Event()
+        """Set when the log has been followed, or cannot be."""
+
+    def go(self) -> Coroutine[Any, Any, None]:
+        """Run it in a task until it leaves memory."""
+        return run_workflow(self.sequencer, self._workflow, self._input)
+
+    async def followed(self) -> None:
+        """Wait until the code has followed the log, and waits for what is not in it, or has ended.
+
+        Raises:
+            NonDeterminismError: if it does not follow the log.
+            StuckError: if something recorded cannot be read.
+            EngineClosed: if the engine closes first.
+        """
+        await self._quiet.wait()
+        if self.sequencer.problem is not None:
+            raise self.sequencer.problem
+        if self.sequencer.suspending and self.sequencer.ended is None:
+            raise EngineClosed("the engine is closed: the log was not followed to its end")
+
+    def leave(self) -> None:
+        """Take it out of memory."""
+        self.sequencer.suspend()
+
+    # -- what the workflow asks for --------------------------------------------------------------
+
+    def goes_on(self) -> bool:
+        """It does not."""
+        self._quiet.set()
+        return False
+
+    def stuck(self, problem: NurselogError) -> None:  # noqa: ARG002 - the sequencer has it
+        """It cannot follow its log."""
+        self._quiet.set()
+
+    def over(self) -> None:
+        """It has left memory."""
+        self.out = True
+        self._quiet.set()
+        self._runner.went.set()
+        self._runner.replays.discard(self)
+        if self.sequencer.fatal is not None:
+            self._runner.crash(self.sequencer.fatal)
+
+    def _nothing(self, *_: object) -> None:
+        pass
+
+    append: Callable[..., None] = _nothing
+    check_name: Callable[..., None] = _nothing
+    check_workflow: Callable[..., None] = _nothing
+    hungry: Callable[..., None] = _nothing
+    read: Callable[..., None] = _nothing
+
+    def _nobody_asks(self, *_: object) -> NoReturn:
+        raise AssertionError("nothing of this comes before the log has been followed")  # pragma: no cover - see there
+
+    arm: Callable[..., None] = _nobody_asks
+    cancel_child: Callable[..., None] = _nobody_asks
+    make_orphan: Callable[..., None] = _nobody_asks
+    start: Callable[..., None] = _nobody_asks
+    waits: Callable[..., None] = _nobody_asks
+    submit: Callable[..., Any] = _nobody_asks
+    send: Callable[..., Any] = _nobody_asks
+    resolve: Callable[..., Any] = _nobody_asks
+    reject: Callable[..., Any] = _nobody_asks
+
+
+def _without_kill(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return a log without the end that its code has nothing to do with, if it has one."""
+    last = decode_event(rows[-1].event)
+    return rows[:-1] if isinstance(last, Ended) and last.result is Result.KILLED else rows
