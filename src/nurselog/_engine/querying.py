@@ -6,22 +6,28 @@ comes of it is thrown away when the function has been called. So it need not run
 go on.
 
 The function is called in the task of who asks, where nothing durable works. What it returns goes through the codec: the
-caller gets a value of its own, and no part of the workflow.
+caller gets a value of its own, and no part of the workflow. It must only look. A state that it has changed is none that
+the log explains, and would show as a workflow that does not follow its log, much later and without a trace of who did
+it. Where the state can be encoded the change is seen at once, and the workflow's memory is thrown away: it goes on from
+its log, as after a crash.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import EngineClosed, NothingExposed, UsageError
 from .._flow.sequencer import Sequencer
 from .._flow.workflow import Workflow, unwrap_partial
+from .._log.codec import digest_arguments
 from .._log.signature import signature_of
 from ..abc import Codec
 from ..abc import Workflow as WorkflowRow
 from .replaying import Replay
+from .run import Leaving
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -34,19 +40,35 @@ class Question(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def answer(self, sequencer: Sequencer, codec: Codec) -> Any:
+    def answer(self, sequencer: Sequencer, codec: Codec, forget: Callable[[], None]) -> Any:
         """Ask a workflow whose state is in memory.
+
+        Args:
+            sequencer: the workflow's.
+            codec: turns the result into the caller's own.
+            forget: called if the function has changed the state.
 
         Raises:
             NothingExposed: if it has given nothing to look at.
             EncodingError: if the result cannot be written.
+            UsageError: if the function has changed the state.
             Exception: what the function raises.
         """
-        if sequencer.exposed is None:
+        exposed = sequencer.exposed
+        if exposed is None:
             raise NothingExposed(sequencer.id)
-        result = self.function(sequencer.exposed.state, *self.args, **self.kwargs)
-        returns = signature_of(self.function).returns
-        return codec.decode(codec.encode(result, returns), returns)
+        before = digest_arguments(exposed, {})
+        try:
+            result = self.function(exposed.state, *self.args, **self.kwargs)
+            returns = signature_of(self.function).returns
+            return codec.decode(codec.encode(result, returns), returns)
+        finally:
+            if digest_arguments(exposed, {}) != before:
+                forget()
+                raise UsageError(
+                    f"query {self.function!r} has changed the state of workflow {sequencer.id!r}, which is then none "
+                    "that its log explains: a query only looks. The workflow goes on from its log"
+                )
 
 
 async def ask(engine: Engine, row: WorkflowRow, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -55,9 +77,9 @@ async def ask(engine: Engine, row: WorkflowRow, function: Callable[..., Any], ar
     workflow = _workflow_of(engine, row, question.function)
     run = engine._runner.runs.get(row.key)
     if run is not None and run.sequencer.has_state:
-        return question.answer(run.sequencer, engine._codec)
-    async with _replayed(engine, row, workflow) as sequencer:
-        return question.answer(sequencer, engine._codec)
+        return question.answer(run.sequencer, engine._codec, partial(run.leave, Leaving.CLOSING))
+    async with _replayed(engine, row, workflow) as replay:
+        return question.answer(replay.sequencer, engine._codec, replay.leave)
 
 
 def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any]) -> Workflow[..., Any]:
@@ -73,7 +95,7 @@ def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any])
 
 
 @asynccontextmanager
-async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Sequencer]:
+async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Replay]:
     """Give a workflow that has followed its log, and stands still."""
     rows, runner = await engine._read(row), engine._runner
     if runner.closed:
@@ -82,6 +104,6 @@ async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., An
     runner.start_replay(replay)
     try:
         await replay.followed()
-        yield replay.sequencer
+        yield replay
     finally:
         runner.end_replay(replay)

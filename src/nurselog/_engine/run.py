@@ -106,7 +106,7 @@ class Leaving(enum.Enum):
     """Why a workflow leaves memory before its end."""
 
     CLOSING = enum.auto()
-    """The engine closes: anybody may go on with it at once."""
+    """Anybody may go on with it at once: the engine closes, has not its function, or its state is none of its log's."""
     EVICTED = enum.auto()
     """It only waits for a time."""
     LOST = enum.auto()

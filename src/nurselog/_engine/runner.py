@@ -116,7 +116,7 @@ class Runner:
         self.crowded: bool = False
         """Whether something may be waiting in the store for want of room."""
         self.released: bool = False
-        """Whether something has been put out of memory that will be due later."""
+        """Whether something has been put out of memory that is due, or will be."""
         self.evicted: int = 0
         self.stuck: int = 0
 
@@ -152,9 +152,8 @@ class Runner:
             del self.runs[run.key]
             if not self.runs:
                 self.occupied = trio.Event()
-        if run.leaving is Leaving.EVICTED:
-            self.evicted += 1
-            self.released = True
+        self.evicted += run.leaving is Leaving.EVICTED
+        self.released |= run.leaving in {Leaving.EVICTED, Leaving.CLOSING}
         self.stuck += run.sequencer.problem is not None
         if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
             run.let_go()
