@@ -23,7 +23,7 @@ from .._errors import EngineClosed, NothingExposed, UsageError
 from .._flow.sequencer import Sequencer
 from .._flow.workflow import Workflow, unwrap_partial
 from .._log.codec import digest_arguments
-from .._log.signature import signature_of
+from .._log.signature import returns_of
 from ..abc import Codec
 from ..abc import Workflow as WorkflowRow
 from .replaying import Replay
@@ -60,7 +60,7 @@ class Question(NamedTuple):
         before = digest_arguments(exposed, {})
         try:
             result = self.function(exposed.state, *self.args, **self.kwargs)
-            returns = signature_of(self.function).returns
+            returns = returns_of(self.function)
             return codec.decode(codec.encode(result, returns), returns)
         finally:
             if digest_arguments(exposed, {}) != before:
