@@ -22,6 +22,7 @@ from .cases import Case as Case
 from .cases import case as case
 from .cases import cases_of
 from .workflows import (
+    answering,
     cancelling,
     classics,
     conversations,
@@ -40,6 +41,17 @@ from .world import note as note
 from .world import watched as watched
 
 CORPUS: tuple[Case, ...] = cases_of(
-    classics, stories, structure, sharing, timing, cancelling, errors, corners, traps, conversations, telling
+    classics,
+    stories,
+    structure,
+    sharing,
+    timing,
+    cancelling,
+    errors,
+    corners,
+    traps,
+    conversations,
+    telling,
+    answering,
 )
 """All of them."""
