@@ -346,6 +346,7 @@ PAIRS = [
                 await tell("d", stream)
                 box, answer = nurselog.mailbox("orders"), nurselog.promise()
                 box.receive()  # breaks: unawaited
+                nurselog.updates("orders").receive()  # breaks: unawaited
                 answer.result()  # breaks: unawaited
                 return charge(11)  # breaks: unawaited
         """,
@@ -371,6 +372,8 @@ PAIRS = [
                 charge(4).close()
                 charge(4).__await__()
                 nurselog.publish("state", later)
+                nurselog.expose(later)
+                (await nurselog.updates("orders").receive()).answer(later)
                 async with nurselog.open_stream("tokens") as stream:
                     await stream.send("a")
                     stream.close()

@@ -34,9 +34,12 @@ DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces
 KNOTS = frozenset({
     ("nurselog._engine.follower", "nurselog._engine.engine"),
     ("nurselog._engine.handle", "nurselog._engine.engine"),
+    ("nurselog._engine.querying", "nurselog._engine.engine"),
+    ("nurselog._engine.replaying", "nurselog._engine.runner"),
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._engine.runner", "nurselog._engine.office"),
     ("nurselog._engine.runner", "nurselog._engine.starter"),
+    ("nurselog._engine.updating", "nurselog._engine.engine"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
     ("nurselog._flow.children", "nurselog._flow.workflow"),

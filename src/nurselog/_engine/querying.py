@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._errors import EngineClosed, NothingExposed, UsageError
+from .._errors import NothingExposed, UsageError
 from .._flow.sequencer import Sequencer
 from .._flow.workflow import Workflow, unwrap_partial
 from .._log.codec import digest_arguments
@@ -97,13 +97,11 @@ def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any])
 @asynccontextmanager
 async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Replay]:
     """Give a workflow that has followed its log, and stands still."""
-    rows, runner = await engine._read(row), engine._runner
-    if runner.closed:
-        raise EngineClosed("the engine is closed")
-    replay = Replay(runner, workflow, row, rows)
-    runner.start_replay(replay)
+    replays = engine._service.replays
+    replay = Replay(replays, workflow, row, await engine._read(row))
+    replays.start(replay)
     try:
         await replay.followed()
         yield replay
     finally:
-        runner.end_replay(replay)
+        replays.end(replay)

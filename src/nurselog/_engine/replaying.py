@@ -8,6 +8,7 @@ replay needs no right to the workflow: whoever owns it, if anybody does, hears n
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,14 +31,15 @@ class Replay:
     """A workflow that only follows its log: its `Host`.
 
     Args:
-        runner: in whose memory it is.
+        replays: the others.
         workflow: its function.
         row: the workflow.
         rows: its log, or as much of it as there is.
     """
 
-    def __init__(self, runner: Runner, workflow: Workflow[..., Any], row: WorkflowRow, rows: Sequence[Row]) -> None:
-        self._runner = runner
+    def __init__(self, replays: Replays, workflow: Workflow[..., Any], row: WorkflowRow, rows: Sequence[Row]) -> None:
+        runner = replays.runner
+        self._replays = replays
         self._workflow = workflow
         self._input = rows[0].value or b""
         self.clock: Clock = runner.clock
@@ -90,10 +92,7 @@ class Replay:
         """It has left memory."""
         self.out = True
         self._quiet.set()
-        self._runner.went.set()
-        self._runner.replays.discard(self)
-        if self.sequencer.fatal is not None:
-            self._runner.crash(self.sequencer.fatal)
+        self._replays.gone(self)
 
     def _nothing(self, *_: object) -> None:
         pass
@@ -116,6 +115,53 @@ class Replay:
     send: Callable[..., Any] = _nobody_asks
     resolve: Callable[..., Any] = _nobody_asks
     reject: Callable[..., Any] = _nobody_asks
+
+
+class Replays:
+    """All workflows of an engine that only follow their logs.
+
+    Args:
+        runner: in whose memory they are.
+        grace: seconds that code gets to let go.
+    """
+
+    def __init__(self, runner: Runner, grace: float) -> None:
+        self.runner: Runner = runner
+        self._grace = grace
+        self._context = contextvars.copy_context()
+        """In which they run, as all workflows do: none of it is that of whoever asks."""
+        self.all: set[Replay] = set()
+
+    def start(self, replay: Replay) -> None:
+        """Take one into memory.
+
+        Raises:
+            EngineClosed: if the engine closes.
+        """
+        if self.runner.closed:
+            raise EngineClosed("the engine is closed")
+        self.all.add(replay)
+        self._context.run(self.runner.nursery.start_soon, replay.go)
+
+    def end(self, replay: Replay) -> None:
+        """Take one out of memory, soon."""
+        replay.leave()
+        if not replay.out:
+            self._context.run(self.runner.nursery.start_soon, self.runner.see_out, [replay], self._grace)
+
+    def gone(self, replay: Replay) -> None:
+        """One has left memory."""
+        self.all.discard(replay)
+        self.runner.went.set()
+        if replay.sequencer.fatal is not None:
+            self.runner.crash(replay.sequencer.fatal)
+
+    def leave_all(self) -> Sequence[Replay]:
+        """Tell all to leave memory; return what is to be seen out."""
+        replays = list(self.all)
+        for replay in replays:
+            replay.leave()
+        return replays
 
 
 def _without_kill(rows: Sequence[Row]) -> Sequence[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,7 +72,6 @@ class Runner:
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
-        grace: float,
         crash: Callable[[BaseException], None],
     ) -> None:
         self.clock: Clock = clock
@@ -83,12 +81,9 @@ class Runner:
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
-        self._grace = grace
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.nursery: trio.Nursery
-        self.context: contextvars.Context = contextvars.copy_context()
-        """In which workflows run: none of it is that of whoever asks for something."""
         self.office: Office
         self.starter: Starter
         self.watch: Watch = Watch()
@@ -98,8 +93,6 @@ class Runner:
         self.runs: dict[WorkflowKey, Run] = {}
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
-        self.replays: set[Replay] = set()
-        """Workflows that only follow their logs."""
         self.expected: frozenset[WorkflowKey] = frozenset()
         """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
         self.closed: bool = False
@@ -221,17 +214,6 @@ class Runner:
                 run.idle_since = now
             elif now - run.idle_since >= after:
                 run.leave(Leaving.EVICTED)
-
-    def start_replay(self, replay: Replay) -> None:
-        """Take a workflow into memory that only follows its log."""
-        self.replays.add(replay)
-        self.context.run(self.nursery.start_soon, replay.go)
-
-    def end_replay(self, replay: Replay) -> None:
-        """Take it out of memory, soon."""
-        replay.leave()
-        if not replay.out:
-            self.context.run(self.nursery.start_soon, self.see_out, [replay], self._grace)
 
     def leave_all(self, why: Leaving) -> Sequence[Run]:
         """Tell everything in memory to leave it; return what is to be seen out. What comes later was not told."""

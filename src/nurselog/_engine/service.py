@@ -22,6 +22,7 @@ from .journal import Journal
 from .office import Office
 from .ownership import Ownership
 from .remover import Remover
+from .replaying import Replays
 from .run import Leaving
 from .runner import Runner
 from .starter import Starter
@@ -69,7 +70,6 @@ class Service:
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
-            grace=options.grace,
             crash=self.crash,
         )
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
@@ -86,6 +86,7 @@ class Service:
             max_payload=options.max_payload,
         )
         self.remover: Remover = Remover(store, self.office, clock, options.retention)
+        self.replays: Replays = Replays(self.runner, options.grace)
         self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
@@ -145,9 +146,7 @@ class Service:
                 await self.closing.wait()
                 intake.cancel_scope.cancel()
             runner.closed = True
-            for replay in list(runner.replays):
-                replay.leave()
-            await runner.see_out([*runner.leave_all(Leaving.CLOSING), *runner.replays], self._grace)
+            await runner.see_out([*runner.leave_all(Leaving.CLOSING), *self.replays.leave_all()], self._grace)
             runner.bench.stop()
             with trio.move_on_after(self._grace):
                 await runner.bench.ended()

@@ -129,6 +129,7 @@ METHODS_THAT_WAIT: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(_in("nurselog", "open_stream Stream"), frozenset({"aclose", "send", "send_all"})),
     "nurselog.mailbox": frozenset({"receive"}),
     "nurselog.promise": frozenset({"receive", "result"}),
+    "nurselog.updates": frozenset({"receive"}),
 }
 """What is awaited among the methods of what was made so."""
 
