@@ -12,6 +12,7 @@ import pytest
 from nurselog._log.failures import encode_error, record_error
 from nurselog._tree import Mark, draw_log, printable
 from nurselog.lowlevel import (
+    Answered,
     Cause,
     ChildEnded,
     ChildStarted,
@@ -148,6 +149,7 @@ def test_a_step_that_has_not_ended_has_only_begun() -> None:
         (ChildEnded(result=Result.ERROR), Mark.FAILED, "the child FAILED"),
         (ChildEnded(result=Result.KILLED), Mark.CANCELLED, "the child was KILLED"),
         (Received(result=Result.ERROR), Mark.FAILED, "the promise was REJECTED"),
+        (Answered(key="k", result=Result.ERROR), Mark.FAILED, "update 'k' was REJECTED"),
         (Forked(source="a", at=4), Mark.FAINT, "forked from 'a' at row 4"),
         (Resumed(), Mark.FAINT, "resumed"),
         (Selected(index=0), Mark.PLAIN, "select took case 0"),
@@ -172,6 +174,10 @@ FAULT = f": ValueError: far too {'long ' * 10}lo..."
         (ChildEnded(result=Result.ERROR), ERROR, f"the child FAILED{FAULT}"),
         (ChildEnded(result=Result.KILLED), b"", "the child was KILLED"),
         (ChildEnded(result=Result.VALUE), b"7", "the child completed -> 7"),
+        (Received(topic="add", update="k"), b"3", "asked for update 'add' by key 'k' -> 3"),
+        (Answered(key="k", result=Result.VALUE), b"7", "update 'k' was answered -> 7"),
+        (Answered(key="k", result=Result.VALUE), b"null", "update 'k' was answered"),
+        (Answered(key="k", result=Result.ERROR), ERROR, f"update 'k' was REJECTED{FAULT}"),
         (Received(topic="wishes"), b'"sea"', "received in mailbox 'wishes' -> \"sea\""),
         (Received(result=Result.ERROR), ERROR, f"the promise was REJECTED{FAULT}"),
         (Received(), b"null", "the promise was resolved"),
@@ -203,7 +209,15 @@ def test_of_a_long_stream_the_last_item_is_shown(count: int, shown: list[str]) -
 
 
 def test_every_kind_of_event_has_a_text() -> None:
-    samples = {type(event) for event in (*RACE, *FAMILY)} | {Selected, Patched, Resumed, Forked, Published, Emitted}
+    samples = {type(event) for event in (*RACE, *FAMILY)} | {
+        Selected,
+        Patched,
+        Resumed,
+        Forked,
+        Published,
+        Emitted,
+        Answered,
+    }
     assert samples == set(get_args(Event))
 
 

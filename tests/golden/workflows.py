@@ -24,6 +24,7 @@ from nurselog import (
     as_completed,
     at,
     attempt,
+    expose,
     fail_after,
     gather,
     mailbox,
@@ -47,10 +48,12 @@ from nurselog import (
     sleep_until,
     step,
     step_key,
+    updates,
     uuid4,
     workflow,
     workflow_id,
 )
+from nurselog.testing.corpus.workflows.answering import leave_update
 from nurselog.testing.corpus.world import entered
 
 
@@ -358,6 +361,38 @@ async def progress() -> str:
     return "done"
 
 
+@step(name="golden ask")
+async def ask(key: str, value: Any) -> None:
+    await trio.sleep(0.5)
+    await leave_update("orders", key, value)
+
+
+@workflow(name="golden asked")
+async def asked() -> list[str]:
+    keys: list[str] = []
+    expose(keys)
+
+    async def customer() -> None:
+        for key, value in (("a", 1), ("b", "no number"), ("c", 2), ("d", 0)):
+            await ask(key, value)
+
+    async with open_nursery() as nursery:
+        nursery.go(customer)
+        async for one in updates("orders", int, Parcel | None):
+            keys.append(one.key)
+            if one.value == 0:
+                one.answer(None)
+                break
+            await nap(0.1)
+            if one.value % 2:
+                one.reject(LookupError(f"no {one.value}"))
+            else:
+                one.answer(Parcel(uuid.UUID(int=one.value), 0.5, frozenset({Colour.RED}), b"raw", ()))
+    await ask("e", 3)
+    (await updates("orders").receive()).answer(keys)
+    return keys
+
+
 ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     best_quote: ("ACME",),
     order: (40,),
@@ -370,4 +405,5 @@ ARGUMENTS: dict[Callable[..., Awaitable[Any]], tuple[Any, ...]] = {
     part: (1,),
     family: (),
     progress: (),
+    asked: (),
 }

@@ -19,6 +19,7 @@ from nurselog import (
     Nursery,
     after,
     as_completed,
+    expose,
     gather,
     map_concurrently,
     now,
@@ -31,6 +32,7 @@ from nurselog import (
     sleep,
     sleep_until,
     step,
+    updates,
     workflow,
 )
 from tests.engine.rig import in_memory
@@ -66,6 +68,18 @@ def in_a_thread() -> int:
 async def sleeping(seconds: float) -> float:
     await sleep(seconds)
     return seconds
+
+
+@workflow
+async def answering() -> None:
+    expose(1)
+    async for one in updates("name"):
+        one.answer(one.value)
+
+
+@answering.query
+def look(state: int) -> int:
+    return state
 
 
 @workflow
@@ -126,8 +140,11 @@ async def test_handles_of_workflows_are_checkpoints_and_cancellable(autojump_clo
         await done.result()
         told = await engine.submit(telling)
         await told.result()
+        asked = await engine.submit(answering, id="asked")
+        await engine.update("asked", "name", key="k")
         latest, receive, aclose = partial(told.latest, "name"), told.follow("name").receive, told.follow("name").aclose
-        for call in (handle.status, handle.log, done.result, done.status, latest, receive, aclose):
+        ask = partial(asked.query, look), partial(engine.update, "asked", "name", key="k")
+        for call in (handle.status, handle.log, done.result, done.status, latest, receive, aclose, *ask):
             with assert_checkpoints():
                 await call()
             with trio.CancelScope() as scope:
@@ -207,6 +224,7 @@ OPERATIONS: dict[str, Callable[[Nursery], Awaitable[object]]] = {
     "channel.send": lambda nursery: with_an_item(nursery, lambda send, _: send.send(2)),
     "channel.aclose, sender": lambda nursery: with_an_item(nursery, lambda send, _: send.aclose()),
     "channel.aclose, receiver": lambda nursery: with_an_item(nursery, lambda _, receive: receive.aclose()),
+    "updates.aclose": lambda _: updates("name").aclose(),
     "stream.send": lambda _: open_stream("name").send(1),
     "stream.send_all": lambda _: open_stream("name").send_all([1, 2]),
     "stream.send_all of nothing": lambda _: open_stream("name").send_all([]),
@@ -279,6 +297,8 @@ async def test_what_does_not_wait_is_no_checkpoint(autojump_clock: Clock) -> Non
                 publish("name", 1)
                 with open_stream("name"):
                     pass
+                expose(handle)
+                updates("name").close()
                 with CancelScope() as scope:
                     scope.cancel()
                 handle.cancel()

@@ -13,8 +13,20 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from nurselog import Retry, UsageError, open_engine, open_stream, publish, sleep, step, workflow
-from nurselog.lowlevel import Claimed, Emitted, LogEntry, Published, decode_error
+from nurselog import (
+    Engine,
+    Retry,
+    UsageError,
+    WorkflowHandle,
+    open_engine,
+    open_stream,
+    publish,
+    sleep,
+    step,
+    updates,
+    workflow,
+)
+from nurselog.lowlevel import Answered, Claimed, Emitted, LogEntry, Published, Received, decode_error
 from nurselog.testing import Hangs, Script, VirtualClock, fakes, redact, replay
 
 
@@ -194,3 +206,33 @@ def test_what_was_published_is_redacted_and_replayed() -> None:
     assert values == [b'{"name":"xxx"}', b'{"name":"xxx","percent":100}', None]
     replay(tells_names, log)
     replay(tells_names, redacted)
+
+
+@workflow
+async def asked_by_name() -> None:
+    for _ in range(2):
+        one = await updates("who", str).receive()
+        if one.key.startswith("Ada"):
+            one.reject(PermissionError("not Ada"))
+        else:
+            one.answer(f"hello {one.value}")
+    await sleep(10)
+
+
+async def ask_by_name(engine: Engine, handle: WorkflowHandle[Any]) -> WorkflowHandle[Any]:
+    with pytest.raises(PermissionError):
+        await engine.update(handle.id, "who", "Ada", key="Ada 1")
+    await engine.update(handle.id, "who", "Bob", key="Bob 1")
+    return handle
+
+
+def test_updates_are_redacted_with_their_keys() -> None:
+    """A key is in two rows, and the same in both."""
+    log = recorded(asked_by_name, answers=("unused",), then=ask_by_name)
+    replay(asked_by_name, log)
+    redacted = [one for one in redact(log) if isinstance(one.event, Received | Answered)]
+    assert [getattr(one.event, "update", None) or getattr(one.event, "key", None) for one in redacted] == ["xxxxx"] * 4
+    assert [one.value for one in redacted if isinstance(one.event, Received)] == [b'"xxx"', b'"xxx"']
+    error, answer = [one.value or b"" for one in redacted if isinstance(one.event, Answered)]
+    assert decode_error(error).message == "xxxxxxx"
+    assert answer == b'"xxxxxxxxx"'

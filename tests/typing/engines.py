@@ -79,6 +79,27 @@ async def handles(handle: WorkflowHandle[bool]) -> None:
     print(wider)
 
 
+@adding.query
+def shown(state: list[int], start: int, end: int = 5) -> str:
+    return str(state[start:end])
+
+
+async def asking(engine: Engine, handle: WorkflowHandle[float]) -> None:
+    assert_type(await engine.update("one", "name"), Any)
+    assert_type(await engine.update("one", "name", 5, key="five"), Any)
+    assert_type(await engine.update("one", "name", 5, int), int)
+    assert_type(await engine.update("one", "name", 5, list[int], key="five"), list[int])
+    assert_type(await engine.update("one", "name", 5, int | str), Any)
+    assert_type(await engine.query("one", shown, 1, 2), str)
+    assert_type(await engine.query("one", functools.partial(shown, end=7), 1), str)
+    assert_type(await handle.query(shown, 1, 2), str)
+    assert_type(shown([1], 1), str)
+
+    await engine.update("one", 5)  # type: ignore[call-overload]  # no str  # pyright: ignore[reportArgumentType, reportCallIssue]  # the same
+    await engine.query("one", shown, "1", 2)  # type: ignore[arg-type]  # no int  # pyright: ignore[reportArgumentType]  # the same
+    await handle.query(shown)  # type: ignore[arg-type]  # missing  # pyright: ignore[reportArgumentType]  # the same
+
+
 async def published(handle: WorkflowHandle[bool]) -> None:
     assert_type(await handle.latest("name"), Item[Any] | None)
     assert_type(await handle.latest("name", int), Item[int] | None)

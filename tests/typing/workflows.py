@@ -22,11 +22,14 @@ from nurselog import (
     Status,
     Step,
     Succeeded,
+    Update,
+    Updates,
     WasCancelled,
     Workflow,
     after,
     as_completed,
     at,
+    expose,
     fail_after,
     gather,
     mailbox,
@@ -42,6 +45,7 @@ from nurselog import (
     send,
     sleep,
     step,
+    updates,
     workflow,
 )
 
@@ -219,6 +223,27 @@ async def conversations(handle: Handle[int], either: Mailbox[bool], sure: Promis
     await send("id")  # type: ignore[call-arg]  # missing  # pyright: ignore[reportCallIssue]  # the same
     await send("id", 5, 1)  # type: ignore[arg-type]  # no str  # pyright: ignore[reportArgumentType]  # the same
     mailbox(5, int)  # type: ignore[call-overload]  # no str  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
+
+
+async def updated(narrow: Updates[bool, int]) -> None:
+    orders = updates("orders", int, str)
+    assert_type(orders, Updates[int, str])
+    async for one in orders:
+        assert_type(one, Update[int, str])
+        assert_type(one.value, int)
+        assert_type(one.key, str)
+        assert_type(one.answer("fine"), None)
+        assert_type(one.reject(ValueError("no")), None)
+        one.answer(5)  # type: ignore[arg-type]  # no str  # pyright: ignore[reportArgumentType]  # the same
+        one.reject("no")  # type: ignore[arg-type]  # no error  # pyright: ignore[reportArgumentType]  # the same
+    assert_type((await select(orders)).unwrap(), Update[int, str])
+    assert_type(updates("orders"), Updates[Any, Any])
+    assert_type(updates("orders", int), Updates[int, Any])
+    assert_type(updates("orders", int | str, int), Updates[Any, Any])
+    wide: Updates[int, bool] = narrow
+    print(wide)
+    updates(5)  # type: ignore[call-overload]  # no str  # pyright: ignore[reportCallIssue, reportArgumentType]  # the same
+    assert_type(expose(orders), None)
 
 
 async def helpers() -> None:

@@ -21,13 +21,17 @@ from .conversations import tell
 from .steps import at_once, fetch, refund, step
 
 
-@step(name="corpus.ask")
-async def ask(name: str, key: str, value: Any = None) -> None:
-    """Leave an update for this workflow, as `Engine.update` does."""
+async def leave_update(name: str, key: str, value: object) -> None:
+    """Leave an update for the workflow whose step this is, as `Engine.update` does, and do not wait for the answer."""
     host = cast("Run", cast("Body", place.get()).call.sequencer.host)
     office = host._runner.office
     row = await patiently(partial(office.find, workflow_id()))
     await patiently(partial(office.leave, [office.update_of(row, name, value, key)]))
+
+
+@step(name="corpus.ask")
+async def ask(name: str, key: str, value: Any = None) -> None:
+    await leave_update(name, key, value)
 
 
 async def ask_all(name: str, **values: Any) -> None:
