@@ -8,11 +8,27 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from nurselog import Failed, Nursery, gather, open_nursery, race, sleep, step, workflow
+from nurselog import (
+    Failed,
+    Nursery,
+    Updates,
+    expose,
+    gather,
+    move_on_after,
+    open_nursery,
+    race,
+    sleep,
+    step,
+    updates,
+    workflow,
+)
+from nurselog._engine.replaying import Replay
 from nurselog._engine.run import Run
 from nurselog._flow.body import Body
 from nurselog._flow.call import AwaitedCall
@@ -21,10 +37,11 @@ from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.steward import ChildCall, ChildWorkflow
 from nurselog._flow.strand import Strand
 from nurselog._flow.swept import Swept
-from tests.engine.rig import in_memory
+from nurselog.testing import VirtualClock
+from tests.engine.rig import in_memory, on_file
 
 Clock = trio.testing.MockClock
-OF_A_RUN = (Run, Sequencer, Strand, AwaitedCall, ChildCall, AwaitedChild, ChildWorkflow, Body)
+OF_A_RUN = (Run, Replay, Sequencer, Strand, AwaitedCall, ChildCall, AwaitedChild, ChildWorkflow, Body)
 
 
 @step
@@ -88,6 +105,39 @@ async def test_nothing_of_a_run_waits_for_the_collector(autojump_clock: Clock) -
             await engine.run(family)
         await trio.sleep(2)  # until nobody needs to know any more which steps have begun
         await engine.run(everything)
+        await trio.testing.wait_all_tasks_blocked()
+        left = alive() - before
+    assert not left
+
+
+@workflow
+async def exposed() -> None:
+    """Exposes what leads back to it."""
+    orders = updates("orders")
+    expose(orders)
+    await nap(1)
+    with move_on_after(1):
+        await orders.receive()
+
+
+@exposed.query
+def look(orders: Updates[Any, Any]) -> str:
+    return orders.name
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_of_a_query_waits_for_the_collector(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Of the run that was asked, and of those that follow a log to its end."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, exposed, clock=clock) as engine:
+        before = alive()
+        handle = await engine.submit(exposed)
+        await trio.sleep(0.5)
+        assert await handle.query(look) == "orders"
+        await handle.result()
+        for _ in range(3):
+            assert await handle.query(look) == "orders"
+        await trio.sleep(2)
         await trio.testing.wait_all_tasks_blocked()
         left = alive() - before
     assert not left

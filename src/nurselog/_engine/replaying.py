@@ -52,6 +52,8 @@ class Replay:
         )
         self.out: bool = False
         """Whether it has left memory."""
+        self.unwanted: bool = False
+        """Whether nobody looks at it any more."""
         self._quiet = trio.Event()
         """Set when the log has been followed, or cannot be."""
 
@@ -76,6 +78,11 @@ class Replay:
     def leave(self) -> None:
         """Take it out of memory."""
         self.sequencer.suspend()
+
+    def let_go(self) -> None:
+        """Nothing more is heard of its code: the two lead to each other, and circles are the collector's work."""
+        self.sequencer.exposed = None
+        del self.sequencer
 
     # -- what the workflow asks for --------------------------------------------------------------
 
@@ -146,7 +153,10 @@ class Replays:
     def end(self, replay: Replay) -> None:
         """Take one out of memory, soon."""
         replay.leave()
-        if not replay.out:
+        replay.unwanted = True
+        if replay.out:
+            replay.let_go()
+        else:
             self._context.run(self.runner.nursery.start_soon, self.runner.see_out, [replay], self._grace)
 
     def gone(self, replay: Replay) -> None:
@@ -155,6 +165,8 @@ class Replays:
         self.runner.went.set()
         if replay.sequencer.fatal is not None:
             self.runner.crash(replay.sequencer.fatal)
+        if replay.unwanted:
+            replay.let_go()
 
     def leave_all(self) -> Sequence[Replay]:
         """Tell all to leave memory; return what is to be seen out."""
