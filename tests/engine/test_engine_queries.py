@@ -163,11 +163,16 @@ async def test_nothing_begins_because_of_a_query(autojump_clock: Clock, tmp_path
 
 
 async def test_one_that_is_on_its_first_way(autojump_clock: Clock, tmp_path: Path) -> None:
-    """It is in memory, and has not followed its log yet; the log has less than it has."""
+    """It is in memory, and has not followed its log yet: its state is one of the past, and not asked."""
     path, clock = tmp_path / "log.db", VirtualClock()
     async with on_file(path, order, clock=clock) as engine:
         await engine.submit(order, id="one")
         assert await engine.query("one", stage) == "open"
+        await with_items(engine, *(str(number) for number in range(600)), seconds=1e6, id="two")
+    async with on_file(path, order, clock=clock) as engine:
+        while not engine._runner.runs:
+            await trio.lowlevel.checkpoint()
+        assert await engine.query("two", count) == 600
 
 
 @pytest.mark.parametrize("how", ["cancelled", "killed", "failed"])
