@@ -132,13 +132,13 @@ async def test_an_engine_that_closes_while_the_log_is_read(autojump_clock: Clock
 
 async def test_code_that_will_not_leave_is_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In real time, for virtual time stands still where something always runs."""
-    path = tmp_path / "log.db"
+    path, over = tmp_path / "log.db", list[bool]()
 
     @workflow(name="stubborn")
     async def stubborn() -> None:
         expose("state")
         box = mailbox("t")
-        while True:
+        while not over:
             with suppress(BaseException):
                 await box.receive()
 
@@ -157,6 +157,7 @@ async def test_code_that_will_not_leave_is_closed(tmp_path: Path, caplog: pytest
         with trio.fail_after(30):
             while engine._service.replays.all:
                 await trio.lowlevel.checkpoint()
+    over.append(True)
     assert any("was left behind" in record.getMessage() for record in caplog.records)
 
 

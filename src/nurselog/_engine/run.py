@@ -106,7 +106,9 @@ class Leaving(enum.Enum):
     """Why a workflow leaves memory before its end."""
 
     CLOSING = enum.auto()
-    """Anybody may go on with it at once: the engine closes, has not its function, or its state is none of its log's."""
+    """The engine closes: anybody may go on with it at once."""
+    SPOILED = enum.auto()
+    """Somebody has changed its state, which is none of its log's: anybody may go on with it at once, here above all."""
     EVICTED = enum.auto()
     """It only waits for a time."""
     LOST = enum.auto()

@@ -146,7 +146,7 @@ class Runner:
             if not self.runs:
                 self.occupied = trio.Event()
         self.evicted += run.leaving is Leaving.EVICTED
-        self.released |= run.leaving in {Leaving.EVICTED, Leaving.CLOSING}
+        self.released |= run.leaving in {Leaving.EVICTED, Leaving.SPOILED}
         self.stuck += run.sequencer.problem is not None
         if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
             run.let_go()
