@@ -59,6 +59,10 @@ async def order(seconds: float = 100.0) -> list[str]:
     return state.items
 
 
+@parcel.query
+def weighed(state: object) -> None: ...
+
+
 @order.query
 def count(state: State) -> int:
     return len(state.items)

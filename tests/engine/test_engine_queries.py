@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from nurselog import (
     submit,
     workflow,
 )
+from nurselog.abc import Workflow as WorkflowRow
+from nurselog.lowlevel import Row
 from nurselog.testing import VirtualClock
 from tests.engine.asked import (
     State,
@@ -52,6 +54,7 @@ from tests.engine.asked import (
     spoiling_and_failing,
     stage,
     unencodable,
+    weighed,
     whole,
     with_items,
     wrong,
@@ -437,6 +440,27 @@ async def test_what_is_refused(autojump_clock: Clock) -> None:
             expose(1)
     with pytest.raises(EngineClosed):
         await engine.query("one", count)
+
+
+async def test_one_that_is_deleted(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is asked, and while it is: between the looks at its row and at its log."""
+    async with in_memory() as engine:
+        handles = [await engine.submit(parcel, 1, id=id) for id in ("one", "two")]
+        for handle in handles:
+            await handle.result()
+        read = engine._read
+
+        async def delete_and_read(row: WorkflowRow, *where: int) -> Sequence[Row]:
+            await engine.delete(row.id)
+            return await read(row, *where)
+
+        await engine.delete("one")
+        for call in (partial(engine.query, "one", weighed), partial(handles[0].query, weighed)):
+            with pytest.raises(WorkflowNotFound):
+                await call()
+        monkeypatch.setattr(engine, "_read", delete_and_read)
+        with pytest.raises(WorkflowNotFound):
+            await engine.query("two", weighed)
 
 
 async def test_in_a_query_nothing_durable_works(autojump_clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from nurselog import (
     workflow,
 )
 from nurselog.abc import Batch
-from nurselog.lowlevel import Answered, Received, ScopeCancelled
+from nurselog.abc import Workflow as WorkflowRow
+from nurselog.lowlevel import Answered, Received, Row, ScopeCancelled
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, hold_ends, in_background, in_memory, kinds, on_file, settle
 
@@ -381,6 +382,22 @@ async def test_what_is_refused(autojump_clock: Clock) -> None:
         assert await kinds(await engine.get("one")) == ["Started"]
     with pytest.raises(EngineClosed):
         await engine.update("one", "add", 1)
+
+
+async def test_one_that_is_deleted_while_it_is_asked(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(adding, 0, id="one")
+        await handle.result()
+        read = engine._read
+
+        async def delete_and_read(row: WorkflowRow, *where: int) -> Sequence[Row]:
+            monkeypatch.undo()
+            await engine.delete(row.id)
+            return await read(row, *where)
+
+        monkeypatch.setattr(engine, "_read", delete_and_read)
+        with pytest.raises(WorkflowNotFound):
+            await engine.update("one", "add", 1)
 
 
 async def test_an_inbox_that_is_full(autojump_clock: Clock) -> None:

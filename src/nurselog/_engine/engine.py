@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple, cast, final, overload
+from typing import Any, TypeVar, TypeVarTuple, final, overload
 
 import trio
 
@@ -17,19 +17,18 @@ from .._errors import (
     UsageError,
     WorkflowNotFound,
 )
-from .._flow.arguments import NATURAL, WHOLE
-from .._flow.names import check_readable, reason_text, text_or_none
+from .._flow.arguments import WHOLE
+from .._flow.names import check_readable, reason_text
 from .._flow.strand import Strand, place
 from .._flow.workflow import unwrap_workflow
 from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
-from ..abc import Filter
 from ..abc import Workflow as WorkflowRow
 from .ends import end_of, refuse_stuck
 from .handle import WorkflowHandle
-from .info import WorkflowInfo
+from .info import WorkflowInfo, filter_of
 from .messages import Kind, Letter
 from .ownership import new_writer
 from .patience import patiently
@@ -133,16 +132,7 @@ class Engine:
         Raises:
             UsageError: if one of these is not what it should be.
         """
-        NATURAL.check("limit", limit)
-        if not isinstance(before, WorkflowInfo | None):
-            raise UsageError(f"before must be a WorkflowInfo, as list() returns them, not {before!r}")
-        where = Filter(
-            status=None if status is None else _statuses(status),
-            name=text_or_none("name", name),
-            prefix=text_or_none("prefix", prefix),
-            limit=min(limit, _MOST),
-            before=None if before is None else before.key,
-        )
+        where = filter_of(status, name, prefix, limit, before)
         with self._open():
             rows = await self._store.list(where)
         return [WorkflowInfo.of(row, here=self._table.can_run(row.name, row.version)) for row in rows]
@@ -489,10 +479,6 @@ class Engine:
             raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
 
 
-_MOST = 2**63 - 1
-"""The largest limit that a database takes; nobody sees the difference to a larger one."""
-
-
 def _check_place() -> None:
     """See that this is no workflow code: what comes of the call is not in the log, and its wait would be nobody's.
 
@@ -504,13 +490,6 @@ def _check_place() -> None:
             "an engine was asked for something in workflow code, and what it answers is not in the log. Use nurselog's "
             "send(), resolve(), reject(), submit() and child workflows; for all else call the engine in a step"
         )
-
-
-def _statuses(given: object) -> frozenset[Status]:
-    found = tuple(cast("Iterable[object]", given)) if isinstance(given, Iterable) else (None,)
-    if not all(isinstance(one, Status) for one in found):
-        raise UsageError(f"status must be a list of nurselog.Status, not {given!r}")
-    return frozenset(cast("tuple[Status, ...]", found))
 
 
 def _checked(id: str) -> str:

@@ -88,7 +88,7 @@ class WorkflowHandle(Generic[T_co]):
 
     async def query(self, function: Callable[[Any, *Ts], T], *args: *Ts) -> T:
         """Ask the workflow, as `Engine.query`. A checkpoint."""
-        answer: T = await ask(self._engine, await self._engine._find(self.id), function, args)
+        answer: T = await ask(self._engine, await self._engine._find_again(self._row), function, args)
         return answer
 
     # -- what it publishes -----------------------------------------------------------------------

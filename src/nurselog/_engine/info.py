@@ -1,15 +1,19 @@
-"""A workflow as a list shows it."""
+"""A workflow as a list shows it, and which ones a list shows."""
 
 # No `from __future__ import annotations`: as text, they would be looked up where the class is public, not here.
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
+from .._errors import UsageError
+from .._flow.arguments import NATURAL
+from .._flow.names import text_or_none
 from .._flow.times import from_microseconds
 from .._log.lifecycle import Status
-from ..abc import Workflow, WorkflowKey
+from ..abc import Filter, Workflow, WorkflowKey
 
 
 class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +50,34 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
             updated=from_microseconds(row.updated_at),
             key=row.key,
         )
+
+
+_MOST = 2**63 - 1
+"""The largest limit that a database takes; nobody sees the difference to a larger one."""
+
+
+def filter_of(
+    status: Iterable[Status] | None, name: str | None, prefix: str | None, limit: int, before: WorkflowInfo | None
+) -> Filter:
+    """Return what the arguments of `Engine.list` ask for.
+
+    Raises:
+        UsageError: if one of them is not what it should be.
+    """
+    NATURAL.check("limit", limit)
+    if not isinstance(before, WorkflowInfo | None):
+        raise UsageError(f"before must be a WorkflowInfo, as list() returns them, not {before!r}")
+    return Filter(
+        status=None if status is None else _statuses(status),
+        name=text_or_none("name", name),
+        prefix=text_or_none("prefix", prefix),
+        limit=min(limit, _MOST),
+        before=None if before is None else before.key,
+    )
+
+
+def _statuses(given: object) -> frozenset[Status]:
+    found = tuple(cast("Iterable[object]", given)) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(one, Status) for one in found):
+        raise UsageError(f"status must be a list of nurselog.Status, not {given!r}")
+    return frozenset(cast("tuple[Status, ...]", found))

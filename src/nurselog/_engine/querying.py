@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._errors import NothingExposed, UsageError
+from .._errors import NothingExposed, UsageError, WorkflowNotFound
 from .._flow.sequencer import Sequencer
 from .._flow.workflow import Workflow, unwrap_partial
 from .._log.codec import digest_arguments
@@ -97,8 +97,10 @@ def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any])
 @asynccontextmanager
 async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Replay]:
     """Give a workflow that has followed its log, and stands still."""
-    replays = engine._service.replays
-    replay = Replay(replays, workflow, row, await engine._read(row))
+    rows, replays = await engine._read(row), engine._service.replays
+    if not rows:  # deleted since it was found
+        raise WorkflowNotFound(row.id)
+    replay = Replay(replays, workflow, row, rows)
     replays.start(replay)
     try:
         await replay.followed()

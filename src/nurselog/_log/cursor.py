@@ -94,7 +94,7 @@ def is_note(event: Event) -> bool:
 
 _DELIVERED = (StepEnded, TimerFired, ChildEnded, Received)
 
-_NOTES = (Selected, TimerSet, ScopeCancelled, ChildStarted, Answered, Published, Patched, Ended)
+_NOTES = (Selected, TimerSet, ScopeCancelled, Answered, ChildStarted, Published, Patched, Ended)
 
 
 def _essence(event: Event) -> tuple[object, ...]:
