@@ -123,7 +123,7 @@ OF_ENGINES = (
         name="deaf-reader",
         breaks="who follows is told of public rows at once",
         file="_engine/run.py",
-        before="            self._runner.readers.tell(self.id)\n        if isinstance(event, Ended):",
+        before="            self._runner.readers.tell(self.key)\n        if isinstance(event, Ended):",
         after="            pass\n        if isinstance(event, Ended):",
         tests=(f"{ENGINE}streams.py::test_an_item_says_when_it_was_published",),
     ),
