@@ -19,7 +19,7 @@ from .._flow.run import run_workflow
 from .._flow.sequencer import Sequencer
 from .._flow.workflow import Workflow
 from .._log.events import Ended, Result, Row, decode_event
-from ..abc import Clock, Codec
+from ..abc import Clock, Codec, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .run import started_of
 
@@ -42,6 +42,7 @@ class Replay:
         self._replays = replays
         self._workflow = workflow
         self._input = rows[0].value or b""
+        self.key: WorkflowKey = row.key
         self.clock: Clock = runner.clock
         self.codec: Codec = runner.codec
         self.limiter: trio.CapacityLimiter = runner.limiter
@@ -115,6 +116,7 @@ class Replay:
 
     arm: Callable[..., None] = _nobody_asks
     cancel_child: Callable[..., None] = _nobody_asks
+    database: Callable[..., Any] = _nobody_asks
     make_orphan: Callable[..., None] = _nobody_asks
     start: Callable[..., None] = _nobody_asks
     waits: Callable[..., None] = _nobody_asks
