@@ -25,7 +25,7 @@ with contextlib.suppress(ImportError):  # psycopg may not be there: then no test
     from nurselog._stores.postgres import PostgresStore, open_postgres
 
 T = TypeVar("T")
-TABLES = ("workflow", "log", "worker", "message", "message_key", "transaction_key")
+TABLES = ("workflow", "log", "worker", "message", "message_key", "transaction_key", "early_message")
 
 
 class BlockingSockets:

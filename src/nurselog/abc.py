@@ -109,6 +109,8 @@ class Created(Record, frozen=True, kw_only=True):
     workflow: Workflow
     new: bool
     """False if the id was taken by another creation: `workflow` is then the one that has it, nothing was written."""
+    mail: bool = False
+    """Whether it is new, and messages wait for it already: they had been kept for its id."""
 
 
 class Standing(Record, frozen=True, kw_only=True):
@@ -134,8 +136,18 @@ class Post(Record, frozen=True, kw_only=True):
     """It is not left if so many messages wait for the workflow already; None: it is left in any case."""
 
 
+class Addressed(Record, frozen=True, kw_only=True):
+    """A message for the workflow that has an id, whichever that is; else as a `Post`."""
+
+    id: str
+    kind: str
+    body: bytes
+    once: str | None = None
+    most: int | None = None
+
+
 class Posted(enum.Enum):
-    """What became of a `Post`."""
+    """What became of a message that was to be left."""
 
     LEFT = "left"
     ENDED = "ended"
@@ -309,6 +321,15 @@ class Store(Protocol):
         """Leave messages, and make their workflows due at once; return what became of each.
 
         Those for one workflow are left in their order. Those of one shard are left in one transaction.
+        """
+        ...
+
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that need not be there yet; return what became of each.
+
+        Where there is a workflow of the id, this is `post`. Where there is none, the message is kept, and what was kept
+        for the same id before counts for it as what waits for a workflow does for a `Post`. In the transaction that
+        makes a workflow of this id it gets all of that, before anybody else can leave it a message.
         """
         ...
 

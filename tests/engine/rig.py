@@ -14,6 +14,7 @@ from nurselog import Engine, Workflow, WorkflowHandle, open_engine
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import (
+    Addressed,
     Batch,
     Change,
     Claim,
@@ -157,6 +158,12 @@ class Hooked:
     async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         await self.before_post()
         answers = await self._store.post(posts)
+        await self.after_post()
+        return answers
+
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        await self.before_post()
+        answers = await self._store.post_early(messages)
         await self.after_post()
         return answers
 

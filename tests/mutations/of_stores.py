@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutations.mutant import CONTRACT, STORE, Mutant
 
+OUTBOX, EARLY = "tests/stores/test_outbox_connections.py::", "tests/stores/test_store_early.py::"
+
 OF_STORES = (
     Mutant(
         name="sqlite-fence",
@@ -64,7 +66,7 @@ OF_STORES = (
     Mutant(
         name="sqlite-orphan",
         breaks="only a worker that is there owns: nobody would see that another one is gone",
-        file="_stores/_sqlite/commits.py",
+        file="_stores/_sqlite/creations.py",
         before="(SELECT id FROM worker WHERE id = json_extract(value, '$[7]'))",
         after="json_extract(value, '$[7]')",
         tests=(f"{CONTRACT}file-only_a_worker_that_is_there_may_own]",),
@@ -72,10 +74,18 @@ OF_STORES = (
     Mutant(
         name="sqlite-creation-lost",
         breaks="a creation whose answer was lost is one's own when it is tried again",
-        file="_stores/_sqlite/commits.py",
-        before="    new = {c.id for c in creations if c.id in taken and _is_own(session, made[c.id], c)}\n",
-        after="    new = set[str]()\n",
+        file="_stores/_sqlite/creations.py",
+        before="    again = {c.id for c in creations if c.id in taken and _is_own(connection, made[c.id], c)}\n",
+        after="    again = set[str]()\n",
         tests=(f"{CONTRACT}file-a_creation_whose_answer_was_lost_is_ones_own]",),
+    ),
+    Mutant(
+        name="sqlite-half-an-outbox",
+        breaks="what an outbox could not write as a whole it does not leave in the application's transaction",
+        file="_stores/_sqlite/outlet.py",
+        before='            connection.execute("ROLLBACK TO nurselog")\n',
+        after="",
+        tests=(f"{OUTBOX}test_what_fails_half_way_leaves_nothing_in_the_transaction",),
     ),
     Mutant(
         name="postgres-fence",
@@ -116,6 +126,22 @@ OF_STORES = (
         before="AND workflow.key = ANY (family) AND NOT is_final(workflow.status)",
         after="AND workflow.key = root AND NOT is_final(workflow.status)",
         tests=(f"{CONTRACT}postgres-a_family_of_which_one_has_not_ended_is_left_as_it_is]",),
+    ),
+    Mutant(
+        name="postgres-early-unseen",
+        breaks="an outbox whose snapshot is older than an early message does not overlook it",
+        file="_stores/sql/postgres_0001.sql",
+        before="IF current_setting('transaction_isolation') <> 'read committed' THEN",
+        after="IF FALSE THEN",
+        tests=(f"{EARLY}test_an_outbox_that_cannot_see_what_was_kept_must_try_again",),
+    ),
+    Mutant(
+        name="postgres-early-again",
+        breaks="a message for a workflow that comes into being meanwhile is asked for again",
+        file="_stores/_postgres/mail.py",
+        before="    while places := [place for place in range(len(messages)) if place not in became]:\n",
+        after="    for places in [list(range(len(messages)))]:\n",
+        tests=(f"{EARLY}test_who_is_early_waits_for_a_workflow_that_is_being_made",),
     ),
     Mutant(
         name="postgres-restart",

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from nurselog import Status
 from nurselog.abc import (
+    Addressed,
     Append,
     Batch,
     Change,
@@ -59,6 +60,8 @@ class Database:
         self.messages: dict[int, Message] = {}
         self._words: dict[WorkflowKey, set[str]] = {}
         """With which messages were left for a workflow that are left once only; it has none when it has ended."""
+        self._early: dict[str, list[Addressed]] = {}
+        """What was kept for workflows that are not there yet."""
         self.workers: dict[str, int] = {}
         """When each one's lease ends."""
         self.listeners: dict[str, Callable[[Change], None]] = {}
@@ -143,7 +146,7 @@ class Database:
             else:  # written before, and the answer was lost? But of two in one batch only the first is new
                 new = creation.id not in seen and self._is_own(key, creation.rows)
             seen.add(creation.id)
-            yield Created(workflow=self.workflows[key], new=new)
+            yield Created(workflow=self.workflows[key], new=new, mail=new and any(self._mail([key])))
 
     def _create(self, creation: Creation) -> WorkflowKey:
         self._made += 1
@@ -164,6 +167,8 @@ class Database:
             updated_at=creation.at,
         )
         self.logs[key] = list(creation.rows)
+        for message in self._early.pop(creation.id, ()):
+            self._leave(replace(_post(message, key), most=None))  # there was room when it was kept
         if owner is None:
             self._tell(Change.DUE)
         return key
@@ -219,6 +224,21 @@ class Database:
     def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Leave messages, and make due who got any."""
         return [self._leave(post) for post in posts]
+
+    def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that need not be there yet."""
+        return [self._keep(one) for one in messages]
+
+    def _keep(self, message: Addressed) -> Posted:
+        if message.id in self._keys:
+            return self._leave(_post(message, self._keys[message.id]))
+        kept = self._early.setdefault(message.id, [])
+        if message.once is not None and any(one.once == message.once for one in kept):
+            return Posted.KNOWN
+        if message.most is not None and len(kept) >= message.most:
+            return Posted.FULL
+        kept.append(message)
+        return Posted.LEFT
 
     def _leave(self, post: Post) -> Posted:
         workflow = self.workflows.get(post.key)
@@ -342,6 +362,10 @@ class Database:
         """Return when the next one without an owner is due."""
         free = (one for one in self.workflows.values() if one.owner is None and is_wanted(one, wanted))
         return min((one.due_at for one in free if one.due_at is not None), default=None)
+
+
+def _post(message: Addressed, key: WorkflowKey) -> Post:
+    return Post(key=key, kind=message.kind, body=message.body, once=message.once, most=message.most)
 
 
 def is_wanted(workflow: Workflow, wanted: Wanted) -> bool:

@@ -20,6 +20,7 @@ import trio
 
 from nurselog import StoreError, StoreUnavailable
 from nurselog.abc import (
+    Addressed,
     Batch,
     Change,
     Claim,
@@ -217,6 +218,10 @@ class SimulatedStore:
         answers = self._database.post(posts)
         self._judge.posted(posts, answers)
         return answers
+
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that need not be there yet; the processes of the simulation are never early."""
+        return await self._call(partial(self._database.post_early, messages))
 
     async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         """Return the messages for what this worker owns, for some workflows only those behind a number."""

@@ -76,7 +76,7 @@ def test_shards_are_partitions(postgres_url: str, run: Run, asked: tuple[str, ..
     code, said, _ = run(f"{postgres_url}{option}&schema=forest", *arguments)
     assert (code, said) == (0, f"schema forest, 5 shards in partitions: made, version {len(load_migrations())}\n")
     made = partitions(postgres_url)
-    tables = ("workflow", "log", "worker", "message", "message_key", "transaction_key")
+    tables = ("workflow", "log", "worker", "message", "message_key", "transaction_key", "early_message")
     assert made == {f"forest.{table}": 5 for table in tables}
     assert run(f"{postgres_url}&schema=forest")[1].startswith("schema forest, 5 shards in partitions: has version")
     use(f"{postgres_url}&schema=forest", 5)
@@ -190,12 +190,13 @@ TABLES = [
     ["table", "workflow", "shard", "hash", "none"],
     *(
         ["table", name, "shard", "hash", "workflow"]
-        for name in ("log", "worker", "message", "message_key", "transaction_key")
+        for name in ("log", "worker", "message", "message_key", "transaction_key", "early_message")
     ),
 ]
 FUNCTIONS = {
     *("append_rows", "commit_batch", "remove_workers", "remove_dead", "enter_worker", "renew_worker"),
-    *("claim_workflows", "undo_claim", "leave_messages", "members_of", "delete_families"),
+    *("claim_workflows", "undo_claim", "leave_messages", "leave_early", "move_early"),
+    *("members_of", "delete_families"),
 }
 
 

@@ -28,6 +28,7 @@ from nurselog.testing.stores.records import (
     claim_due,
     create,
     creation,
+    early,
     note,
     over,
     row,
@@ -269,13 +270,14 @@ def owned_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str
 
 async def do_everything(url: str, clock: StandingClock) -> None:
     async with opened(url, clock) as store:
+        await store.post_early([early("one", once="y"), early("two")])
         [key] = await create(store, creation("one"))
         await store.post([note(key, once="x")])
         [claim] = await claim_due(store, "a")
-        [message] = await store.messages()
+        numbers = [message.number for message in await store.messages()]
         await write_nothing(store, key)
         last = row(len(claim.rows) + 1, claim.writer)
-        taking = Append(key=key, rows=[last], standing=sleeping(), taken=[message.number])
+        taking = Append(key=key, rows=[last], standing=sleeping(), taken=numbers)
         assert not await append(store, taking)
         end = row(last.seq + 1, claim.writer)
         assert not await append(store, Append(key=key, rows=[end], standing=over()))

@@ -221,7 +221,7 @@ async def test_a_statement_that_touches_all_shards_is_seen(postgres_url: str, cl
 
 # -- what Citus refuses
 
-_TABLE = r"(?:workflow|log|worker|message|message_key)\b"
+_TABLE = r"(?:workflow|log|worker|message|message_key|early_message)\b"
 _COMMENT = re.compile(r"--[^\n]*")
 _FUNCTION = re.compile(r"CREATE FUNCTION (\w+)\((.*?)\$\$(.*?)\$\$;", re.DOTALL)
 
@@ -283,7 +283,7 @@ def functions_of_a_shard() -> dict[str, str]:
 def test_nothing_is_used_that_citus_refuses() -> None:
     assert refused(script()) == []
     hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO]
-    hot += [deletion._DELETE, deletion._EXPIRED]
+    hot += [deletion._DELETE, deletion._EXPIRED, mail._LEAVE_EARLY]
     assert refused("\n".join(statement.decode() for statement in hot)) == []
 
 
@@ -299,11 +299,12 @@ def test_calls_are_such_that_citus_delegates_them() -> None:
     """It looks for one call and nothing else: no WHERE, no other table, and arguments that are nothing but values."""
     calls = [
         *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO, deletion._DELETE),
+        mail._LEAVE_EARLY,
         *(workers._REMOVE_DEAD, workers._ENTER, workers._REMOVE, workers._RENEW),
     ]
     form = re.compile(r"SELECT (?:\* FROM )?(\w+)\(\$1(?:, \$\d+)*\)(?: ORDER BY key)?")
     called = [form.fullmatch(call.decode()) for call in calls]
-    inner = {"members_of"}
+    inner = {"members_of", "move_early"}
     assert {found and found[1] for found in called} == set(functions_of_a_shard()) - inner
 
 

@@ -20,7 +20,7 @@ TO_MEET = {
         for answer in ("some", "none")
     ),
     *(f"standing: {status.value}" for status in Status),
-    *(f"posted: {posted.value}" for posted in Posted),
+    *(f"{label}: {posted.value}" for label in ("posted", "early") for posted in Posted),
     *(
         "created: True",
         "created: False",

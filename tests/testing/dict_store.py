@@ -14,6 +14,7 @@ import trio
 
 from nurselog import Status, StoreUnavailable
 from nurselog.abc import (
+    Addressed,
     Append,
     Batch,
     Change,
@@ -44,6 +45,8 @@ class Data:
     messages: list[Message] = field(default_factory=list)
     words: set[tuple[WorkflowKey, str]] = field(default_factory=set)
     """For whom which message was left that is left once only."""
+    early: dict[str, list[Addressed]] = field(default_factory=dict)
+    """What was kept for workflows that are not there yet."""
     workers: dict[str, int] = field(default_factory=dict)
     """When each one's lease expires."""
     changes: int = 0
@@ -114,6 +117,11 @@ class DictStore:
         self.data.changes += 1
         return self.put_all(posts)
 
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        await trio.lowlevel.checkpoint()
+        self.data.changes += 1
+        return [self.put_early(one) for one in messages]
+
     async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         await trio.lowlevel.checkpoint()
         mine = [one for one in self.data.messages if self.data.workflows[one.key].owner == self.me]
@@ -164,7 +172,8 @@ class DictStore:
         for found in self.data.workflows.values():
             if found.id == one.id:
                 rows = self.data.logs[found.key][: len(one.rows)]
-                return Created(workflow=found, new=found.key in before and rows == one.rows)
+                new = found.key in before and rows == one.rows
+                return Created(workflow=found, new=new, mail=new and self.waiting(found.key) > 0)
         key = WorkflowKey(next(self.data.numbers))
         self.data.logs[key] = list(one.rows)
         self.data.workflows[key] = Workflow(
@@ -180,7 +189,27 @@ class DictStore:
             created_at=one.at,
             updated_at=one.at,
         )
-        return Created(workflow=self.data.workflows[key], new=True)
+        self.move_early(one.id, key)
+        return Created(workflow=self.data.workflows[key], new=True, mail=self.waiting(key) > 0)
+
+    def put_early(self, one: Addressed) -> Posted:
+        for found in self.data.workflows.values():
+            if found.id == one.id:
+                return self.put(self.letter(one, found.key))
+        kept = self.data.early.setdefault(one.id, [])
+        if one.once is not None and one.once in {other.once for other in kept}:
+            return Posted.KNOWN
+        if one.most is not None and len(kept) >= one.most:
+            return Posted.FULL
+        kept.append(one)
+        return Posted.LEFT
+
+    def letter(self, one: Addressed, key: WorkflowKey) -> Post:
+        return Post(key=key, kind=one.kind, body=one.body, once=one.once, most=one.most)
+
+    def move_early(self, id: str, key: WorkflowKey) -> None:
+        for one in self.data.early.pop(id, ()):
+            self.put(msgspec.structs.replace(self.letter(one, key), most=None))
 
     def append(self, part: Append) -> bool:
         if part.key not in self.data.workflows or not self.is_mine(part):

@@ -1,5 +1,7 @@
-"""Stores that are wrong in one way each, and the checks that find them; those about messages are in `wrong_mail`,
-those about deletion in `wrong_deletion`."""
+"""Stores that are wrong in one way each, and the checks that find them.
+
+Those about messages are in `wrong_mail` and `wrong_early`, those about deletion in `wrong_deletion`.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ async def calls(engine: Engine) -> None:
 
 
 async def messages(engine: Engine) -> None:
-    assert_type(await engine.send("one", "topic", 5, key="five"), bool)
+    assert_type(await engine.send("one", "topic", 5, key="five", early=True), bool)
     assert_type(
         await engine.send_all([Letter("one", "topic", 5), Letter("two", "topic", "x", key="x")]), Sequence[bool]
     )

@@ -192,7 +192,7 @@ class Engine:
                 await self._ownership.claim(row.key)
         await self._journal.flushed()
 
-    async def send(self, id: str, topic: str, value: object, *, key: str | None = None) -> bool:
+    async def send(self, id: str, topic: str, value: object, *, key: str | None = None, early: bool = False) -> bool:
         """Send a message to a workflow's mailbox, wherever it runs; return when it is durable that it will come.
 
         Args:
@@ -201,6 +201,8 @@ class Engine:
             value: the message; the codec must be able to write it.
             key: names the message: of several with one key the workflow gets the first. 1 to 200 printable
                 characters.
+            early: whether there need be no workflow of this id yet: then the message is kept, and is there when one is
+                made. `max_inbox` holds for what is kept, and keys count.
 
         Returns:
             False if a message with this key was sent before.
@@ -209,14 +211,14 @@ class Engine:
         may have been sent.
 
         Raises:
-            WorkflowNotFound: if there is none of this id.
+            WorkflowNotFound: if there is none of this id, and the message is not early.
             WorkflowEnded: if it has ended already.
             InboxFull: if too many messages wait for it.
             EncodingError: if the value cannot be written.
             PayloadTooLargeError: if it is larger than the limit.
-            UsageError: if the topic or the key is none.
+            UsageError: if the topic or the key is none, or the message is early and no workflow can have the id.
         """
-        [answer] = await self._send([Letter(id, topic, value, key)])
+        [answer] = await self._send([Letter(id, topic, value, key, early)])
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -22,6 +22,8 @@ class Letter(NamedTuple):
     """What is sent; the codec must be able to write it."""
     key: str | None = None
     """Names the message: of several with one key the receiver gets the first."""
+    early: bool = False
+    """Whether it may come before there is a workflow of this id; it is kept for it then."""
 
 
 class Kind(enum.Enum):

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import InboxFull, PayloadTooLargeError, PromiseSettled, UsageError, WorkflowEnded, WorkflowNotFound
+from .._errors import InboxFull, PromiseSettled, UsageError, WorkflowEnded, WorkflowNotFound
 from .._flow.names import label, plain_text
 from .._flow.promise import PromiseId
 from .._log.events import Received, Result, Row, Started, encode_event
 from .._log.failures import encode_error, record_error
 from .._log.identity import child_seed
-from ..abc import Codec, Created, Post, Posted, Store, WorkflowKey
+from ..abc import Addressed, Codec, Created, Post, Posted, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
 from .messages import Kind, Letter, body_of
 from .ownership import Ownership, new_writer
 from .patience import patiently
+from .pen import Pen, once_of
 from .posting import Posting
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class Office:
     def __init__(
         self, journal: Journal, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int
     ) -> None:
-        self._journal, self._store, self._ownership, self._codec = journal, store, ownership, codec
-        self._max_payload = max_payload
+        self._journal, self._store, self._ownership, self._pen = journal, store, ownership, Pen(codec, max_payload)
         self.max_inbox: int = max_inbox
         self._posting = Posting(store)
         self._told: list[tuple[Run, Child]] = []
@@ -110,34 +110,39 @@ class Office:
             DataError: if one cannot be written; then none is sent.
             UsageError: the same, for one that is no letter, or whose topic or key is none.
         """
-        bodies = [self._write(letter) for letter in letters]
+        bodies = [self._pen.letter(letter) for letter in letters]
         rows = {row.id: row for row in await self._store.find(sorted({letter.id for letter in letters}))}
-        posts = [
-            Post(
-                key=rows[letter.id].key,
-                kind=Kind.SEND.value,
-                body=body,
-                once=None if letter.key is None else f"key {letter.key}",
-                most=self.max_inbox,
-            )
-            for letter, body in zip(letters, bodies, strict=True)
-            if letter.id in rows
-        ]
-        answers = iter(await self.leave(posts))
+        posts: list[Post] = []
+        early: list[Addressed] = []
+        for letter, body in zip(letters, bodies, strict=True):
+            kind, once = Kind.SEND.value, once_of(letter)
+            if letter.id in rows:
+                posts.append(Post(key=rows[letter.id].key, kind=kind, body=body, once=once, most=self.max_inbox))
+            elif letter.early:
+                early.append(Addressed(id=letter.id, kind=kind, body=body, once=once, most=self.max_inbox))
+        left = iter(await self.leave(posts) if posts else ())
+        kept = iter(await self._leave_early(early) if early else ())
         return [
-            await self._said(rows[letter.id], next(answers)) if letter.id in rows else WorkflowNotFound(letter.id)
+            await self._said(rows.get(letter.id, letter), next(left if letter.id in rows else kept))
+            if letter.id in rows or letter.early
+            else WorkflowNotFound(letter.id)
             for letter in letters
         ]
 
-    def _write(self, letter: Letter) -> bytes:
-        if not isinstance(letter, Letter):
-            raise UsageError(f"a message must be a nurselog.Letter, not {letter!r}")
-        plain_text("a workflow's id", letter.id)
-        topic = label("a topic", letter.topic)
-        if letter.key is not None:
-            label("a message's key", letter.key)
-        value = self._limited(f"a message for mailbox {topic!r}", self._codec.encode(letter.value, Any))
-        return body_of(event=Received(topic=topic), value=value)
+    async def _leave_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that may have come into being only now, or have not.
+
+        A checkpoint. It is not cut in half: when it is cancelled the messages are left.
+        """
+        answers: Sequence[Posted] = ()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            with trio.CancelScope(shield=True):
+                answers = await self._store.post_early(messages)
+        finally:  # whose they are is not known: look after all
+            self.left()
+            self._ownership.look()
+        return answers
 
     def update_of(self, row: WorkflowRow, name: str, value: object, key: str) -> Post:
         """Return the message that asks a workflow for an update.
@@ -147,23 +152,23 @@ class Office:
             UsageError: if the name or the key is none.
         """
         event = Received(topic=label("a name", name), update=label("an update's key", key))
-        data = self._limited(f"update {name!r}", self._codec.encode(value, Any))
+        data = self._pen.limited(f"update {name!r}", self._pen.codec.encode(value, Any))
         once = f"update {key}"
         body = body_of(event=event, value=data)
         return Post(key=row.key, kind=Kind.UPDATE.value, body=body, once=once, most=self.max_inbox)
 
-    async def _said(self, row: WorkflowRow, answer: Posted) -> bool | Exception:
+    async def _said(self, receiver: WorkflowRow | Letter, answer: Posted) -> bool | Exception:
         match answer:
             case Posted.LEFT | Posted.KNOWN:
                 return answer is Posted.LEFT
             case Posted.FULL:
-                return InboxFull(row.id, self.max_inbox)
+                return InboxFull(receiver.id, self.max_inbox)
             case Posted.ENDED:  # pragma: no branch - there is no other case
-                return await self._has_ended(row)
+                return await self._has_ended(receiver)
 
     async def resolve(self, id: str, value: object) -> None:
         """Settle a promise with a value. A checkpoint; raises what `Engine.resolve` does."""
-        await self._settle(id, Result.VALUE, self._codec.encode(value, Any))
+        await self._settle(id, Result.VALUE, self._pen.codec.encode(value, Any))
 
     async def reject(self, id: str, error: Exception) -> None:
         """Settle a promise with an error. A checkpoint; raises what `Engine.reject` does."""
@@ -174,7 +179,7 @@ class Office:
     async def _settle(self, id: str, result: Result, data: bytes) -> None:
         promise = PromiseId.parse(id)
         event = Received(path=promise.path, result=result)
-        body = body_of(event=event, value=self._limited(f"what promise {id!r} is settled with", data))
+        body = body_of(event=event, value=self._pen.limited(f"what promise {id!r} is settled with", data))
         row = await self.find(promise.workflow)
         once = f"promise {promise.path}"
         [answer] = await self.leave([Post(key=row.key, kind=Kind.SETTLE.value, body=body, once=once)])
@@ -236,13 +241,10 @@ class Office:
         ]
         await self.leave(posts)
 
-    def _limited(self, what: str, data: bytes) -> bytes:
-        if len(data) > self._max_payload:
-            raise PayloadTooLargeError(what, len(data), self._max_payload)
-        return data
-
-    async def _has_ended(self, row: WorkflowRow) -> WorkflowEnded | WorkflowNotFound:
+    async def _has_ended(self, receiver: WorkflowRow | Letter) -> WorkflowEnded | WorkflowNotFound:
+        """Return what to say of one that has ended; of one that was not looked for before there is no row."""
         try:
-            return WorkflowEnded(row.id, (await self.find_again(row)).status.value)
+            found = await (self.find(receiver.id) if isinstance(receiver, Letter) else self.find_again(receiver))
         except WorkflowNotFound as exc:  # deleted since it was found
             return exc
+        return WorkflowEnded(found.id, found.status.value)

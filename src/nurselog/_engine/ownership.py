@@ -162,6 +162,8 @@ class Ownership:
             self.arriving -= here
             if here and created is not None and created.new:
                 self.begin(function, created.workflow, rows[-1].writer, rows, ())
+                if created.mail:
+                    self.mail_for(created.workflow.key)
             else:  # a place was not to be had, or was kept for nothing
                 self.left_for_later(parent)
 

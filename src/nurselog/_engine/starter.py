@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import trio
 
-from .._errors import DataError, PayloadTooLargeError, WorkflowConflict
 from .._flow.workflow import Workflow
-from .._log.codec import digest
-from .._log.events import Row, Started, encode_event
+from .._log.events import Row
+from .._stores.outlet import Holder
 from ..abc import Clock, Codec, Store
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
-from .ownership import Ownership, new_writer
+from .ownership import Ownership
+from .pen import Pen
 from .table import Table
 
 logger = logging.getLogger("nurselog")
@@ -37,7 +36,7 @@ class Starter:
         max_payload: int,
     ) -> None:
         self._journal, self._store, self._ownership, self._table = journal, store, ownership, table
-        self._codec, self._clock, self._max_payload = codec, clock, max_payload
+        self._clock, self._pen = clock, Pen(codec, max_payload)
 
     async def submit(
         self, target: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any], id: str
@@ -52,12 +51,8 @@ class Starter:
             EngineClosed: if the engine closes first.
         """
         self._table.add(target)
-        data = target.signature.encode_call(self._codec.encode, args, kwargs)
-        if len(data) > self._max_payload:
-            raise PayloadTooLargeError(f"the input of workflow {id!r}", len(data), self._max_payload)
-        started = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
-        row = Row(1, self._clock.utc(), 0, new_writer(), encode_event(started), data)
-        return await self.create(id, target, digest(data), (row,))
+        beginning = self._pen.beginning(target, args, kwargs, id, self._clock.utc())
+        return await self.create(id, target, beginning.digest, (beginning.row,))
 
     async def create(self, id: str, target: Workflow[..., Any], digest_: str, rows: Sequence[Row]) -> WorkflowRow:
         """Make a workflow whose log begins with some rows; return its row. A checkpoint.
@@ -74,11 +69,10 @@ class Starter:
 
     async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], digest_: str) -> None:
         """See that a workflow of the id that was asked for is the one that was asked for, and will go on."""
-        same = found.name == target.name
-        if not same or (found.digest != digest_ and await self._digest_now(found, target) != digest_):
-            raise WorkflowConflict(
-                found.id, f"workflow {found.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
-            )
+        if found.name != target.name or found.digest != digest_:  # else there is no need to read its input
+            rows = await self._store.read(found.key)  # none, if it was deleted since
+            data = (rows[0].value if rows else None) or b""
+            self._pen.check_same(found.id, Holder(found.name, found.digest, data), target, digest_)
         if not (found.status.final or found.problem or found.owner or self._table.can_run(found.name, found.version)):
             logger.warning(
                 "workflow %r began %s, and this engine has %r %s: it waits until an engine opens that has it as it "
@@ -88,23 +82,6 @@ class Starter:
                 found.name,
                 _in_version(target.version),
             )
-
-    async def _digest_now(self, row: WorkflowRow, target: Workflow[..., Any]) -> str | None:
-        """Return the digest that a recorded input has by the signature of today; None if it does not fit that.
-
-        Parameters that were added with a default, or that have changed places, change the bytes of the same call.
-        """
-        rows = await self._store.read(row.key)
-        data = (rows[0].value if rows else None) or b""
-        if digest(data) != row.digest:
-            return (
-                None  # a fork, whose digest says where it was cut: with whatever input, it is not that run; or deleted
-            )
-        try:
-            args, kwargs = target.signature.decode_call(self._codec.decode, data)
-            return digest(target.signature.encode_call(self._codec.encode, args, kwargs))
-        except DataError:
-            return None
 
 
 def _in_version(version: str | None) -> str:

@@ -1,13 +1,17 @@
-"""Where logs are kept. `open_store` is the way in."""
+"""Where logs are kept. `open_store` is the way in; `outlet_of` the way in for others, on a connection of theirs."""
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from .._errors import UsageError
 from ..abc import Clock, Database, Store
 from ._postgres.address import hide
+from ._sqlite.outlet import SqliteOutlet
+from .outlet import Outlet
 from .sqlite import open_sqlite, open_sqlite_database
 
 
@@ -92,3 +96,26 @@ def open_database(url: str) -> Database:
             f"{hide(str(url))!r} is no address of a database: it must begin with one of {', '.join(_DATABASES)}://"
         )
     return opener(url)
+
+
+def outlet_of(connection: object, schema: str) -> Outlet:
+    """Return the way into the store in the database of a connection.
+
+    Args:
+        connection: the application's, of the `sqlite3` module or of psycopg.
+        schema: where the store is in a PostgreSQL database.
+
+    Raises:
+        UsageError: if it is no such connection.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        return SqliteOutlet(connection)
+    if "psycopg" in sys.modules:  # else it is none of psycopg's
+        from ._postgres.outlet import find_outlet  # noqa: PLC0415 - psycopg is an extra
+
+        if outlet := find_outlet(connection, schema):
+            return outlet
+    raise UsageError(
+        "an outbox needs a sqlite3.Connection, a psycopg.Connection or a psycopg.AsyncConnection, not "
+        f"{type(connection).__name__}. What others make of one, such as a session or a pool, has one inside"
+    )

@@ -24,6 +24,7 @@ from .._errors import StoreUnavailable, UsageError
 from .._log.events import Row
 from .._log.lifecycle import Status
 from ..abc import (
+    Addressed,
     Append,
     Batch,
     Change,
@@ -209,6 +210,22 @@ class PostgresStore:
         calls = [partial(self._call, session.readers, mail.post, session, *part) for part in by_shard.items()]
         answers = dict(zip(by_shard, map(iter, await _side_by_side(calls)), strict=True))
         return [next(answers[shard_of_key(post.key)]) for post in posts]
+
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that need not be there yet; return what became of each.
+
+        One transaction for each shard, side by side, as for `post`.
+        """
+        session, now = self._open_session, self._clock.utc()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        by_shard: dict[int, list[Addressed]] = {}
+        for message in messages:
+            by_shard.setdefault(session.shard_of(message.id), []).append(message)
+        calls = [
+            partial(self._call, session.readers, mail.post_early, session, *part, now) for part in by_shard.items()
+        ]
+        answers = dict(zip(by_shard, map(iter, await _side_by_side(calls)), strict=True))
+        return [next(answers[session.shard_of(message.id)]) for message in messages]
 
     async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         """Return the messages for workflows that this worker owns, in order; for some, only those behind a number."""

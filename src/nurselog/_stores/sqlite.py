@@ -30,6 +30,7 @@ import trio
 from .._errors import StoreError, StoreUnavailable, UsageError
 from .._log.events import Row
 from ..abc import (
+    Addressed,
     Batch,
     Change,
     Claim,
@@ -46,7 +47,7 @@ from ..abc import (
     Workflow,
     WorkflowKey,
 )
-from ._sqlite import claims, commits, deletion, mail, queries, workers
+from ._sqlite import claims, commits, deletion, early, mail, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
 from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
@@ -191,6 +192,10 @@ class SqliteStore:
     async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Leave messages in one transaction, and make their workflows due at once; return what became of each."""
         return await self._run(mail.post, posts)
+
+    async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
+        """Leave messages for workflows that need not be there yet; return what became of each."""
+        return await self._run(early.post_early, messages, self._clock.utc())
 
     async def messages(self, behind: Mapping[WorkflowKey, int] | None = None) -> Sequence[Message]:
         """Return the messages for workflows that this worker owns, in order; for some, only those behind a number."""

@@ -159,8 +159,11 @@ class MemoryStore:
         return next((workflow.due_at for workflow in self._found if workflow.owner is None), None)
 
     async def _nobody_asks(self, *_: object) -> NoReturn:
-        raise AssertionError("no other process can have written, and no lease runs out")  # pragma: no cover - see there
+        raise AssertionError(
+            "no other process can have written, no lease runs out, and what is there is not awaited"
+        )  # pragma: no cover - see there
 
+    post_early: Callable[..., Awaitable[NoReturn]] = _nobody_asks
     renew: Callable[..., Awaitable[NoReturn]] = _nobody_asks
     reenter: Callable[..., Awaitable[NoReturn]] = _nobody_asks
     wait_changed: Callable[..., Awaitable[NoReturn]] = _nobody_asks

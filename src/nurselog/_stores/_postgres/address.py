@@ -56,6 +56,19 @@ def parse(url: str) -> Address:
     return Address(hide(url), conninfo, schema, shards, synchronous == "full")
 
 
+def check_schema(schema: str) -> None:
+    """See that a store can be in a schema of this name.
+
+    Raises:
+        UsageError: if none can.
+    """
+    if not _SCHEMA.fullmatch(schema):
+        raise UsageError(
+            f"{schema!r} is no name of a store's schema: it has lower-case letters, digits and _, but no pg_ at the "
+            "beginning"
+        )
+
+
 def hide(url: str) -> str:
     """Return an address without its password."""
     return _SECRETS.sub(lambda found: f"{found['user']}:***@" if found["name"] is None else f"{found['name']}=***", url)

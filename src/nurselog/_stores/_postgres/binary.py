@@ -75,8 +75,13 @@ def byteas(values: Sequence[bytes | None]) -> Parameter:
     return _array(BYTEAS, BYTEA, values)
 
 
+def without_nul(value: str) -> str:
+    """Return a text as PostgreSQL can have it."""
+    return value.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
 def _encode(value: str) -> bytes:
-    return value.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "backslashreplace")
+    return without_nul(value).encode("utf-8", "backslashreplace")
 
 
 def _array(oid: int, element: int, values: Sequence[bytes | None]) -> Parameter:

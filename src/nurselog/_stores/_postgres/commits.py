@@ -25,9 +25,11 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from ..._log.events import Row
 from ..._log.lifecycle import Status
-from ...abc import Append, Batch, Created, Creation, Receipt, Standing, Workflow, WorkflowKey
+from ...abc import Append, Batch, Created, Creation, Receipt, Standing, WorkflowKey
 from .binary import (
     BYTEA,
     TEXT,
@@ -70,6 +72,9 @@ _COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range
 _OWNER = 10
 """The place of `owner` in the answer."""
 
+_MAIL = 15
+"""That of `mail`."""
+
 _NONE = Standing(status=Status.RUNNING, due_at=None)
 """Stands where no change of standing is; the status says so."""
 
@@ -87,8 +92,8 @@ class _Answer(NamedTuple):
     refused: frozenset[WorkflowKey]
     owners: set[str | None]
     """Of workflows that got messages."""
-    found: dict[str, tuple[bool, Workflow]]
-    """The workflows that have the ids of the creations, and whether they are new."""
+    found: dict[str, Created]
+    """The workflows that have the ids of the creations."""
 
 
 async def commit(connection: TrioConnection, session: Session, shard: int, batch: Batch, now: int) -> Receipt:
@@ -114,9 +119,10 @@ async def commit(connection: TrioConnection, session: Session, shard: int, batch
     def became(creation: Creation) -> Created | None:
         if creation.parent not in able:
             return None
-        new, workflow = answer.found[creation.id]
+        found = answer.found[creation.id]
         # `pop`: a second creation of the id is not new, even if it is the same object.
-        return Created(workflow=workflow, new=chosen.pop(creation.id, None) is creation and new)
+        new = chosen.pop(creation.id, None) is creation and found.new
+        return replace(found, new=new, mail=new and found.mail)
 
     return Receipt(created=[became(creation) for creation in batch.creations], refused=answer.refused)
 
@@ -130,7 +136,11 @@ def _read(result: Result) -> _Answer:
     owners = {string_or_none(result.get_value(row, _OWNER)) for row in range(len(refused), first)}
     workflows = workflows_of(result, 2, skip=first)
     fresh = column(result, 1, truth, skip=first)
-    found = {workflow.id: (new, workflow) for new, workflow in zip(fresh, workflows, strict=True)}
+    mail = column(result, _MAIL, truth, skip=first)
+    found = {
+        workflow.id: Created(workflow=workflow, new=new, mail=waits)
+        for workflow, new, waits in zip(workflows, fresh, mail, strict=True)
+    }
     return _Answer(frozenset(WorkflowKey(number(key)) for key in refused), owners, found)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...abc import Change, Post, Posted
-from .binary import Parameter, byteas, column, int4, int8s, number, string, string_or_none, texts
+from ...abc import Addressed, Change, Post, Posted
+from .binary import Parameter, byteas, column, int4, int8, int8s, number, string, string_or_none, texts
 from .driver import TrioConnection
 from .session import Session
 
 _LEAVE = b"SELECT * FROM leave_messages($1, $2, $3, $4, $5, $6)"
+
+_LEAVE_EARLY = b"SELECT * FROM leave_early($1, $2, $3, $4, $5, $6, $7)"
 
 
 async def post(connection: TrioConnection, session: Session, shard: int, posts: Sequence[Post]) -> list[Posted]:
@@ -22,12 +24,37 @@ async def post(connection: TrioConnection, session: Session, shard: int, posts: 
     return [in_order[place] for place in range(1, 1 + len(posts))]
 
 
+async def post_early(
+    connection: TrioConnection, session: Session, shard: int, messages: Sequence[Addressed], now: int
+) -> list[Posted]:
+    """Leave messages for workflows of one shard that need not be there yet."""
+    became = dict[int, Posted]()
+    while places := [place for place in range(len(messages)) if place not in became]:
+        some = [messages[place] for place in places]  # all, but where a workflow came into being meanwhile
+        result = await connection.call(_LEAVE_EARLY, [int4(shard), int8(now), *_addressed(some)])
+        words, owners = column(result, 1, string), column(result, 2, string_or_none)
+        await tell(connection, session, {owner for owner, word in zip(owners, words, strict=True) if word == "left"})
+        for number_, word in zip(column(result, 0, number), words, strict=True):
+            became[places[number_ - 1]] = Posted.LEFT if word == "kept" else Posted(word)
+    return [became[place] for place in range(len(messages))]
+
+
 async def tell(connection: TrioConnection, session: Session, owners: set[str | None]) -> None:
     """Tell those who own workflows that got messages; None: one has no owner, and whoever comes first may claim it."""
     if None in owners:
         session.voice.news({Change.DUE})
     if workers := {owner for owner in owners if owner is not None}:
         await session.voice.mail(connection, workers)
+
+
+def _addressed(messages: Sequence[Addressed]) -> tuple[Parameter, ...]:
+    return (
+        texts([one.id for one in messages]),
+        texts([one.kind for one in messages]),
+        byteas([one.body for one in messages]),
+        texts([one.once for one in messages]),
+        int8s([one.most for one in messages]),
+    )
 
 
 def letters(posts: Sequence[Post]) -> tuple[Parameter, ...]:

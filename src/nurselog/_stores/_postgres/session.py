@@ -70,13 +70,18 @@ class Session:
 
     def shard_of(self, id: str) -> int:
         """Return the shard of a workflow and its whole family: by the root's id."""
-        return zlib.crc32(id.partition("/")[0].encode("utf-8", "surrogatepass")) % self.shards
+        return hash_of_family(id) % self.shards
 
     def close(self) -> None:
         """Close all connections."""
         self.voice.close()
         self.writers.close()
         self.readers.close()
+
+
+def hash_of_family(id: str) -> int:
+    """Return what the shard of a workflow follows from: a hash of its root's id, 32 bits."""
+    return zlib.crc32(id.partition("/")[0].encode("utf-8", "surrogatepass"))
 
 
 def shard_of_key(key: WorkflowKey) -> int:

@@ -16,26 +16,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 import msgspec
 
-from ..._log.events import Row
 from ..._log.lifecycle import Status
-from ...abc import Append, Batch, Created, Creation, Receipt, Workflow, WorkflowKey
-from . import queries
-from .bulk import CHUNK, LogLine, Query, as_json, insert_lines, transaction
+from ...abc import Append, Batch, Created, Receipt, WorkflowKey
+from .bulk import CHUNK, Query, as_json, insert_lines, transaction
+from .creations import Part, create
 from .mail import leave
 from .session import Session
-
-# Only who has a row in `worker` may own: nobody would see that another one is gone.
-_CREATE = """
-    INSERT INTO workflow (shard, id, parent, name, version, digest, status, owner, due_at, created_at, updated_at)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-        json_extract(value, '$[6]'), (SELECT id FROM worker WHERE id = json_extract(value, '$[7]')), 0,
-        json_extract(value, '$[8]'), json_extract(value, '$[8]')
-    FROM json_each(:creations)"""
 
 # With rows the log is the fence; without, whether the worker owns the workflow.
 _REFUSED = Query(
@@ -77,20 +66,6 @@ _DROP = """
     WHERE number IN (SELECT value FROM json_each(:taken)) OR workflow IN (SELECT value FROM json_each(:ended))"""
 
 
-class _Part(NamedTuple):
-    """Consecutive rows of one workflow."""
-
-    key: WorkflowKey
-    rows: Sequence[Row]
-
-    def lines(self) -> Iterator[LogLine]:
-        for row in self.rows:
-            event = row.event.decode()
-            yield LogLine(
-                self.key, row.seq, row.at, row.after, row.writer, row.format, event, row.value, self.rows[0].seq
-            )
-
-
 def commit(session: Session, batch: Batch, now: int) -> Receipt:
     """Write the batch."""
     session.wrote = True
@@ -98,12 +73,14 @@ def commit(session: Session, batch: Batch, now: int) -> Receipt:
     if _is_one_statement(batch):
         return Receipt(refused=_write(session, appends, []))
     with transaction(session.connection):
-        roots, beginnings = _create(session, [creation for creation in batch.creations if creation.parent is None])
+        roots, beginnings = create(
+            session.connection, [creation for creation in batch.creations if creation.parent is None]
+        )
         refused = _write(session, appends, beginnings)
         accepted = [append for append in appends if append.key not in refused]
         parents = {append.key for append in accepted}
-        children, beginnings = _create(
-            session, [creation for creation in batch.creations if creation.parent in parents]
+        children, beginnings = create(
+            session.connection, [creation for creation in batch.creations if creation.parent in parents]
         )
         insert_lines(session.connection, [line for part in beginnings for line in part.lines()])
         _drop_messages(session.connection, accepted)
@@ -121,37 +98,9 @@ def _is_one_statement(batch: Batch) -> bool:
     return only_rows and not batch.creations and sum(len(append.rows) for append in batch.appends) <= CHUNK
 
 
-def _create(session: Session, creations: Sequence[Creation]) -> tuple[list[Created], list[_Part]]:
-    """Make the workflows whose ids are free; the first of two creations with one id wins."""
-    if not creations:
-        return [], []
-    ids = [creation.id for creation in creations]
-    taken = {workflow.id for workflow in queries.find(session, ids)}
-    fresh: dict[str, Creation] = {}
-    for creation in creations:
-        if creation.id not in taken:
-            fresh.setdefault(creation.id, creation)
-    rows = [(c.shard, c.id, c.parent, c.name, c.version, c.digest, c.status, c.owner, c.at) for c in fresh.values()]
-    session.connection.execute(_CREATE, {"creations": as_json(rows)})
-    made = {workflow.id: workflow for workflow in queries.find(session, ids)}
-    beginnings = [_Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
-    # `pop`: a second creation of the id is not new, even if it is the same object.
-    new = {c.id for c in creations if c.id in taken and _is_own(session, made[c.id], c)}
-    return [Created(workflow=made[c.id], new=fresh.pop(c.id, None) is c or c.id in new) for c in creations], beginnings
-
-
-def _is_own(session: Session, workflow: Workflow, creation: Creation) -> bool:
-    """Whether this very creation was written before, and its answer was lost."""
-    last = creation.rows[-1]
-    found = session.connection.execute(
-        "SELECT writer FROM log WHERE workflow = ? AND seq = ?", (workflow.key, last.seq)
-    ).fetchone()
-    return bool(found == (last.writer,))
-
-
-def _write(session: Session, appends: Sequence[Append], beginnings: Sequence[_Part]) -> frozenset[WorkflowKey]:
+def _write(session: Session, appends: Sequence[Append], beginnings: Sequence[Part]) -> frozenset[WorkflowKey]:
     """Insert the rows, those of new workflows last: their keys are the highest. Return who was refused."""
-    parts = [_Part(append.key, append.rows) for append in appends]
+    parts = [Part(append.key, append.rows) for append in appends]
     lines = [line for part in (*parts, *beginnings) for line in part.lines()]
     written = insert_lines(session.connection, lines)
     if written == len(lines) and all(append.rows for append in appends):

@@ -23,11 +23,12 @@ _WORKFLOWS = msgspec.json.Decoder(list[Workflow])
 
 _FIELDS = ", ".join(f"'{field}', {field}" for field in Workflow.__struct_fields__)
 
-_RECORD = f"json_object({_FIELDS})"
+RECORD = f"json_object({_FIELDS})"
+"""A workflow's row."""
 
-_BY_ID = Query(_WORKFLOWS, _RECORD, "workflow WHERE id IN (SELECT value FROM json_each(:ids))")
+_BY_ID = Query(_WORKFLOWS, RECORD, "workflow WHERE id IN (SELECT value FROM json_each(:ids))")
 
-_BY_KEY = Query(_WORKFLOWS, _RECORD, "workflow WHERE key IN (SELECT value FROM json_each(:keys))")
+_BY_KEY = Query(_WORKFLOWS, RECORD, "workflow WHERE key IN (SELECT value FROM json_each(:keys))")
 
 _CONDITIONS = {
     "status": "status IN (SELECT value FROM json_each(:status))",
@@ -111,7 +112,12 @@ _NEXT_DUE = f"""
 
 def find(session: Session, ids: Sequence[str]) -> list[Workflow]:
     """Return the workflows that have one of these ids."""
-    return _BY_ID.fetch(session.connection, ids=as_json(ids))
+    return find_by_id(session.connection, ids)
+
+
+def find_by_id(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Workflow]:
+    """Do the same on any connection."""
+    return _BY_ID.fetch(connection, ids=as_json(ids))
 
 
 def find_by_key(session: Session, keys: Sequence[WorkflowKey]) -> list[Workflow]:
@@ -197,4 +203,4 @@ def _in_order(letters: Iterable[_Letter]) -> list[Message]:
 @functools.cache
 def _listing(asked: tuple[str, ...]) -> Query[Workflow]:
     conditions = " AND ".join(["TRUE", *(_CONDITIONS[field] for field in asked)])
-    return Query(_WORKFLOWS, _RECORD, f"workflow WHERE {conditions} ORDER BY key DESC LIMIT :limit")
+    return Query(_WORKFLOWS, RECORD, f"workflow WHERE {conditions} ORDER BY key DESC LIMIT :limit")

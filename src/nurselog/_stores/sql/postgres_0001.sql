@@ -114,6 +114,20 @@ CREATE TABLE transaction_key (
 ) /* PARTITION BY LIST (shard) */;
 
 
+-- Messages for workflows that are not there yet, by the id that each will have, and numbered from 1 for each. When the
+-- workflow is made they become its first messages.
+CREATE TABLE early_message (
+    shard  integer NOT NULL,
+    id     text    NOT NULL COLLATE "C",
+    place  bigint  NOT NULL,
+    kind   text    NOT NULL,
+    body   bytea   NOT NULL,
+    once   text    COLLATE "C",
+    at     bigint  NOT NULL,
+    PRIMARY KEY (shard, id, place)
+) /* PARTITION BY LIST (shard) */;
+
+
 -- The key of a new workflow: a number out of the sequence, times 1,024, plus the shard. So the shard is known from the
 -- key, and the newest workflow has the highest one. Where the sequence is on several servers, Citus puts the server's
 -- number into its upper 16 bits, and times 1,024 the 32nd would be too large. So those move down by 8 bits, which
@@ -273,6 +287,86 @@ END
 $$;
 
 
+-- Leave messages by the ids of workflows, which need not be there yet: for those that are, as `leave_messages` does; for
+-- the others they are kept until `move_early`. Return a line for each, in no order, as `leave_messages` does, or with
+-- 'kept'; but none for a workflow that comes into being meanwhile: then ask again.
+--
+-- Who makes a workflow looks for what is kept for its id, and must not overlook what is being kept just then; who keeps
+-- something must not overlook a workflow that is being made. A lock for each id would do, but would be dear for those who
+-- make workflows, thousands at once, for the sake of the few who are early. So the early ones bear it: they make a
+-- workflow of the id, and remove it. Until they have committed, that keeps everybody else from making one, who then
+-- sees what was kept; and it waits for whoever is making one.
+CREATE FUNCTION leave_early(
+    in_shard integer, in_now bigint, ids text[], kinds text[], bodies bytea[], onces text[], mosts bigint[]
+) RETURNS TABLE (place bigint, posted text, owner text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    one record;
+    keys bigint[];
+    free text[];
+    held bigint[];
+BEGIN
+    keys := ARRAY(
+        SELECT (SELECT workflow.key FROM workflow WHERE workflow.shard = in_shard AND workflow.id = given.id LIMIT 1)
+        FROM unnest(ids) WITH ORDINALITY AS given (id, place) ORDER BY given.place
+    );
+    RETURN QUERY SELECT * FROM leave_messages(in_shard, keys, kinds, bodies, onces, mosts);
+    free := ARRAY(SELECT DISTINCT given.id COLLATE "C" FROM unnest(ids, keys) AS given (id, key) WHERE given.key IS NULL);
+    held := ARRAY(
+        SELECT key_of(nextval('workflow_key'), in_shard) FROM generate_series(1, cardinality(free))
+    );
+    INSERT INTO workflow (shard, key, id, name, digest, status, created_at, updated_at)
+    SELECT in_shard, new.key, new.id, '', '', 'pending', in_now, in_now
+    FROM unnest(held, free) AS new (key, id) ORDER BY new.id COLLATE "C"
+    ON CONFLICT (id, shard) DO NOTHING;
+    free := ARRAY(SELECT workflow.id FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (held));
+    FOR one IN
+        SELECT * FROM unnest(ids, kinds, bodies, onces, mosts) WITH ORDINALITY
+            AS given (id, kind, body, once, most, place)
+        WHERE given.id = ANY (free) ORDER BY given.place
+    LOOP
+        place := one.place;
+        PERFORM FROM early_message WHERE shard = in_shard AND id = one.id AND once = one.once;
+        IF FOUND THEN
+            posted := 'known';
+        ELSE
+            INSERT INTO early_message (shard, id, place, kind, body, once, at)
+            SELECT in_shard, one.id, last.place + 1, one.kind, one.body, one.once, in_now
+            FROM (
+                SELECT coalesce(max(early.place), 0) AS place FROM early_message AS early
+                WHERE early.shard = in_shard AND early.id = one.id
+            ) AS last
+            WHERE one.most IS NULL OR last.place < one.most;
+            posted := CASE WHEN FOUND THEN 'kept' ELSE 'full' END;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+    DELETE FROM workflow WHERE workflow.shard = in_shard AND workflow.key = ANY (held);
+END
+$$;
+
+
+-- Give workflows that were just made what was kept for their ids; those that are not there get nothing.
+CREATE FUNCTION move_early(in_shard integer, ids text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    one text;
+    receiver bigint;
+BEGIN
+    FOREACH one IN ARRAY ids LOOP
+        SELECT workflow.key INTO receiver FROM workflow WHERE workflow.shard = in_shard AND workflow.id = one;
+        CONTINUE WHEN NOT FOUND;
+        INSERT INTO message (shard, workflow, kind, body)
+        SELECT in_shard, receiver, early.kind, early.body FROM early_message AS early
+        WHERE early.shard = in_shard AND early.id = one ORDER BY early.place;
+        INSERT INTO message_key (shard, workflow, once)
+        SELECT in_shard, receiver, early.once FROM early_message AS early
+        WHERE early.shard = in_shard AND early.id = one AND early.once IS NOT NULL;
+        DELETE FROM early_message WHERE shard = in_shard AND id = one;
+    END LOOP;
+END
+$$;
+
+
 -- A whole batch. Creation number n of the arrays `new_*` has its rows under the key -n; of each of `parents` the batch has
 -- an append, with rows or without (no `writer`). Each entry of `stand_*` is
 -- an append that has more than rows, or none (no `last`): then it is not the log that decides, but whether the worker
@@ -280,7 +374,8 @@ $$;
 -- if the append of the one in `post_froms` is written, when all else is.
 --
 -- Return a line for each workflow that was refused, then one for each owner of a workflow that got messages (NULL: one
--- has none), and then one for each creation, but for children whose parent was refused.
+-- has none), and then one for each creation, but for children whose parent was refused; `mail` says whether messages wait
+-- for it already.
 CREATE FUNCTION commit_batch(
     in_shard integer, in_worker text, in_now bigint,
     new_ids text[], new_parents bigint[], new_names text[], new_versions text[], new_digests text[],
@@ -295,13 +390,14 @@ CREATE FUNCTION commit_batch(
 ) RETURNS TABLE (
     refused bigint, fresh boolean,
     shard integer, key bigint, id text, parent bigint, name text, version text, digest text, status text, owner text,
-    due_at bigint, problem text, created_at bigint, updated_at bigint
+    due_at bigint, problem text, created_at bigint, updated_at bigint, mail boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     living text[];
     new_keys bigint[];
     made bigint[];
+    awaited text[];
     barred bigint[] := '{}';
     lost bigint[];
     one record;
@@ -322,13 +418,15 @@ BEGIN
     -- Whose append will be refused has no children. By now nobody can take the parents over any more; so the fence, given
     -- nothing to write, says what it will say below.
     IF cardinality(parents) > 0 THEN
-        barred := ARRAY(
+        -- By itself: Citus refuses a function that asks something inside of a statement that does.
+        barred := append_rows(in_shard, parents, parent_firsts, '{}', '{}', '{}', parent_writers, '{}', '{}', '{}');
+        barred := barred || ARRAY(
             SELECT given.key FROM unnest(parents, parent_writers) AS given (key, writer)
             WHERE given.writer IS NULL AND NOT EXISTS (
                 SELECT FROM workflow
                 WHERE workflow.shard = in_shard AND workflow.key = given.key AND owner IS NOT DISTINCT FROM in_worker
             )
-        ) || append_rows(in_shard, parents, parent_firsts, '{}', '{}', '{}', parent_writers, '{}', '{}', '{}');
+        );
     END IF;
     IF cardinality(new_ids) > 0 THEN
         new_keys := ARRAY(
@@ -355,6 +453,17 @@ BEGIN
             END
             FROM unnest(keys) WITH ORDINALITY AS line (key, number) ORDER BY line.number
         );
+        -- Not EXISTS: a planner that knows nothing might take it for a join, and go through all that is kept.
+        awaited := ARRAY(
+            SELECT new.id FROM unnest(new_ids) AS new (id)
+            WHERE (
+                SELECT early.place FROM early_message AS early
+                WHERE early.shard = in_shard AND early.id = new.id ORDER BY early.place LIMIT 1
+            ) = 1
+        );
+        IF cardinality(awaited) > 0 THEN
+            PERFORM move_early(in_shard, awaited);
+        END IF;
     END IF;
     lost := append_rows(in_shard, keys, firsts, seqs, ats, afters, writers, formats, events, contents);
     -- A loop, and not one statement: a join with an array is planned by what the tables held when it was planned, which
@@ -396,11 +505,11 @@ BEGIN
     END LOOP;
     RETURN QUERY SELECT unnest(lost), NULL::boolean,
         NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint,
-        NULL::bigint;
+        NULL::bigint, NULL::boolean;
     IF cardinality(post_keys) > 0 THEN
         RETURN QUERY SELECT DISTINCT NULL::bigint, NULL::boolean,
             NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, letter.owner, NULL::bigint, NULL,
-            NULL::bigint, NULL::bigint
+            NULL::bigint, NULL::bigint, NULL::boolean
             FROM leave_messages(
                 in_shard, ARRAY(
                     SELECT CASE WHEN given.sender <> ALL (lost) THEN given.receiver END
@@ -415,7 +524,8 @@ BEGIN
             WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq = new.last AND log.writer = new.writer
         ),
         found.shard, found.key, found.id, found.parent, found.name, found.version, found.digest, found.status,
-        found.owner, found.due_at, found.problem, found.created_at, found.updated_at
+        found.owner, found.due_at, found.problem, found.created_at, found.updated_at,
+        EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = found.key)
         FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
         JOIN LATERAL (
             SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
@@ -614,5 +724,102 @@ BEGIN
     DELETE FROM transaction_key WHERE shard = in_shard AND workflow = ANY (doomed);
     DELETE FROM log WHERE shard = in_shard AND workflow = ANY (doomed);
     DELETE FROM workflow WHERE shard = in_shard AND key = ANY (doomed);
+END
+$$;
+
+
+-- What `nurselog.outbox` calls, on a connection of the application's, in its own transaction. That connection's settings
+-- are not ours, so these functions bring their own; what they are is said at the end. `in_root` is a hash of the root's id,
+-- of which the shard follows. A schema of which `in_known` is too old a version gets nothing: `needs` is then the oldest
+-- that will do. Others are told in the same transaction, since nobody is there afterwards who could (see `_postgres/voice`
+-- for what that costs). And nothing raises an error that the application could want to survive: it would undo its work.
+
+-- Make a workflow that nobody owns. `fresh` says whether that was done; the rest is of whoever has the id.
+CREATE FUNCTION outbox_create(
+    in_known integer, in_root bigint, in_id text, in_name text, in_version text, in_digest text, in_at bigint,
+    in_after bigint, in_writer bigint, in_format bigint, in_event text, in_value bytea
+) RETURNS TABLE (needs integer, fresh boolean, name text, digest text, input bytea) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    in_shard integer;
+    new_key bigint;
+BEGIN
+    SELECT oldest, in_root % shards INTO needs, in_shard FROM about;
+    IF needs > in_known THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    new_key := key_of(nextval('workflow_key'), in_shard);
+    LOOP
+        INSERT INTO workflow (shard, key, id, name, version, digest, status, due_at, created_at, updated_at)
+        VALUES (in_shard, new_key, in_id, in_name, in_version, in_digest, 'pending', 0, in_at, in_at)
+        ON CONFLICT (id, shard) DO NOTHING;
+        fresh := FOUND;
+        IF fresh THEN
+            PERFORM append_rows(
+                in_shard, ARRAY[new_key], ARRAY[1::bigint], ARRAY[1::bigint], ARRAY[in_at], ARRAY[in_after],
+                ARRAY[in_writer], ARRAY[in_format], ARRAY[in_event], ARRAY[in_value]
+            );
+            -- Where all is seen as it was when the transaction began, nothing is seen of what was kept since. So the first
+            -- place is taken, for a moment: if it is taken already, unseen, that is a serialization failure.
+            IF current_setting('transaction_isolation') <> 'read committed' THEN
+                INSERT INTO early_message (shard, id, place, kind, body, at) VALUES (in_shard, in_id, 1, '', '', in_at)
+                ON CONFLICT (shard, id, place) DO NOTHING;
+                IF FOUND THEN
+                    DELETE FROM early_message WHERE shard = in_shard AND id = in_id;
+                END IF;
+            END IF;
+            PERFORM move_early(in_shard, ARRAY[in_id]);
+            PERFORM pg_notify(current_schema(), 'due');
+        END IF;
+        RETURN QUERY SELECT needs, fresh, workflow.name, workflow.digest, log.value
+            FROM workflow JOIN log ON log.shard = in_shard AND log.workflow = workflow.key AND log.seq = 1
+            WHERE workflow.shard = in_shard AND workflow.id = in_id;
+        EXIT WHEN FOUND; -- else who had the id was deleted in between
+    END LOOP;
+END
+$$;
+
+
+-- Leave a message. `posted` is what became of it, and `status` its receiver's; both are NULL if there is no receiver.
+CREATE FUNCTION outbox_leave(
+    in_known integer, in_root bigint, in_id text, in_kind text, in_body bytea, in_once text, in_most bigint
+) RETURNS TABLE (needs integer, posted text, status text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    in_shard integer;
+    receiver bigint;
+    its_owner text;
+BEGIN
+    SELECT oldest, in_root % shards INTO needs, in_shard FROM about;
+    IF needs <= in_known THEN
+        SELECT workflow.key INTO receiver FROM workflow WHERE workflow.shard = in_shard AND workflow.id = in_id;
+        SELECT letter.posted, letter.owner INTO posted, its_owner FROM leave_messages(
+            in_shard, ARRAY[receiver], ARRAY[in_kind], ARRAY[in_body], ARRAY[in_once], ARRAY[in_most]
+        ) AS letter;
+        -- By now its row is locked, or its end is final.
+        SELECT workflow.status INTO status FROM workflow WHERE workflow.shard = in_shard AND workflow.key = receiver;
+        IF posted = 'left' THEN
+            PERFORM pg_notify(current_schema(), coalesce(its_owner, 'due'));
+        END IF;
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+
+-- The store's schema first, and the planner's settings as for the store's connections (see `_postgres/session`), with plans
+-- that Citus can make, too.
+DO $$
+DECLARE
+    one text;
+BEGIN
+    FOREACH one IN ARRAY ARRAY['outbox_create', 'outbox_leave'] LOOP
+        EXECUTE format('ALTER FUNCTION %I SET search_path = %I, pg_temp', one, current_schema());
+        EXECUTE format('ALTER FUNCTION %I SET plan_cache_mode = auto', one);
+        EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', one);
+        EXECUTE format('ALTER FUNCTION %I SET enable_hashjoin = off', one);
+        EXECUTE format('ALTER FUNCTION %I SET enable_mergejoin = off', one);
+    END LOOP;
 END
 $$;

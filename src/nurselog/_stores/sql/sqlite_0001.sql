@@ -75,3 +75,15 @@ CREATE TABLE transaction_key (
     outcome  BLOB,
     UNIQUE (workflow, key)
 );
+
+-- Messages for workflows that are not there yet, by the id that each will have, and numbered from 1 for each. When the
+-- workflow is made they become its first messages.
+CREATE TABLE early_message (
+    id    TEXT    NOT NULL,
+    place INTEGER NOT NULL,
+    kind  TEXT    NOT NULL,
+    body  BLOB    NOT NULL,
+    once  TEXT,
+    at    INTEGER NOT NULL,
+    PRIMARY KEY (id, place)
+);

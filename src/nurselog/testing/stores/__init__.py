@@ -20,7 +20,20 @@ one: a store may have threads and sockets, which a clock that jumps would overta
 
 from __future__ import annotations
 
-from . import asking, children, claiming, deleting, fencing, living, manners, playing, posting, sending, writing
+from . import (
+    asking,
+    awaiting,
+    children,
+    claiming,
+    deleting,
+    fencing,
+    living,
+    manners,
+    playing,
+    posting,
+    sending,
+    writing,
+)
 from .checks import Bench as Bench
 from .checks import BrokenContract as BrokenContract
 from .checks import Check as Check
@@ -29,6 +42,6 @@ from .checks import checks_of
 from .records import StandingClock as StandingClock
 
 CHECKS: tuple[Check, ...] = checks_of(
-    writing, fencing, claiming, posting, sending, children, deleting, asking, living, manners, playing
+    writing, fencing, claiming, posting, awaiting, sending, children, deleting, asking, living, manners, playing
 )
 """All that a store must do."""

@@ -15,7 +15,7 @@ from ... import Status
 from ...abc import Append, Batch, Filter, Post, Posted, Standing, Wanted
 from ...lowlevel import Row, open_store
 from .checks import Bench, clause
-from .records import LEASE, StandingClock, creation, note, over, row, using
+from .records import LEASE, StandingClock, creation, early, note, over, row, using
 from .sides import GHOST, Answer, Log, Side
 
 ACTS, TURNS = 4, 150
@@ -26,6 +26,8 @@ OTHER_WRITER = 1
 CHILDREN = 2
 """Of each root."""
 CHILD_WRITER = 3
+EARLY = 0.15
+"""How probable it is that a turn is followed by messages that may be early."""
 WORDS = ("x", "y", "")
 """With which messages are left once."""
 
@@ -52,6 +54,7 @@ class Play:
         self.tally: Counter[str] = Counter()
         """What was answered."""
         self._clock, self._rng, self._seed = clock, random.Random(seed), seed
+        self._early_rng = random.Random(seed)
         self._act = self._turn = 0
 
     async def run(self, acts: int, turns: int) -> None:
@@ -64,6 +67,8 @@ class Play:
             for _ in range(turns):
                 self._turn += 1
                 await self._rng.choice(moves)()
+                if self._early_rng.random() < EARLY:
+                    await self.be_early()
 
     async def all(self, label: str, call: Callable[[Side], Awaitable[Any]]) -> Any:
         """Make a call on each side, and see that the answers are the same."""
@@ -215,6 +220,24 @@ class Play:
 
         for posted in await self.all("post", call):
             self.tally[f"posted: {posted.value}"] += 1
+
+    async def be_early(self) -> None:
+        """Leave messages for workflows of this act, many of which are not there yet."""
+        letters = [
+            early(
+                self._early_rng.choice(self._ids),
+                f"{self._turn}.{number}".encode(),
+                once=self._early_rng.choice([None, "early"]),
+                most=self._early_rng.choice([None, 1, 3]),
+            )
+            for number in range(self._early_rng.randint(1, 3))
+        ]
+
+        async def call(side: Side) -> list[Posted]:
+            return [*await side.store.post_early(letters)]
+
+        for posted in await self.all("early", call):
+            self.tally[f"early: {posted.value}"] += 1
 
     async def messages(self) -> None:
         """Ask for messages."""

@@ -11,6 +11,7 @@ import trio
 from ... import Status
 from ..._engine.unwrap import unwrapped
 from ...abc import (
+    Addressed,
     Append,
     Batch,
     Claim,
@@ -127,6 +128,13 @@ def note(
 ) -> Post:
     """Return a message to be left."""
     return Post(key=key, kind=kind, body=body, once=once, most=most)
+
+
+def early(
+    id: str, body: bytes = b"hello", *, kind: str = "note", once: str | None = None, most: int | None = None
+) -> Addressed:
+    """Return a message for a workflow that need not be there yet."""
+    return Addressed(id=id, kind=kind, body=body, once=once, most=most)
 
 
 async def post(store: Store, *posts: Post) -> list[Posted]:

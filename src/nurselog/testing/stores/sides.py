@@ -48,7 +48,7 @@ class Side:
 
     def created(self, found: Sequence[Created | None]) -> list[Answer | None]:
         """Say what became of creations."""
-        return [None if one is None else (one.new, *self.workflow(one.workflow)) for one in found]
+        return [None if one is None else (one.new, *self.workflow(one.workflow), one.mail) for one in found]
 
     def wrote(self, id: str, batch: Batch, receipt: Receipt) -> None:
         """Believe in what was written of a workflow."""
