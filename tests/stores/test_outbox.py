@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 import trio
 
@@ -31,6 +32,7 @@ from nurselog import (
     open_engine,
     outbox,
     step,
+    transaction,
     workflow,
 )
 from nurselog._stores._postgres import voice
@@ -408,3 +410,44 @@ async def test_steps_may_and_workflow_code_may_not(sync_caller: Caller) -> None:
 
     async with engine_on(sync_caller, adding, orders) as engine:
         assert await result(engine, await engine.run(orders)) == 5
+
+
+# -- in transactions of workflows ----------------------------------------------------------------
+
+
+@transaction(name="order here")
+def order_here(connection: sqlite3.Connection, fails: bool) -> str:  # noqa: FBT001 - a flag of the test's
+    id = outbox.submit(connection, collecting, 1, id="made")
+    outbox.send(connection, id, "t", "from a transaction")
+    if fails:
+        raise RolledBack
+    return id
+
+
+@transaction(name="order there")
+async def order_there(connection: psycopg.AsyncConnection[Any], fails: bool) -> str:  # noqa: FBT001 - a flag of the test's
+    id = await outbox.submit(connection, collecting, 1, id="made")
+    await outbox.send(connection, id, "t", "from a transaction")
+    if fails:
+        raise RolledBack
+    return id
+
+
+@workflow(name="ordering in a transaction")
+async def ordering(there: bool, fails: bool) -> str:  # noqa: FBT001 - flags of the test's
+    return await (order_there(fails) if there else order_here(fails))
+
+
+@pytest.mark.usefixtures("only_told")
+@pytest.mark.parametrize("place", ["memory", "file", "postgres"])
+async def test_in_a_transaction_of_a_workflow(request: pytest.FixtureRequest, place: str) -> None:
+    request.param = place
+    url = address(request)
+    with trio.fail_after(PATIENCE):
+        async with open_engine(url, [ordering, collecting], lease=3600) as engine:
+            there = place == "postgres"
+            with pytest.raises(RolledBack):
+                await engine.run(functools.partial(ordering, there, fails=True))
+            assert [found.name for found in await engine.list()] == [ordering.name]
+            assert await engine.run(functools.partial(ordering, there, fails=False)) == "made"
+            assert await result(engine, "made") == ["from a transaction"]

@@ -139,9 +139,8 @@ class Office:
         try:
             with trio.CancelScope(shield=True):
                 answers = await self._store.post_early(messages)
-        finally:  # whose they are is not known: look after all
-            self.left()
-            self._ownership.look()
+        finally:  # whose they are is not known
+            self._ownership.look_for_all()
         return answers
 
     def update_of(self, row: WorkflowRow, name: str, value: object, key: str) -> Post:

@@ -244,6 +244,11 @@ class Ownership:
         if not self._runner.runs.keys() >= set(keys):
             self.look()
 
+    def look_for_all(self) -> None:
+        """Have a look, soon, for whatever may have been left, for whomever."""
+        self._runner.mail.set()
+        self.look()
+
     async def fetch(self) -> None:
         """Look for messages that were left here, or that there is room for now; for ever."""
         while True:

@@ -87,6 +87,7 @@ class Service:
         )
         self.remover: Remover = Remover(store, self.office, clock, options.retention)
         self.replays: Replays = Replays(self.runner, options.grace)
+        databases.looks = self.ownership.look_for_all
         self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
         self.opened: trio.Event = trio.Event()
         self.closing: trio.Event = trio.Event()
