@@ -230,6 +230,16 @@ async def test_the_input_is_compared_as_the_function_would_record_it_now(caller:
         await caller.do(submit(1, 1, 1, id="one", function=adding_more))
 
 
+async def test_an_input_that_the_function_would_not_take_any_more_is_another_one(sync_caller: Caller) -> None:
+    @workflow(name="adding")
+    async def adding_texts(texts: list[str]) -> str:
+        return "".join(texts)
+
+    await sync_caller.do(submit(1, id="one"))
+    with pytest.raises(WorkflowConflict, match="another input"):
+        await sync_caller.do(submit([], id="one", function=adding_texts))
+
+
 async def test_a_fork_is_not_the_run_that_was_asked_for(sync_caller: Caller) -> None:
     async with engine_on(sync_caller, adding) as engine:
         await engine.run(adding, 1, id="one")
