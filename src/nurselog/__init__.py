@@ -7,6 +7,8 @@ from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo
 from ._engine.messages import Letter as Letter
 from ._engine.opening import open_engine as open_engine
+from ._engine.outbox import Outbox as Outbox
+from ._engine.outbox import outbox as outbox
 from ._engine.reading import Item as Item
 from ._engine.statistics import EngineStatistics as EngineStatistics
 from ._errors import ChildCancelled as ChildCancelled

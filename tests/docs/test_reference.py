@@ -11,7 +11,6 @@ from enum import Enum
 import pytest
 
 import nurselog
-from nurselog import outbox
 from tests.house.tree import ROOT
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
@@ -79,11 +78,6 @@ def test_every_public_name_has_an_entry() -> None:
 
 def test_every_method_has_an_entry() -> None:
     assert [part for name in PUBLIC for part in parts(name) if part not in DOCUMENTED] == []
-
-
-def test_every_name_of_the_outbox_has_an_entry() -> None:
-    names = [name for name in vars(outbox) if not name.startswith("_") and name != "annotations"]
-    assert [name for name in names if f"outbox.{name}" not in DOCUMENTED] == []
 
 
 def test_an_entry_stands_once() -> None:

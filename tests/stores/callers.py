@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import trio
 
+from nurselog import Outbox
 from nurselog._stores._postgres.address import parse
 from nurselog._stores.sqlite import parse_url
-from nurselog.outbox import Outbox
 
 with contextlib.suppress(ImportError):  # psycopg may not be there: then no test comes to where these are needed
     import psycopg

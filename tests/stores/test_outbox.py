@@ -20,6 +20,7 @@ from nurselog import (
     Engine,
     InboxFull,
     MisplacedCallError,
+    Outbox,
     PayloadTooLargeError,
     RegistrationError,
     Status,
@@ -37,7 +38,6 @@ from nurselog import (
 )
 from nurselog._stores._postgres import voice
 from nurselog.lowlevel import JsonCodec, Received, Started, decode_event
-from nurselog.outbox import Outbox
 from tests.stores.callers import Act, Caller, RolledBack, fail, write
 from tests.stores.conftest import address
 from tests.stores.test_store_processes import ENVIRONMENT, ROOT

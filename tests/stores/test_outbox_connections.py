@@ -14,10 +14,19 @@ import pytest
 import trio
 from psycopg.rows import dict_row
 
-from nurselog import StoreCorrupt, StoreError, StoreTooNew, UsageError, WorkflowConflict, open_engine, workflow
+from nurselog import (
+    Outbox,
+    StoreCorrupt,
+    StoreError,
+    StoreTooNew,
+    UsageError,
+    WorkflowConflict,
+    open_engine,
+    outbox,
+    workflow,
+)
 from nurselog._stores._postgres.address import parse
 from nurselog._stores._sqlite.schema import load_migrations
-from nurselog.outbox import Outbox, send, submit
 from tests.stores.kit import opened
 
 
@@ -69,11 +78,11 @@ def test_rows_and_texts_of_the_applications_own(file: Path, rows: Any, texts: An
     with closing(sqlite3.connect(file)) as connection:
         connection.row_factory, connection.text_factory = rows, texts
         for _ in range(2):
-            submit(connection, adding, 1, 2, id="one")
+            outbox.submit(connection, adding, 1, 2, id="one")
         with pytest.raises(WorkflowConflict):
-            submit(connection, adding, 1, 3, id="one")
-        assert send(connection, "one", "t", 1, key="k")
-        assert not send(connection, "one", "t", 1, key="k")
+            outbox.submit(connection, adding, 1, 3, id="one")
+        assert outbox.send(connection, "one", "t", 1, key="k")
+        assert not outbox.send(connection, "one", "t", 1, key="k")
         assert (connection.row_factory, connection.text_factory) == (rows, texts)
         connection.commit()
     assert ids_in(file) == ["one"]
@@ -82,10 +91,10 @@ def test_rows_and_texts_of_the_applications_own(file: Path, rows: Any, texts: An
 @pytest.mark.parametrize("level", ["", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"])
 def test_python_begins_the_transaction_as_it_does_for_any_write(file: Path, level: str) -> None:
     with closing(sqlite3.connect(file, isolation_level=level)) as connection:  # type: ignore[arg-type]  # one of its words
-        submit(connection, adding, 1, 2, id="one")
+        outbox.submit(connection, adding, 1, 2, id="one")
         assert connection.in_transaction
         connection.rollback()
-        submit(connection, adding, 1, 2, id="two")
+        outbox.submit(connection, adding, 1, 2, id="two")
         connection.commit()
     assert ids_in(file) == ["two"]
 
@@ -94,20 +103,20 @@ def test_python_begins_the_transaction_as_it_does_for_any_write(file: Path, leve
 def test_the_application_begins_its_transactions_itself(file: Path, begin: str) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute(begin)
-        submit(connection, adding, 1, 2, id="one")
+        outbox.submit(connection, adding, 1, 2, id="one")
         connection.execute("ROLLBACK")
         connection.execute(begin)
-        submit(connection, adding, 1, 2, id="two")
+        outbox.submit(connection, adding, 1, 2, id="two")
         connection.execute("COMMIT")
     assert ids_in(file) == ["two"]
 
 
 def test_without_a_transaction_each_is_committed_by_itself(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        submit(connection, adding, 1, 2, id="one")
+        outbox.submit(connection, adding, 1, 2, id="one")
         assert not connection.in_transaction
         with pytest.raises(WorkflowConflict):
-            submit(connection, adding, 1, 3, id="one")
+            outbox.submit(connection, adding, 1, 3, id="one")
         assert ids_in(file) == ["one"]
 
 
@@ -116,12 +125,12 @@ def test_who_has_looked_before_somebody_else_wrote_must_begin_anew(file: Path) -
     with closing(sqlite3.connect(file)) as one, closing(sqlite3.connect(file)) as other:
         one.execute("BEGIN")
         one.execute("SELECT count(*) FROM workflow").fetchall()
-        submit(other, adding, 1, 2, id="other")
+        outbox.submit(other, adding, 1, 2, id="other")
         other.commit()
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            submit(one, adding, 1, 2, id="one")
+            outbox.submit(one, adding, 1, 2, id="one")
         one.rollback()
-        submit(one, adding, 1, 2, id="one")
+        outbox.submit(one, adding, 1, 2, id="one")
         one.commit()
     assert ids_in(file) == ["one", "other"]
 
@@ -132,7 +141,7 @@ def test_what_fails_half_way_leaves_nothing_in_the_transaction(file: Path) -> No
         connection.execute("CREATE TABLE mine (n)")
         connection.execute("INSERT INTO mine VALUES (1)")
         with pytest.raises(sqlite3.IntegrityError, match="no"):
-            submit(connection, adding, 1, 2, id="one")
+            outbox.submit(connection, adding, 1, 2, id="one")
         connection.commit()
         assert connection.execute("SELECT n FROM mine").fetchall() == [(1,)]
     assert ids_in(file) == []
@@ -142,7 +151,7 @@ def test_a_transaction_that_sqlite_gives_up_is_over(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TRIGGER no BEFORE INSERT ON log BEGIN SELECT RAISE(ROLLBACK, 'no room'); END")
         with pytest.raises(sqlite3.IntegrityError, match="no room"):
-            submit(connection, adding, 1, 2, id="one")
+            outbox.submit(connection, adding, 1, 2, id="one")
         assert not connection.in_transaction
     assert ids_in(file) == []
 
@@ -162,13 +171,13 @@ def test_a_file_without_a_store(path: Path, error: type[StoreError], statements:
             connection.execute(statement)
         connection.commit()
         with pytest.raises(error, match=f"the SQLite database {path}"):
-            submit(connection, adding, 1, 2)
+            outbox.submit(connection, adding, 1, 2)
         assert not connection.in_transaction
 
 
 def test_a_database_in_memory_is_nobody_elses() -> None:
     with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(StoreError, match="in memory: there is no"):
-        send(connection, "one", "t", 1)
+        outbox.send(connection, "one", "t", 1)
 
 
 # -- psycopg -------------------------------------------------------------------------------------
@@ -183,18 +192,18 @@ HIDING = """
 def test_rows_and_cursors_of_the_applications_own(conninfo: str, cursors: Any) -> None:
     with psycopg.connect(conninfo, row_factory=dict_row, cursor_factory=cursors) as connection:
         for _ in range(2):
-            submit(connection, adding, 1, 2, id="one")
+            outbox.submit(connection, adding, 1, 2, id="one")
         with pytest.raises(WorkflowConflict):
-            submit(connection, adding, 1, 3, id="one")
-        assert send(connection, "one", "t", 1)
+            outbox.submit(connection, adding, 1, 3, id="one")
+        assert outbox.send(connection, "one", "t", 1)
 
 
 def test_tables_of_the_same_names_and_settings_are_left_alone(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection:
         connection.execute(HIDING)
         before = connection.execute("SHOW search_path").fetchone()
-        submit(connection, adding, 1, 2, id="one")
-        assert send(connection, "one", "t", 1)
+        outbox.submit(connection, adding, 1, 2, id="one")
+        assert outbox.send(connection, "one", "t", 1)
         assert connection.execute("SELECT count(*) FROM nurselog.message").fetchone() == (1,)
         assert connection.execute("SHOW search_path").fetchone() == before
         assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
@@ -202,8 +211,8 @@ def test_tables_of_the_same_names_and_settings_are_left_alone(conninfo: str) -> 
 
 def test_in_a_pipeline(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection, connection.pipeline():
-        assert submit(connection, adding, 1, 2, id="one") == "one"
-        assert send(connection, "one", "t", 1)
+        assert outbox.submit(connection, adding, 1, 2, id="one") == "one"
+        assert outbox.send(connection, "one", "t", 1)
 
 
 @pytest.mark.parametrize("level", list(psycopg.IsolationLevel))
@@ -211,24 +220,24 @@ def test_at_each_level_of_isolation(conninfo: str, level: psycopg.IsolationLevel
     with psycopg.connect(conninfo) as connection, psycopg.connect(conninfo) as other:
         connection.isolation_level = level
         connection.execute("SELECT 1")  # there is its snapshot
-        submit(other, adding, 1, 2, id="one")
+        outbox.submit(other, adding, 1, 2, id="one")
         other.commit()
         if level < psycopg.IsolationLevel.REPEATABLE_READ:
-            assert submit(connection, adding, 1, 2, id="one") == "one"
+            assert outbox.submit(connection, adding, 1, 2, id="one") == "one"
         else:
             with pytest.raises(psycopg.errors.SerializationFailure):  # who tries again knows it
-                submit(connection, adding, 1, 2, id="one")
+                outbox.submit(connection, adding, 1, 2, id="one")
 
 
 def test_two_that_make_the_same_at_the_same_time(conninfo: str) -> None:
     with psycopg.connect(conninfo) as one, psycopg.connect(conninfo) as other:
-        submit(one, adding, 1, 2, id="one")
+        outbox.submit(one, adding, 1, 2, id="one")
         other.execute("SET lock_timeout = 1")
         with pytest.raises(psycopg.errors.LockNotAvailable):  # it waits for what will become of the first
-            submit(other, adding, 1, 2, id="one")
+            outbox.submit(other, adding, 1, 2, id="one")
         other.rollback()
         one.commit()
-        assert submit(other, adding, 1, 2, id="one") == "one"
+        assert outbox.submit(other, adding, 1, 2, id="one") == "one"
 
 
 @pytest.mark.parametrize("prepare", ["DROP SCHEMA nurselog CASCADE", "DROP FUNCTION nurselog.outbox_create"])
@@ -237,11 +246,11 @@ def test_a_database_without_a_store(conninfo: str, prepare: str) -> None:
         connection.execute(prepare)
         connection.commit()
         with pytest.raises(StoreError, match=r"schema nurselog of database \w+: there is no store of this release"):
-            submit(connection, adding, 1, 2)
+            outbox.submit(connection, adding, 1, 2)
 
 
 @pytest.mark.parametrize(
-    "use", [lambda c: submit(c, adding, 1, 2), lambda c: send(c, "one", "t", 1)], ids=["submit", "send"]
+    "use", [lambda c: outbox.submit(c, adding, 1, 2), lambda c: outbox.send(c, "one", "t", 1)], ids=["submit", "send"]
 )
 def test_a_schema_that_is_too_new(conninfo: str, use: Callable[[Any], object]) -> None:
     with psycopg.connect(conninfo) as connection:
@@ -260,7 +269,7 @@ def test_an_error_of_the_database_is_left_as_it_is(conninfo: str) -> None:
         with pytest.raises(psycopg.errors.UndefinedTable):
             connection.execute("SELECT * FROM nowhere")
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-            submit(connection, adding, 1, 2)
+            outbox.submit(connection, adding, 1, 2)
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "postgresql.md").read_text("utf-8")
@@ -280,8 +289,8 @@ def shop(conninfo: str) -> Iterator[Callable[[str], None]]:
         def use(revoked: str) -> None:
             connection.execute(f"REVOKE {revoked} FROM shop")
             connection.execute("SET LOCAL ROLE shop")
-            submit(connection, adding, 1, 2, id="one")
-            assert send(connection, "one", "t", 1, key="k")
+            outbox.submit(connection, adding, 1, 2, id="one")
+            assert outbox.send(connection, "one", "t", 1, key="k")
             connection.commit()
 
         yield use

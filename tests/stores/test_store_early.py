@@ -12,10 +12,9 @@ import psycopg
 import pytest
 import trio
 
-from nurselog import Status, workflow
+from nurselog import Status, outbox, workflow
 from nurselog._stores._postgres.address import parse
 from nurselog.abc import Addressed, Batch, Created, Store
-from nurselog.outbox import send, submit
 from nurselog.testing.stores.records import FULL, KNOWN, LEFT, bodies, claim_due, created_of, creation, early
 from tests.stores.kit import behind, opened
 
@@ -100,7 +99,7 @@ async def test_two_who_are_early_wait_for_each_other(postgres_url: str, store: S
 async def test_who_is_early_waits_for_a_workflow_that_is_being_made(
     postgres_url: str, store: Store, other: Any
 ) -> None:
-    submit(other, work, id="one")
+    outbox.submit(other, work, id="one")
     given = [early("one", b"1", once="x"), early("new", b"2"), early("one", once="x")]
     assert await blocked(postgres_url, lambda: store.post_early(given), other.commit) == [LEFT, LEFT, KNOWN]
     [claim] = await claim_due(store, "a")
@@ -108,7 +107,7 @@ async def test_who_is_early_waits_for_a_workflow_that_is_being_made(
 
 
 async def test_a_workflow_that_was_not_made_after_all_is_awaited(postgres_url: str, store: Store, other: Any) -> None:
-    submit(other, work, id="one")
+    outbox.submit(other, work, id="one")
     assert await blocked(postgres_url, lambda: store.post_early([early("one", b"1")]), other.rollback) == [LEFT]
     assert (await make(store)).mail
 
@@ -120,9 +119,9 @@ async def test_a_workflow_that_was_not_made_after_all_is_awaited(postgres_url: s
 async def test_an_outbox_gives_what_was_kept(store: Store, other: Any, level: psycopg.IsolationLevel) -> None:
     await store.post_early([early("one", b"1", once="key k")])
     other.isolation_level = level
-    submit(other, work, id="one")
-    assert not send(other, "one", "t", 1, key="k")
-    submit(other, work, id="two")
+    outbox.submit(other, work, id="one")
+    assert not outbox.send(other, "one", "t", 1, key="k")
+    outbox.submit(other, work, id="two")
     other.commit()
     claims = await claim_due(store, "a")
     assert {claim.workflow.id: [message.body for message in claim.messages] for claim in claims} == {
@@ -140,9 +139,9 @@ async def test_an_outbox_that_cannot_see_what_was_kept_must_try_again(
     other.execute("SELECT 1")  # there is its snapshot
     await store.post_early([early("one", b"1")])
     with pytest.raises(psycopg.errors.SerializationFailure):
-        submit(other, work, id="one")
+        outbox.submit(other, work, id="one")
     other.rollback()
-    submit(other, work, id="one")
+    outbox.submit(other, work, id="one")
     other.commit()
     [claim] = await claim_due(store, "a")
     assert [message.body for message in claim.messages] == [b"1"]
@@ -152,8 +151,8 @@ async def test_an_outbox_on_a_file_gives_what_was_kept(file_url: str, path: Path
     async with opened(file_url) as store:
         await store.post_early([early("one", b"1", once="key k")])
         with closing(sqlite3.connect(path)) as connection:
-            submit(connection, work, id="one")
-            assert not send(connection, "one", "t", 1, key="k")
+            outbox.submit(connection, work, id="one")
+            assert not outbox.send(connection, "one", "t", 1, key="k")
             connection.commit()
         [claim] = await claim_due(store, "a")
         assert [message.body for message in claim.messages] == [b"1"]

@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import psycopg
 
-from nurselog import outbox, workflow
+from nurselog import Outbox, outbox, workflow
 from nurselog.lowlevel import JsonCodec
 
 
@@ -43,8 +43,8 @@ async def asynchronous(server: psycopg.AsyncConnection[Any]) -> None:
 
 
 def others(file: sqlite3.Connection) -> None:
-    mine = outbox.Outbox(schema="shop", codec=JsonCodec(), max_inbox=10)
+    mine = Outbox(schema="shop", codec=JsonCodec(), max_inbox=10)
     assert_type(mine.submit(file, adding, 1, 2), str)
     assert_type(mine.send(file, "one", "topic", 5), bool)
 
-    outbox.Outbox("shop")  # type: ignore[call-arg]  # by name only  # pyright: ignore[reportCallIssue]  # the same
+    Outbox("shop")  # type: ignore[call-arg]  # by name only  # pyright: ignore[reportCallIssue]  # the same

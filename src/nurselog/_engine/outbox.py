@@ -200,3 +200,7 @@ def _check_place(what: str) -> None:
             f"outbox.{what}() was called in workflow code, and what a connection does is not in the log. Use "
             f"nurselog.{what}(), or call this in a step"
         )
+
+
+outbox: Outbox = Outbox()
+"""For stores whose engines are opened with the defaults."""

@@ -59,6 +59,9 @@ class Steps:
 class Runner:
     """Runs workflows side by side."""
 
+    nursery: trio.Nursery
+    office: Office
+    starter: Starter
     databases: Databases
     """Where transactions run."""
 
@@ -83,9 +86,6 @@ class Runner:
         self.max_inbox: int = max_inbox
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
-        self.nursery: trio.Nursery
-        self.office: Office
-        self.starter: Starter
         self.watch: Watch = Watch()
         self.timers: TimerHeap = TimerHeap(clock)
         self.bench: Bench = Bench()
@@ -97,7 +97,8 @@ class Runner:
         """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
         self.closed: bool = False
         """Whether nothing more may start."""
-        self.waiters, self.readers = Waiters(), Waiters()  # those for ends, and those for more of a log
+        self.waiters: Waiters = Waiters()  # for ends
+        self.readers: Waiters = Waiters()  # for more of a log
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()

@@ -98,7 +98,7 @@ class PostgresOutlet:
         except (errors.InvalidSchemaName, errors.UndefinedFunction) as error:
             raise StoreError(
                 f"{self._shown}: there is no store of this release here; open an engine on it first, or run "
-                "`nurselog migrate`; another schema's name goes to nurselog.outbox.Outbox(schema=...)"
+                "`nurselog migrate`; another schema's name goes to nurselog.Outbox(schema=...)"
             ) from error
 
 

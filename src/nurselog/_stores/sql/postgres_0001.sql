@@ -728,7 +728,7 @@ END
 $$;
 
 
--- What `nurselog.outbox` calls, on a connection of the application's, in its own transaction. That connection's settings
+-- What `outbox` calls, on a connection of the application's, in its own transaction. That connection's settings
 -- are not ours, so these functions bring their own; what they are is said at the end. `in_root` is a hash of the root's id,
 -- of which the shard follows. A schema of which `in_known` is too old a version gets nothing: `needs` is then the oldest
 -- that will do. Others are told in the same transaction, since nobody is there afterwards who could (see `_postgres/voice`
