@@ -20,8 +20,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import NothingExposed, UsageError, WorkflowNotFound
+from .._flow.arguments import unwrap_partial
 from .._flow.sequencer import Sequencer
-from .._flow.workflow import Workflow, unwrap_partial
+from .._flow.workflow import Workflow
 from .._log.codec import digest_arguments
 from .._log.signature import returns_of
 from ..abc import Codec

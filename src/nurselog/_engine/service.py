@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import trio
 
-from .._flow.arguments import LIMIT, PERIOD
+from .._flow.arguments import COUNT, LIMIT, PERIOD
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
 from .databases import Databases
@@ -43,6 +43,7 @@ class Options:
     retention: float | None
 
     def __post_init__(self) -> None:
+        COUNT.check("max_inbox", self.max_inbox)  # stores count up to it
         for name, value in vars(self).items():
             if (name, value) != ("retention", None):
                 (LIMIT if name.startswith("max_") else PERIOD).check(name, value)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from .._errors import UsageError
 from .._log.codec import digest_arguments
@@ -60,6 +62,18 @@ def check_interface(what: str, value: object, interface: type) -> None:
     if missing or isinstance(value, type):
         lacks = f"{value!r} has no {', '.join(missing)}" if missing else f"{value!r} is a class, not an object"
         raise UsageError(f"{what} must have the interface of nurselog.abc.{interface.__name__}: {lacks}")
+
+
+def unwrap_partial(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Take partials apart: a step inside is still a step, a workflow a workflow."""
+    kwargs: dict[str, Any] = {}
+    while isinstance(fn, partial):
+        args = (*fn.args, *args)
+        kwargs = {**fn.keywords, **kwargs}
+        fn = fn.func
+    return fn, args, kwargs
 
 
 def digests_of(

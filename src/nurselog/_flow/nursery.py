@@ -19,6 +19,7 @@ import trio
 
 from .._errors import UsageError
 from .._log.events import Cause
+from .arguments import unwrap_partial
 from .current import arrive, own_strand
 from .groups import members_of, split_error
 from .guards import check_deadline, check_fatal
@@ -76,7 +77,7 @@ class Nursery:
             RegistrationError: if another function has the name of the step or the workflow.
         """
         strand = own_strand("Nursery.go", self._sequencer)
-        target, args_, kwargs = _unwrap(fn, args)
+        target, args_, kwargs = unwrap_partial(fn, args)
         operation = strand.operation()
         if isinstance(target, Step):
             step = cast("Step[..., Any]", target)
@@ -113,7 +114,7 @@ class Nursery:
             UsageError: if it is a workflow: those have nothing to say before their end.
         """
         strand = await arrive("Nursery.start", self._sequencer)
-        target = _unwrap(async_fn, ())[0]
+        target = unwrap_partial(async_fn, ())[0]
         if isinstance(target, Workflow):
             raise UsageError(
                 f"Nursery.start waits until its child says that it has started, and workflow {target.name!r} says "
@@ -336,18 +337,6 @@ def _own_strand() -> Strand:
     strand = place.get()
     assert isinstance(strand, Strand)
     return strand
-
-
-def _unwrap(
-    fn: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Take partials apart: a step inside is still a step."""
-    kwargs: dict[str, Any] = {}
-    while isinstance(fn, partial):
-        args = (*fn.args, *args)
-        kwargs = {**fn.keywords, **kwargs}
-        fn = fn.func
-    return fn, args, kwargs
 
 
 def _is_claimed(handle: Handle[Any]) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
 
 import trio
 
 from .._errors import OutsideWorkflowError, RegistrationError
 from .._log.signature import Signature, signature_of
+from .arguments import unwrap_partial
 from .children import AwaitedChild
 from .current import arrive, current_strand, leave
 from .names import is_async, recorded_name, text_or_none
@@ -161,18 +162,6 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         return made
 
     return decorate if fn is None else decorate(fn)
-
-
-def unwrap_partial(
-    fn: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return what a function is that is perhaps a partial one, and its arguments."""
-    kwargs: dict[str, Any] = {}
-    while isinstance(fn, partial):
-        args = (*fn.args, *args)
-        kwargs = {**fn.keywords, **kwargs}
-        fn = fn.func
-    return fn, args, kwargs
 
 
 def unwrap_workflow(
