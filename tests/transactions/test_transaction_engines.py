@@ -24,13 +24,14 @@ from nurselog import (
     transaction,
     workflow,
 )
+from nurselog._engine import bench
 from nurselog._engine.clock import SystemClock
 from nurselog._errors import StoreUnavailable
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite import transactions as in_files
 from nurselog.abc import Batch, Clock, CommitUnanswered, HasDatabase, Store, Transaction
-from nurselog.lowlevel import Result, StepEnded
+from nurselog.lowlevel import Result, StepBegan, StepEnded
 from nurselog.testing import Script as Scripted
 from nurselog.testing import VirtualClock, crash_everywhere
 from nurselog.testing.fakes import fakes
@@ -200,11 +201,8 @@ async def test_a_commit_does_not_wait_for_threads_that_are_busy(tmp_path: Path) 
         assert await engine.run(crowded) == 90
 
 
-async def test_suspended_in_the_body_and_done_in_the_next_life(bank: Bank) -> None:
-    """A thread cannot be stopped: it goes on for a while, and what it has written is undone when it ends."""
-    bank.open_accounts(2)
-    stay = Stay(bank)
-    works = calling(stay.step, "one")
+async def suspend_in_the_body(bank: Bank, works: Any, stay: Stay) -> None:
+    """Live until the body of workflow "w" is in the middle; a thread goes on for a while."""
 
     async def let_go() -> None:
         await trio.sleep(0.1)
@@ -214,10 +212,46 @@ async def test_suspended_in_the_body_and_done_in_the_next_life(bank: Bank) -> No
         await engine.submit(works, id="w")
         await stay.inside.wait()
         nursery.start_soon(let_go)
+
+
+async def test_suspended_in_the_body_and_done_in_the_next_life(bank: Bank) -> None:
+    """A thread cannot be stopped: it goes on for a while, and what it has written is undone when it ends."""
+    bank.open_accounts(2)
+    stay = Stay(bank)
+    works = calling(stay.step, "one")
+    await suspend_in_the_body(bank, works, stay)
     async with bank.engine(works) as engine:
         assert await (await engine.get("w")).result() == 90
     assert stay.entered == 2
     assert bank.judge(2) == ["one"]
+
+
+async def commit_and_lose_the_row(bank: Bank, works: Any, began: Callable[[], None] = bool) -> None:
+    """Live until a transaction of workflow "w" has been committed, and its row in the log has not.
+
+    Args:
+        bank: where it runs.
+        works: the workflow.
+        began: called when the log is about to say that the transaction has begun.
+    """
+    store = Hooked(open_store(bank.store, clock=SystemClock()))
+    if bank.shop is None:
+        store.database = cast("HasDatabase", store._store).database  # type: ignore[attr-defined]  # that is what makes it have one
+    lost = trio.Event()
+
+    async def lose(batch: Batch) -> None:
+        rows = b"".join(row.event for append in batch.appends for row in append.rows)
+        if b'"began"' in rows:
+            began()
+        if b'"step"' in rows:
+            lost.set()
+            raise StoreUnavailable("on purpose")
+
+    store.before_commit = lose
+    async with bank.engine(works, store=store, grace=0.05) as engine:
+        await engine.submit(works, id="w")
+        await lost.wait()
+        assert bank.judge(2) == ["one"]
 
 
 async def test_suspended_between_the_commit_and_the_log(own_bank: Bank) -> None:
@@ -231,24 +265,55 @@ async def test_suspended_between_the_commit_and_the_log(own_bank: Bank) -> None:
         return left
 
     works = calling(own_bank.transaction(counted, int), "one")
-    store = Hooked(open_store(own_bank.store, clock=SystemClock()))
-    store.database = cast("HasDatabase", store._store).database  # type: ignore[attr-defined]  # that is what makes it have one
-    lost = trio.Event()
-
-    async def lose(batch: Batch) -> None:
-        if any(b'"step"' in row.event for append in batch.appends for row in append.rows):
-            lost.set()
-            raise StoreUnavailable("on purpose")
-
-    store.before_commit = lose
-    async with own_bank.engine(works, store=store, grace=0.05) as engine:
-        await engine.submit(works, id="w")
-        await lost.wait()
-        assert own_bank.judge(2) == ["one"]
+    await commit_and_lose_the_row(own_bank, works)
     async with own_bank.engine(works) as engine:
         assert await (await engine.get("w")).result() == 90
     assert runs == ["one"]
     assert own_bank.judge(2) == ["one"]
+
+
+async def test_cancelled_between_the_commit_and_the_log(bank: Bank) -> None:
+    """What was committed stays committed, and the log must not say that it was cancelled."""
+    bank.open_accounts(2)
+    works = calling(bank.transaction(transfer, int), "one", 0, 1, 10)
+    await commit_and_lose_the_row(bank, works)
+    async with bank.engine() as engine:  # it has no workflows, and leaves the word for who has
+        await engine.cancel("w", "too late")
+    async with bank.engine(works) as engine:
+        assert await (await engine.get("w")).result() == 90
+        [ended] = await steps_of(engine, "w")
+    assert ended.result is Result.VALUE
+    assert bank.judge(2) == ["one"]
+
+
+async def test_timed_out_between_the_commit_and_the_log(server_bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout runs while nobody is there, and does not undo what was done in time."""
+    monkeypatch.setattr(bench, "MOMENT", 0.01)
+    server_bank.open_accounts(2)
+    stay = Stay(server_bank, timeout=1)
+    works = calling(stay.step, "one")
+    await commit_and_lose_the_row(server_bank, works, stay.go.set)
+    await trio.sleep(1)
+    async with server_bank.engine(works) as engine:
+        assert await (await engine.get("w")).result() == 90
+        assert any(isinstance(entry.event, StepBegan) for entry in await (await engine.get("w")).log())
+    assert stay.entered == 1
+
+
+async def test_cancelled_when_a_former_life_had_committed_nothing(bank: Bank) -> None:
+    """It is asked, says no, and the step is cancelled without a run of its body."""
+    bank.open_accounts(2)
+    stay = Stay(bank)
+    works = calling(stay.step, "one")
+    await suspend_in_the_body(bank, works, stay)
+    async with bank.engine() as engine:
+        await engine.cancel("w", "enough")
+    async with bank.engine(works) as engine:
+        with pytest.raises(WorkflowCancelled, match="enough"):
+            await (await engine.get("w")).result()
+    assert stay.entered == 1
+    assert bank.judge(2) == []
+    assert bank.keys() == []
 
 
 # -- COMMIT without an answer --------------------------------------------------------------------

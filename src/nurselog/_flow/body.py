@@ -29,7 +29,7 @@ from .groups import find_fatal, no_error, split_error
 from .leftovers import open_scopes
 from .strand import place
 from .times import to_microseconds
-from .transacting import Encoded, transact
+from .transacting import Encoded, find_outcome, transact
 
 if TYPE_CHECKING:
     from .call import Call
@@ -174,6 +174,9 @@ class Body:
         """Classify through groups: only `Cancelled` inside is a cancellation; any other error inside is the error."""
         step = self.call.step
         try:
+            if self.call.may_be_done and (found := await find_outcome(self)) is not None:
+                self.begun = True
+                return Result.VALUE, found
             status = open_scopes()
             bare = step.timeout is None and not step.at_most_once
             value = await (self._attempts(scope) if bare else self._guarded(scope))
@@ -267,7 +270,7 @@ class Body:
     def _call(self) -> Awaitable[Any]:
         call, step = self.call, self.call.step
         if step.transaction is not None and step._stand_in is None:
-            return transact(self, step.transaction, partial(_unprotected, step.fn) if step.is_async else step.fn)
+            return transact(self, partial(_unprotected, step.fn) if step.is_async else step.fn)
         fn = step._stand_in or (step.fn if step.is_async else None)
         return self._sync() if fn is None else _unprotected(fn, *call.args, **call.kwargs)
 
@@ -290,7 +293,7 @@ class Body:
 
     async def hold(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call that a cancellation waits for, unless the workflow leaves memory. A checkpoint."""
-        with trio.CancelScope(shield=True) as self._held:
+        with trio.CancelScope(shield=not self._abandoned) as self._held:
             return await call()
         return await _left()
 

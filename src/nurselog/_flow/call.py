@@ -93,10 +93,16 @@ class Call(ABC):
         """Of the arguments, as they were when it was called; None where they cannot be encoded."""
         return self._digests[0]
 
+    @property
+    def may_be_done(self) -> bool:
+        """Whether it is a transaction that a former life may have committed, though the log has no word of it."""
+        step = self.step
+        return step.transaction is not None and not step._stand_in and self.since <= self.sequencer.cursor.former
+
     def start(self, history: History | None) -> None:
         """The workflow is quiet: run the body, unless the scope is cancelled already."""
         history = history or History()
-        if self.told:
+        if self.told and not self.may_be_done:
             self.sequencer.log.append(
                 StepEnded(
                     path=self.path,

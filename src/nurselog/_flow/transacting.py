@@ -6,7 +6,9 @@ What remains to be done here is to try again: others were in the way, the server
 
 Only the last of these must not be left by a cancellation. If it was committed, the step has its outcome, and a log that
 said "cancelled" would be wrong for ever. So then the key is asked, however long that takes, by a transaction whose body
-refuses: an outcome comes back, or the refusal does, and then nothing was done, nor will be.
+refuses: an outcome comes back, or the refusal does, and then nothing was done, nor will be. So too at the beginning of
+a step that a former life may have been at: it may have committed, and the scope been cancelled or the timeout passed
+while nobody was there.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Never
 
 import msgspec
@@ -53,15 +56,26 @@ class _NotThereError(Exception):
     """There is no outcome under the key."""
 
 
-async def transact(body: Body, terms: Terms, fn: Callable[..., Any]) -> Encoded:
+async def transact(body: Body, fn: Callable[..., Any]) -> Encoded:
     """Run a step's function in a transaction, exactly once.
 
     Args:
         body: the step's.
-        terms: the transaction's.
         fn: the function, which gets the connection and the step's arguments.
     """
+    database, transaction = await _prepare(body, fn)
+    return Encoded(await _persistently(database, transaction, body))
+
+
+async def find_outcome(body: Body) -> bytes | None:
+    """Return the outcome that a former life has committed; None: there is none. A cancellation waits for the answer."""
+    return await body.hold(partial(_ask, *await _prepare(body, _refuse)))
+
+
+async def _prepare(body: Body, fn: Callable[..., Any]) -> tuple[Database, Transaction]:
     call, sequencer = body.call, body.call.sequencer
+    terms = call.step.transaction
+    assert terms is not None, "it is one"
     try:
         database = sequencer.host.database(terms.database)
         _check_kind(database, body, terms)
@@ -78,7 +92,7 @@ async def transact(body: Body, terms: Terms, fn: Callable[..., Any]) -> Encoded:
         encode=partial(_encode, body, open_scopes()),
         in_thread=body.in_thread,
     )
-    return Encoded(await _persistently(database, transaction, body))
+    return database, transaction
 
 
 def _check_kind(database: Database, body: Body, terms: Terms) -> None:
@@ -114,23 +128,29 @@ async def _persistently(database: Database, transaction: Transaction, body: Body
                 return found
         except StoreUnavailable as exc:
             tries += 1
-            if tries == _PATIENCE:
-                logger.warning("transaction %r of workflow %r waits: %s", transaction.name, transaction.id, exc)
+            _say(transaction, tries, exc)
         await trio.sleep(pause * (1 + random.random()) / 2)
         pause = min(2 * pause, longest)
+
+
+def _say(transaction: Transaction, tries: int, error: StoreUnavailable) -> None:
+    if tries == _PATIENCE:
+        logger.warning("transaction %r of workflow %r waits: %s", transaction.name, transaction.id, error)
 
 
 async def _ask(database: Database, transaction: Transaction) -> bytes | None:
     """Return the outcome that a database has; None: it has none, and that is certain."""
     question = msgspec.structs.replace(transaction, body=_refuse)
-    while True:
+    for tries in count(1):
         try:
             return await database.transact(question)
         except _NotThereError:
             return None
-        except StoreUnavailable:
+        except StoreUnavailable as exc:
+            _say(transaction, tries, exc)
             await trio.sleep(_BACKOFF[1])
+    raise AssertionError  # pragma: no cover - it counts for ever
 
 
-def _refuse(_: object) -> Never:
+def _refuse(*_: object, **__: object) -> Never:
     raise _NotThereError

@@ -173,12 +173,15 @@ class Cursor:
         """Ids of the workflows that its first rows were copied from: it is their fork."""
         self.received: int = 0
         """How many messages from outside the log has."""
+        self.former: int = -1
+        """How many events a former life may have been given; -1: there was none."""
         self._notes: deque[Entry] = _NOTHING
         self._bound = 0
         if len(rows) > 1:
             self.left, self._notes = deque(), deque()
             for row in rows:
                 self._load(Entry(row, decode_event(row.event)))
+            self.former = len(self.left)
 
     def _load(self, entry: Entry) -> None:
         row, event = entry
