@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from nurselog.abc import Append, Deleted, Posted, Store, WorkflowKey
-from nurselog.testing.stores.records import append, create, creation, note, over, rows
+from nurselog.abc import Append, Batch, Deleted, Posted, Store, WorkflowKey
+from nurselog.testing.stores.records import append, create, creation, note, over, rows, seqs
 from tests.stores.kit import filled, opened
 from tests.stores.test_postgres_fence import Rival, rival, while_waiting
 
@@ -107,6 +107,38 @@ async def test_a_former_owner_that_writes_meanwhile_is_refused(postgres_url: str
                     other.commit()
                     assert await append(store, Append(key=key, rows=rows(3, 4, 7))) == {key}
             assert filled(postgres_url) == set()
+
+
+@pytest.mark.parametrize("children", [False, True], ids=["roots", "a child of who is refused"])
+async def test_an_id_that_was_taken_and_is_free_when_the_batch_has_been_written(
+    postgres_url: str,
+    children: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """The batch was held up in between: it found the id taken, and when it looked by whom, there was nobody."""
+    async with opened(postgres_url) as store, rival(postgres_url) as other:
+        [old] = await ended(store, "one")
+        two, lost = await create(store, creation("two", 7, owner="a"), creation("lost", 8, owner="a"))
+        other.append(two, rows(2, 2, 7))  # not committed: whoever writes the same waits
+        batch = Batch(
+            creations=[creation("one", 9), *([creation("lost/1", 9, parent=lost)] if children else [])],
+            appends=[
+                Append(key=two, rows=rows(2, 2, 7)), *([Append(key=lost, rows=rows(2, 2, 9))] if children else [])
+            ],
+        )  # fmt: skip
+
+        def deed() -> None:
+            with Remover.connect(postgres_url, options="-c search_path=nurselog") as remover:
+                assert remover.delete(old) == [(1, None)]
+            other.rollback()
+
+        receipt = await while_waiting(postgres_url, lambda: store.commit(batch), deed)
+        one, *rest = receipt.created
+        assert one
+        assert one.new
+        assert one.workflow.key != old
+        assert rest == [None] * children
+        assert await seqs(store, two) == [1, 2]
+        assert await seqs(store, one.workflow.key) == [1]
 
 
 async def test_two_in_opposite_orders_do_not_wait_in_a_circle(postgres_url: str) -> None:

@@ -110,9 +110,15 @@ async def commit(connection: TrioConnection, session: Session, shard: int, batch
     for creation in batch.creations:
         if creation.parent in able:
             chosen.setdefault(creation.id, creation)  # the first of two with one id wins
-    head = [int4(shard), text(session.worker), int8(now)]
-    parameters = [*head, *_parameters(appends, list(chosen.values()))]
-    answer = _read(await persistently(partial(connection.call, _COMMIT, parameters)))
+
+    async def write(appends: Sequence[Append], creations: Sequence[Creation]) -> _Answer:
+        parameters = [int4(shard), text(session.worker), int8(now), *_parameters(appends, creations)]
+        return _read(await persistently(partial(connection.call, _COMMIT, parameters)))
+
+    answer = await write(appends, list(chosen.values()))
+    # An id was taken, and a moment later nobody had it any more: a root was deleted. A child's parent lives.
+    while gone := [one for one in chosen.values() if one.parent is None and one.id not in answer.found]:
+        answer.found.update((await write([], gone)).found)
     await tell(connection, session, answer.owners)
     able -= answer.refused
 
