@@ -20,8 +20,8 @@ from .patience import patiently
 
 logger = logging.getLogger("nurselog")
 
-BATCH = 100
-"""Families that are removed in one call: a transaction should not keep others waiting for long."""
+BATCH = 10
+"""Families that are removed in one call: in SQLite all others wait for it, and a log may have many thousand rows."""
 
 PAUSE = 60.0
 """Seconds from one look for what has been kept long enough to the next."""
