@@ -27,6 +27,7 @@ from nurselog import (
 from nurselog._engine import bench
 from nurselog._engine.clock import SystemClock
 from nurselog._errors import StoreUnavailable
+from nurselog._flow import transacting
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite import transactions as in_files
@@ -167,6 +168,24 @@ async def test_somebody_should_know_that_others_are_in_the_way(
     said = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(said) == 1
     assert "transaction 'transfer' of workflow 'w' waits: " in said[0]
+
+
+async def test_who_leaves_between_two_tries_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(in_files, "PATIENCE", 0.0)
+    monkeypatch.setattr(transacting, "_PATIENCE", 1)
+    monkeypatch.setattr(transacting, "_BACKOFF", (1e6, 1e6))
+    bank = Bank("sqlite://", f"sqlite:///{tmp_path / 'shop.db'}")
+    bank.open_accounts(2)
+    works = calling(bank.transaction(transfer, int), "one", 0, 1, 10)
+    with bank.connection() as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with bank.engine(works) as engine:
+            await engine.submit(works, id="w")
+            while "waits: " not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                await trio.sleep(0.01)
+    assert "runs in a thread" not in caplog.text
 
 
 async def test_a_commit_does_not_wait_for_threads_that_are_busy(tmp_path: Path) -> None:

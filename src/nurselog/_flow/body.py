@@ -281,14 +281,17 @@ class Body:
         leaves memory: then the thread goes on by itself.
         """
         call = self.call
-        with trio.CancelScope() as self._thread:
-            shielded = None if call.step.abandon_on_cancel else self._thread
-            return await trio.to_thread.run_sync(
-                fn,
-                thread_name=f"step {call.step.name}",
-                abandon_on_cancel=True,
-                limiter=cast("trio.CapacityLimiter", _Admission(call.sequencer.host.limiter, shielded)),
-            )
+        try:
+            with trio.CancelScope() as self._thread:
+                shielded = None if call.step.abandon_on_cancel else self._thread
+                return await trio.to_thread.run_sync(
+                    fn,
+                    thread_name=f"step {call.step.name}",
+                    abandon_on_cancel=True,
+                    limiter=cast("trio.CapacityLimiter", _Admission(call.sequencer.host.limiter, shielded)),
+                )
+        finally:
+            self._thread = None
         return await _left()
 
     async def hold(self, call: Callable[[], Awaitable[T]]) -> T:
