@@ -111,6 +111,7 @@ async def test_in_memory_the_stores_connection_is_left_as_it_was() -> None:
     def body(connection: sqlite3.Connection) -> int:
         connection.row_factory = sqlite3.Row
         connection.text_factory = bytes
+        connection.isolation_level = "IMMEDIATE"
         connection.execute("CREATE TABLE IF NOT EXISTS t (n)")
         connection.execute("INSERT INTO t VALUES (1)")
         return int(connection.execute("SELECT count(*) AS n FROM t").fetchone()["n"])

@@ -279,8 +279,11 @@ class _Attempt:
     def _close(self) -> None:
         if self._opened and self._closes:
             self._connection.close()
-        elif self._opened and self._is_open():
-            self._connection.execute("ROLLBACK")
+        elif self._opened:
+            if self._is_open():
+                self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the body has closed it
+                self._connection.isolation_level = None  # in the middle of a transaction it would commit
 
 
 def _code(error: sqlite3.Error) -> int:
