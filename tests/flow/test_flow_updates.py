@@ -284,6 +284,23 @@ async def test_whose_type_counts(autojump_clock: Clock) -> None:
     assert [first, second, got] == ["fine", "fine", ["<class 'int'> 1", "<class 'str'> b"]]
 
 
+async def test_two_types_in_one_select(autojump_clock: Clock) -> None:
+    """The first end rejects what it cannot read, and the other one does not take away what the first one can."""
+
+    async def flow() -> object:
+        await sleep(10)
+        taken = await select(updates("t", int), updates("t", str))
+        one = taken.unwrap()
+        one.answer(taken.index)
+        with pytest.raises(trio.WouldBlock):
+            updates("t").receive_nowait()
+        return one.value
+
+    error, index, got = await asked(flow, ("t", "a"), ("t", 5))
+    assert isinstance(error, DecodingError)
+    assert (index, got) == (0, 5)
+
+
 async def test_types_that_nothing_could_be_read_back_as(autojump_clock: Clock) -> None:
     async def flow() -> int:
         with pytest.raises(RegistrationError, match="updates 't', what is asked"):

@@ -171,7 +171,7 @@ OF_ENGINES = (
         name="misfit-keeps-waiting",
         breaks="an update that does not fit its reader is answered, with the error",
         file="_flow/updates.py",
-        before="            update._close(Result.ERROR, data)\n",
+        before="        self._sequencer.note(Answered(key=key, result=Result.ERROR), data)\n",
         after="",
         tests=("tests/flow/test_flow_updates.py::test_what_does_not_fit_is_rejected_and_nobody_sees_it",),
     ),

@@ -75,8 +75,8 @@ class Case(ABC, Generic[T_co]):
         """Return when it became ready, as a number of delivered events; None if it is not."""
 
     @abstractmethod
-    def _take(self) -> Outcome[T_co]:
-        """Return the outcome, consuming what is consumed by a wait."""
+    def _take(self) -> Outcome[T_co] | None:
+        """Return the outcome, consuming what is consumed by a wait; None if that was nothing to be waited for."""
 
     @abstractmethod
     def _watch(self, waiter: Waiter, index: int) -> None:
@@ -106,12 +106,12 @@ class Watched(Case[T_co]):
 async def wait_for_first(strand: Strand, cases: Sequence[Case[Any]]) -> tuple[int, Outcome[Any]]:
     """Wait until one of the cases is ready; of several, the one that became so earliest, ties by position."""
     await checkpoint_if_cancelled()
-    ready = [(since, index) for index, case in enumerate(cases) if (since := case._ready_since()) is not None]
-    if ready:
+    while ready := [(since, index) for index, case in enumerate(cases) if (since := case._ready_since()) is not None]:
         _, index = min(ready)
         result = cases[index]._take()
-        await cancel_shielded_checkpoint()
-        return index, result
+        if result is not None:
+            await cancel_shielded_checkpoint()
+            return index, result
     check_deadline(strand)
     waiter = Waiter(strand, cases)
     waiter.watch()

@@ -48,12 +48,8 @@ class Arrival(NamedTuple):
 class Reader(Protocol):
     """A mailbox, or what receives updates, as its topic sees it."""
 
-    def _ready_since(self) -> int | None:
-        """Return when the topic's next message came; None if there is none that this one could take."""
-        ...
-
-    def _take(self) -> Outcome[Any]:
-        """Take the topic's next message."""
+    def _take(self) -> Outcome[Any] | None:
+        """Take the topic's next message; return what becomes of it, None if the reader gets nothing of it."""
         ...
 
 
@@ -158,8 +154,8 @@ class Inbox:
         topic.arrivals.append(arrival)
         if topic.readers:
             (waiter, reader), index = next(iter(topic.readers.items()))
-            if reader._ready_since() is not None:
-                waiter.wake(index, reader._take())
+            if (outcome := reader._take()) is not None:
+                waiter.wake(index, outcome)
 
     def _settle(self, arrival: Arrival) -> None:
         """Settle a promise. The first outcome counts: a fork has those of the original, and may get one of its own."""

@@ -30,8 +30,8 @@ class Incoming(Case[T_co], trio.abc.ReceiveChannel[T_co]):
         self._closed = False
 
     @abstractmethod
-    def _open(self, arrival: Arrival) -> Outcome[T_co]:
-        """Return what has arrived, as the receiver gets it."""
+    def _open(self, arrival: Arrival) -> Outcome[T_co] | None:
+        """Return what has arrived, as the receiver gets it; None if he gets nothing of it."""
 
     def receive_nowait(self) -> T_co:
         """Receive without waiting.
@@ -41,9 +41,10 @@ class Incoming(Case[T_co], trio.abc.ReceiveChannel[T_co]):
             trio.ClosedResourceError: if this end is closed.
         """
         own_strand("receive_nowait", self._sequencer)
-        if self._ready_since() is None:
-            raise trio.WouldBlock
-        return self._take().unwrap()
+        while self._ready_since() is not None:
+            if (outcome := self._take()) is not None:
+                return outcome.unwrap()
+        raise trio.WouldBlock
 
     async def receive(self) -> T_co:
         """Receive, waiting for what comes. A checkpoint; if it is cancelled nothing was received.
@@ -79,7 +80,7 @@ class Incoming(Case[T_co], trio.abc.ReceiveChannel[T_co]):
             return self._sequencer.cursor.delivered
         return self._topic.arrivals[0].since if self._topic.arrivals else None
 
-    def _take(self) -> Outcome[T_co]:
+    def _take(self) -> Outcome[T_co] | None:
         if self._closed:
             return Failed(trio.ClosedResourceError())
         return self._open(self._sequencer.inbox.take(self._topic))

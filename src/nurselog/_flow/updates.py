@@ -116,24 +116,16 @@ class Updates(Incoming[Update[T_co, A_contra]], Generic[T_co, A_contra]):
 
     # -- as a case -------------------------------------------------------------------------------
 
-    def _ready_since(self) -> int | None:
-        """Return when the first that fits came. Those before it are rejected now, when there is somebody to say so."""
-        while not self._closed and self._topic.arrivals:
-            misfit = self._open(self._topic.arrivals[0])
-            if not isinstance(misfit, Failed):
-                break
-            update = self._update_of(self._sequencer.inbox.take(self._topic), None)
-            data = self._sequencer.log.error_bytes(f"the error of update {update.key!r}", misfit.error)
-            update._close(Result.ERROR, data)
-        return super()._ready_since()
-
-    def _open(self, arrival: Arrival) -> Outcome[Update[T_co, A_contra]]:
+    def _open(self, arrival: Arrival) -> Outcome[Update[T_co, A_contra]] | None:
+        """Return the update. One that does not fit is rejected here, where there is somebody to say so."""
+        key = arrival.event.update
+        assert key is not None
         outcome = arrival.open(self._sequencer.host.codec, self._annotation, f"an update {self._name!r}")
-        return Succeeded(self._update_of(arrival, outcome.value)) if isinstance(outcome, Succeeded) else outcome
-
-    def _update_of(self, arrival: Arrival, value: Any) -> Update[T_co, A_contra]:
-        assert arrival.event.update is not None
-        return Update(self._sequencer, arrival.event.update, value, self._answer)
+        if not isinstance(outcome, Failed):
+            return Succeeded(Update(self._sequencer, key, outcome.unwrap(), self._answer))
+        data = self._sequencer.log.error_bytes(f"the error of update {key!r}", outcome.error)
+        self._sequencer.note(Answered(key=key, result=Result.ERROR), data)
+        return None
 
 
 @overload
