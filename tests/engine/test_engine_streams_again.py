@@ -21,7 +21,7 @@ from nurselog.abc import Batch
 from nurselog.lowlevel import Emitted, Published
 from nurselog.testing import VirtualClock
 from tests.engine.publishers import counting, emitting, positions, read
-from tests.engine.rig import Hooked, crashed, file_store, in_memory, on_file, settle
+from tests.engine.rig import Hooked, crashed, file_store, in_memory, on_file, settle, sql
 
 Clock = trio.testing.MockClock
 
@@ -157,3 +157,36 @@ async def test_a_step_that_waits_for_room_can_be_cancelled(
         assert 3 <= len(values) < 10
         with pytest.raises(WorkflowCancelled):
             await handle.result()
+
+
+async def test_a_step_that_waits_for_room_goes_on_when_its_workflow_is_anothers(
+    autojump_clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has sent will never be durable, and it may not be in a place where it can be cancelled."""
+    monkeypatch.setattr(log_module, "AHEAD", 3)
+    path, taken_over, went = tmp_path / "log.db", trio.Event(), trio.Event()
+
+    @step(name="sends under a shield")
+    async def sends() -> None:
+        with trio.CancelScope(shield=True):
+            await open_stream("items").send_all(range(1000))
+            for number in range(10):
+                await open_stream("items").send(number)
+            went.set()
+
+    @workflow(name="sends under a shield, as a workflow")
+    async def flow() -> None:
+        await sends()
+
+    async def take_over(batch: Batch) -> None:
+        if any(append.public for append in batch.appends) and not taken_over.is_set():
+            sql(path, "UPDATE log SET writer = 1")
+            taken_over.set()
+
+    store = Hooked(file_store(path, VirtualClock()))
+    store.before_commit = take_over
+    async with open_engine(store, [flow], clock=VirtualClock()) as engine:
+        await engine.submit(flow)
+        with trio.fail_after(5):
+            await taken_over.wait()
+            await went.wait()

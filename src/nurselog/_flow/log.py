@@ -103,19 +103,31 @@ class Log:
         if self._watchers and (watcher := self._watchers.pop(row.seq, None)) is not None:
             watcher.set()
 
+    def close(self) -> None:
+        """Write nothing more. Nobody need wait for room: it may never come, when somebody else owns the workflow."""
+        self.closed = True
+        watchers, self._watchers = self._watchers, {}
+        for watcher in watchers.values():
+            watcher.set()
+
     async def written(self, row: Row) -> None:
         """Wait until a row is durable that was appended just now."""
-        await self._reached(row.seq)
+        while self.durable < row.seq:
+            await self._reached(row.seq)
 
     async def room(self) -> None:
-        """Wait, if much is not durable yet, until half of it is. Can be cancelled, but may be no checkpoint."""
+        """Wait, if much is not durable yet, until half of it is, or the log is closed.
+
+        Can be cancelled, but may be no checkpoint.
+        """
         ahead = self.seq - self.durable
-        if ahead < AHEAD and self._ahead < AHEAD_BYTES:
+        if self.closed or (ahead < AHEAD and self._ahead < AHEAD_BYTES):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await self._reached(self.durable + (ahead + 1) // 2)
 
     async def _reached(self, seq: int) -> None:
+        """Wait until a row is durable, or the log is closed."""
         await self._watchers.setdefault(seq, trio.Event()).wait()
 
     # -- what one entry may hold -----------------------------------------------------------------

@@ -390,7 +390,7 @@ class Sequencer:
     def end(self, event: Event) -> None:
         """The workflow's last row is on its way: nothing follows it."""
         self.ended = event
-        self.log.closed = True
+        self.log.close()
 
     def stuck(self, problem: NurselogError) -> None:
         """The workflow cannot go on with the code as it is."""
@@ -418,7 +418,7 @@ class Sequencer:
         if self.suspending or self.phase is Phase.OVER:
             return
         self.phase, self.suspending = Phase.SUSPENDING, True
-        self.log.closed = True
+        self.log.close()
         self.timers.clear()
         for call in self.calls.values():
             call.abandon()
