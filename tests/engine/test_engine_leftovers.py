@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from nurselog import (
     WorkflowHandle,
     WorkflowNotFound,
     after,
+    expose,
     mailbox,
+    open_engine,
     open_nursery,
     promise,
     publish,
@@ -25,6 +28,8 @@ from nurselog import (
     sleep,
     step,
     submit,
+    transaction,
+    updates,
     workflow,
 )
 from tests.engine.rig import in_memory, on_file
@@ -112,6 +117,34 @@ async def sending() -> None:
 async def reading() -> str:
     await sleep(10)
     return await mailbox("words", str).receive()
+
+
+@workflow
+async def answering() -> None:
+    """Answers one update, and not the next one."""
+    asked: list[int] = []
+    expose(asked)
+    first = await updates("count", int).receive()
+    asked.append(first.value)
+    first.answer(len(asked))
+    await sleep(100)
+
+
+@answering.query
+def asked_for(asked: list[int]) -> list[int]:
+    return asked
+
+
+@transaction
+def write(connection: sqlite3.Connection, word: str) -> str:
+    connection.execute("CREATE TABLE word (word TEXT)")
+    connection.execute("INSERT INTO word VALUES (?)", (word,))
+    return word
+
+
+@workflow
+async def writing(word: str) -> str:
+    return await write(word)
 
 
 async def status_of(engine: Engine, id: str) -> Status:
@@ -293,6 +326,40 @@ async def test_nothing_is_left_in_the_store(autojump_clock: Clock, tmp_path_fact
         assert filled(f"sqlite:///{path}") == set()
 
 
+async def test_answers_to_updates_and_its_state(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        handle = await engine.submit(answering, id="one")
+        assert await engine.update("one", "count", 5, int, key="a") == 1
+        await handle.result()
+        assert await engine.update("one", "count", 5, int, key="a") == 1
+        assert await handle.query(asked_for) == [5]
+        await engine.delete("one")
+        with pytest.raises(WorkflowNotFound):
+            await engine.update("one", "count", 5, int, key="a")
+        with pytest.raises(WorkflowNotFound):
+            await handle.query(asked_for)
+
+
+async def test_updates_that_it_has_not_answered(autojump_clock: Clock) -> None:
+    async with in_memory() as engine:
+        await engine.submit(answering, id="one")
+        await engine.update("one", "count", 5, int)
+        with pytest.raises(WorkflowEnded, match="answer"):
+            await engine.update("one", "count", 6, int, key="b")
+        await engine.delete("one")
+        with pytest.raises(WorkflowNotFound):
+            await engine.update("one", "count", 6, int, key="b")
+
+
+async def test_what_its_transactions_have_written(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with open_engine(f"sqlite:///{path}", [writing]) as engine:
+        assert await engine.run(writing, "hello", id="one") == "hello"
+        assert "transaction_key" in filled(f"sqlite:///{path}")
+        await engine.delete("one")
+        assert filled(f"sqlite:///{path}") == {"word"}
+
+
 def test_the_table_has_a_line_for_each() -> None:
     """Who adds a line adds a test of it."""
     _, _, rest = PAGE.partition("| what it leaves behind |")
@@ -304,6 +371,10 @@ def test_the_table_has_a_line_for_each() -> None:
         "its id",
         "messages that it has not read",
         "the keys of messages, and that promises were settled",
+        "answers to updates",
+        "updates that it has not answered",
+        "its state",
+        "what its transactions have written, and their outcomes",
         "promises that were not settled",
         "children",
         "children, when it is killed",
