@@ -155,7 +155,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name in {"shared", "close"}:  # what an engine in a test does when it is dead
+        if name in {"shared", "database", "close"}:  # what an engine in a test does when it is dead
             return method
 
         async def call(*args: Any) -> Any:
