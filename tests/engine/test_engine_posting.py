@@ -133,3 +133,26 @@ async def test_a_hundred_workflows_that_send_at_once_are_one_call(autojump_clock
         await wait_all_tasks_blocked()
         callers.store.open.release()
     assert [len(call) for call in callers.store.calls] == [100]
+
+
+async def test_nobody_looks_for_his_own_among_those_of_others(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the time that many take would grow with the square of their number."""
+    looks = list[object]()
+
+    def compare(one: object, other: object) -> bool:
+        looks.append(other)
+        return one is other
+
+    monkeypatch.setattr(posting._Bundle, "__eq__", compare)
+    monkeypatch.setattr(posting, "MOST", 2)
+    callers = Callers()
+    callers.store.open = trio.Semaphore(100)
+    names = [f"{number}" for number in range(20)]
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(callers.leave, name)
+            await trio.lowlevel.checkpoint()
+    assert callers.told == {name: [Posted.LEFT] for name in names}
+    assert not looks

@@ -47,7 +47,7 @@ class Posting:
         self._queued.append(bundle)
         with trio.CancelScope(shield=True):
             async with self._calling:
-                if bundle in self._queued:
+                if bundle.answers is None and bundle.error is None:  # else somebody has taken it along
                     await self._post(self._next())
         if bundle.error is not None:
             raise bundle.error
