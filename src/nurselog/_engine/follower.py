@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MOST = 1_000
 """Rows that are read in one go: a log may be long, and others have to do something, too."""
 
+FARTHEST = 2**62
+"""No log comes to it, and a store can still count from it."""
+
 
 class Follower:
     """Reads a workflow's log from a place on, and waits for more.
@@ -44,7 +47,7 @@ class Follower:
     """
 
     def __init__(self, engine: Engine, row: WorkflowRow, after: int) -> None:
-        self._engine, self._row, self._after = engine, row, after
+        self._engine, self._row, self._after = engine, row, min(after, FARTHEST)
 
     async def more(self) -> Sequence[Entry]:
         """Return what is behind the rows that it has returned before: one at least. Wait for it, here or elsewhere.
