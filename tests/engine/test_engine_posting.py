@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from nurselog import StoreUnavailable
+from nurselog import StoreTooNew, StoreUnavailable
 from nurselog._engine import posting
 from nurselog._engine.posting import Posting
 from nurselog.abc import Post, Posted, WorkflowKey
@@ -77,10 +78,10 @@ async def test_an_error_is_told_to_all_who_were_in_the_call(autojump_clock: trio
             await wait_all_tasks_blocked()
         callers.store.open.release()
         await wait_all_tasks_blocked()
-        assert callers.told == {"a": callers.store.error}
+        assert [*map(repr, callers.told.values())] == ["StoreUnavailable('locked')"]
         callers.store.open.release()
         await wait_all_tasks_blocked()
-        assert callers.told == dict.fromkeys("abc", callers.store.error)
+        assert [*map(repr, callers.told.values())] == ["StoreUnavailable('locked')"] * 3
         callers.store.error = None
         nursery.start_soon(callers.leave, "d")
         callers.store.open.release()
@@ -156,3 +157,29 @@ async def test_nobody_looks_for_his_own_among_those_of_others(
             await trio.lowlevel.checkpoint()
     assert callers.told == {name: [Posted.LEFT] for name in names}
     assert not looks
+
+
+async def test_each_caller_gets_an_error_of_his_own(autojump_clock: trio.testing.MockClock) -> None:
+    """It is the same one, and its traceback tells of no other caller."""
+    callers = Callers()
+    callers.store.error = StoreTooNew("sqlite:///a.db", 7, 1)
+    callers.store.error.add_note("a note")
+    callers.store.error.__cause__ = ValueError("why")
+    callers.store.open = trio.Semaphore(100)
+    errors = list[StoreTooNew]()
+
+    async def leave() -> None:
+        try:
+            await callers.posting.leave(bundle("a"))
+        except StoreTooNew as exc:
+            errors.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(leave)
+    assert len(set(map(id, errors))) == 20
+    for error in errors:
+        assert str(error) == str(callers.store.error)
+        assert (error.found, error.__notes__, repr(error.__cause__)) == (7, ["a note"], "ValueError('why')")
+        names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        assert names == ["leave", "leave", "_post", "post"]

@@ -70,7 +70,15 @@ class Posting:
             answers = iter(await self._store.post([post for bundle in bundles for post in bundle.posts]))
         except Exception as exc:  # noqa: BLE001 - it is everybody's
             for bundle in bundles:
-                bundle.error = exc
+                bundle.error = _twin(exc)
         else:
             for bundle in bundles:
                 bundle.answers = [next(answers) for _ in bundle.posts]
+
+
+def _twin(error: Exception) -> Exception:
+    """Return an error once more. Who raises one adds to its traceback, so of those who raise it each needs his own."""
+    twin = type(error).__new__(type(error), *error.args)
+    vars(twin).update(vars(error))
+    twin.__cause__ = error.__cause__
+    return twin.with_traceback(error.__traceback__)
