@@ -394,6 +394,8 @@ class Transaction(Record, frozen=True, kw_only=True):
     """Whose it is."""
     id: str
     """The workflow's."""
+    writer: int
+    """Who writes its log for whoever asks."""
     key: str
     """Names it in the database: there it is done once."""
     isolation: Isolation

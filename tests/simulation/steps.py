@@ -62,7 +62,7 @@ async def enter(*, once: bool = False) -> World:
     body: Any = place.get()
     log = body.call.sequencer.log
     found = world.get()
-    found.entered(Entry(workflow_id(), step_key(), attempt(), once, log._writer, log.cursor.delivered))
+    found.entered(Entry(workflow_id(), step_key(), attempt(), once, log.writer, log.cursor.delivered))
     return found
 
 

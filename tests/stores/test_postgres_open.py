@@ -275,7 +275,7 @@ async def do_everything(url: str, clock: StandingClock) -> None:
         await store.post([note(key, once="x")])
         [claim] = await claim_due(store, "a")
         numbers = [message.number for message in await store.messages()]
-        await write_nothing(store, key)
+        await write_nothing(store, key, claim.writer)
         last = row(len(claim.rows) + 1, claim.writer)
         taking = Append(key=key, rows=[last], standing=sleeping(), taken=numbers)
         assert not await append(store, taking)
@@ -284,7 +284,7 @@ async def do_everything(url: str, clock: StandingClock) -> None:
         assert await store.renew()
 
 
-async def write_nothing(store: Store, key: WorkflowKey) -> None:
+async def write_nothing(store: Store, key: WorkflowKey, writer: int) -> None:
     """Run a transaction of the application's."""
 
     async def body(_: object) -> None:
@@ -295,6 +295,7 @@ async def write_nothing(store: Store, key: WorkflowKey) -> None:
         name="nothing",
         workflow=key,
         id="one",
+        writer=writer,
         key="key",
         isolation=Isolation.READ_COMMITTED,
         body=body,

@@ -327,6 +327,7 @@ async def test_a_workflow_that_is_gone_writes_nothing(own_bank: Bank) -> None:
         name="late",
         workflow=WorkflowKey(7 * 1024),
         id="w",
+        writer=1,
         key="key",
         isolation=Isolation.SERIALIZABLE,
         body=_refuse,

@@ -17,6 +17,7 @@ from nurselog import (
     StepTimedOut,
     UsageError,
     WorkflowCancelled,
+    WorkflowNotFound,
     move_on_after,
     open_engine,
     open_nursery,
@@ -31,7 +32,7 @@ from nurselog._flow import transacting
 from nurselog._stores import open_store
 from nurselog._stores._sqlite import schema
 from nurselog._stores._sqlite import transactions as in_files
-from nurselog.abc import Batch, Clock, CommitUnanswered, HasDatabase, Store, Transaction
+from nurselog.abc import Batch, Clock, CommitUnanswered, Database, HasDatabase, Store, Transaction
 from nurselog.lowlevel import Result, StepBegan, StepEnded
 from nurselog.testing import Script as Scripted
 from nurselog.testing import VirtualClock, crash_everywhere
@@ -333,6 +334,61 @@ async def test_cancelled_when_a_former_life_had_committed_nothing(bank: Bank) ->
     assert stay.entered == 1
     assert bank.judge(2) == []
     assert bank.keys() == []
+
+
+class Gate:
+    """A database that an owner comes to late."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.is_async = database.is_async
+        self.inside, self.go = trio.Event(), trio.Event()
+        self.error: Exception | None = None
+
+    async def transact(self, transaction: Transaction) -> bytes:
+        self.inside.set()
+        await self.go.wait()
+        try:
+            return await self._database.transact(transaction)
+        except Exception as exc:
+            self.error = exc
+            raise
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def test_an_old_owner_that_comes_late_does_nothing(own_bank: Bank) -> None:
+    """The new one's body has failed, and the log says so: that is not to be done after all."""
+    own_bank.open_accounts(2)
+    fails = True
+
+    def pay() -> Script:
+        if fails:
+            raise LookupError
+        left = yield from transfer("late", 0, 1, 10)
+        return left
+
+    works = calling(own_bank.transaction(pay, int))
+    store = Hooked(open_store(own_bank.store, clock=SystemClock()))
+    gate = Gate(cast("HasDatabase", store._store).database)
+    store.database = gate  # type: ignore[attr-defined]  # that is what makes it have one
+    async with own_bank.engine(works, store=store) as old:
+        await old.submit(works, id="w")
+        await gate.inside.wait()
+        schema_ = "nurselog." if own_bank.is_async else ""
+        own_bank.ask(
+            f"UPDATE {schema_}workflow SET owner = NULL"
+        )  # as if it had been stopped for longer than its lease
+        async with own_bank.engine(works) as new:
+            with pytest.raises(LookupError):
+                await (await new.get("w")).result()
+        fails = False
+        gate.go.set()
+        while gate.error is None:  # noqa: ASYNC110 - it is the only one who waits
+            await trio.sleep(0.01)
+    assert isinstance(gate.error, WorkflowNotFound)
+    assert own_bank.judge(2) == []
 
 
 # -- COMMIT without an answer --------------------------------------------------------------------

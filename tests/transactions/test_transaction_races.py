@@ -61,6 +61,7 @@ def asked(body: Callable[[Any], Any], key: str = "key", isolation: Isolation = I
         name="transfer",
         workflow=WorkflowKey(1),
         id="w",
+        writer=1,
         key=key,
         isolation=isolation,
         body=body,

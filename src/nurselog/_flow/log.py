@@ -29,11 +29,11 @@ AHEAD, AHEAD_BYTES = 1024, 2**24
 class Log:
     """What one workflow in memory has recorded, and records."""
 
-    __slots__ = ("_ahead", "_host", "_late", "_watchers", "_writer", "at", "closed", "cursor", "durable", "seq")
+    __slots__ = ("_ahead", "_host", "_late", "_watchers", "at", "closed", "cursor", "durable", "seq", "writer")
 
     def __init__(self, host: Host, rows: Sequence[Row], writer: int) -> None:
         self._host = host
-        self._writer = writer
+        self.writer: int = writer
         self._late: list[tuple[Event, bytes | None, int]] = []
         """Notes made during replay that the log has not, their values, and how many events had been delivered."""
         self._watchers: dict[int, trio.Event] = {}
@@ -58,7 +58,7 @@ class Log:
         self.seq += 1
         self.at = max(self.at, self._host.clock.utc())
         delivered = self.cursor.delivered if after is None else after
-        row = Row(self.seq, self.at, delivered, self._writer, data, value)
+        row = Row(self.seq, self.at, delivered, self.writer, data, value)
         self._ahead += len(value or b"")
         self._host.append(row, event)
         return row

@@ -86,6 +86,7 @@ async def _prepare(body: Body, fn: Callable[..., Any]) -> tuple[Database, Transa
         name=call.step.name,
         workflow=sequencer.host.key,
         id=sequencer.id,
+        writer=sequencer.log.writer,
         key=transaction_key(sequencer.id, sequencer.seed, call.operation.path),
         isolation=terms.isolation,
         body=lambda connection: fn(connection, *call.args, **call.kwargs),

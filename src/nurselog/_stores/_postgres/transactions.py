@@ -72,17 +72,21 @@ class Table(NamedTuple):
 
 
 def own_table(schema: str) -> Table:
-    """Return the one in the store's schema: there is a row only as long as there is the workflow."""
+    """Return the one in the store's schema. A row is made while there is the workflow, and nobody has taken it over.
+
+    So an old owner that comes late does nothing, as it writes nothing: the new one may know the outcome already.
+    """
     names = {
         "table": sql.Identifier(schema, "transaction_key"),
-        "workflow": sql.Identifier(schema, "workflow"),
+        "log": sql.Identifier(schema, "log"),
         "row": sql.SQL("shard = %(shard)s AND workflow = %(workflow)s AND key = %(key)s"),
     }
     return Table(
         sql.SQL(
-            "INSERT INTO {table} (shard, workflow, key) SELECT shard, key, %(key)s::text FROM {workflow} "
-            "WHERE shard = %(shard)s AND key = %(workflow)s ON CONFLICT (shard, workflow, key) DO NOTHING "
-            "RETURNING pg_current_xact_id()::text"
+            "INSERT INTO {table} (shard, workflow, key) SELECT shard, workflow, %(key)s::text FROM {log} "
+            "WHERE shard = %(shard)s AND workflow = %(workflow)s AND writer = %(writer)s AND seq = "
+            "(SELECT max(seq) FROM {log} WHERE shard = %(shard)s AND workflow = %(workflow)s) "
+            "ON CONFLICT (shard, workflow, key) DO NOTHING RETURNING pg_current_xact_id()::text"
         ).format(**names),
         sql.SQL("SELECT outcome FROM {table} WHERE {row}").format(**names),
         sql.SQL(
@@ -200,6 +204,7 @@ class _Attempt:
             "shard": shard_of_key(transaction.workflow),
             "workflow": transaction.workflow,
             "id": transaction.id,
+            "writer": transaction.writer,
             "key": transaction.key,
         }
 

@@ -56,12 +56,12 @@ class Table(NamedTuple):
 OWN = Table(
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     "",
-    "INSERT INTO transaction_key (workflow, key) SELECT key, :key FROM workflow WHERE key = :workflow "
-    "ON CONFLICT DO NOTHING",
+    "INSERT INTO transaction_key (workflow, key) SELECT workflow, :key FROM log WHERE workflow = :workflow "
+    "AND seq = (SELECT max(seq) FROM log WHERE workflow = :workflow) AND writer = :writer ON CONFLICT DO NOTHING",
     "SELECT outcome FROM transaction_key WHERE workflow = :workflow AND key = :key",
     "UPDATE transaction_key SET outcome = :outcome WHERE workflow = :workflow AND key = :key",
 )
-"""In the store's own database, as long as there is the workflow."""
+"""In the store's own database, as long as there is the workflow, and nobody else has taken it over."""
 
 FOREIGN = Table(
     "",
@@ -225,7 +225,7 @@ class _Attempt:
 
     @property
     def _names(self) -> dict[str, Any]:
-        return {"key": self._transaction.key, "workflow": self._transaction.workflow, "id": self._transaction.id}
+        return {name: getattr(self._transaction, name) for name in ("key", "workflow", "writer", "id")}
 
     def _claim(self) -> None:
         """Put the key in, which says that the body is under way; under the write lock nobody else is."""
