@@ -51,6 +51,6 @@ OF_TRANSACTIONS = (
         file="_stores/_sqlite/transactions.py",
         before="            if self._left:\n                self._close()\n",
         after="",
-        tests=(f"{TRANSACTIONS}_engines.py::test_suspended_in_the_body_and_done_in_the_next_life",),
+        tests=(f"{TRANSACTIONS}_lives.py::test_suspended_in_the_body_and_done_in_the_next_life",),
     ),
 )
