@@ -186,6 +186,28 @@ async def test_something_fatal_while_the_log_is_followed(autojump_clock: Clock, 
         assert await here.query("one", look) == "state"
 
 
+async def test_something_fatal_in_the_query_itself(autojump_clock: Clock, tmp_path: Path) -> None:
+    """As Control-C may be: who asks gets it, and the state leaves memory all the same."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+
+    @workflow(name="flow")
+    async def flow() -> None:
+        expose("state")
+        await mailbox("t").receive()
+
+    @flow.query
+    def look(state: str) -> str:
+        raise KeyboardInterrupt
+
+    async with on_file(path, flow, clock=clock) as here, on_file(path, flow, clock=clock) as there:
+        await here.submit(flow, id="one")
+        await settle()
+        with pytest.raises(KeyboardInterrupt):
+            await there.query("one", look)
+        await trio.sleep(1)
+        assert not there._service.replays.all
+
+
 async def test_generators_and_nurseries_that_are_open_when_it_stops(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
 

@@ -51,6 +51,8 @@ def refuses_abort(strand: Strand) -> bool:
     answer FAILED.
     """
     sequencer = strand.sequencer
+    if sequencer.suspending:  # by whoever, and whatever error is being handled there
+        return False
     handled = sys.exception()
     fatal = None if handled is None or handled is strand.outside else find_fatal(handled)
     if fatal is not None:
