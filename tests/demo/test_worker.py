@@ -360,8 +360,10 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
 def test_the_engine_gets_the_options(shop: Write, options: dict[str, float]) -> None:
     shop(JOB.format(act="..."))
     bounds = ("--max-running", "3", "--max-threads", "2", "--max-payload", "99")
-    assert work(*bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
+    databases = ("--database", "shop=sqlite:///shop.db", "--database", "bank=sqlite:///a=b.db")
+    assert work(*databases, *bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
     assert options == {
+        "databases": {"shop": "sqlite:///shop.db", "bank": "sqlite:///a=b.db"},
         "max_running": 3,
         "max_threads": 2,
         "max_payload": 99,
@@ -371,11 +373,19 @@ def test_the_engine_gets_the_options(shop: Write, options: dict[str, float]) -> 
     }
 
 
+@pytest.mark.parametrize("text", ["shop", "=sqlite:///shop.db", "shop="])
+def test_what_is_no_database(shop: Write, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    shop(JOB.format(act="..."))
+    with pytest.raises(SystemExit, match="2"):
+        work("--database", text)
+    assert "write NAME=URL, as in open_engine(databases={NAME: URL})" in capsys.readouterr().err
+
+
 def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, float]) -> None:
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 6
+    assert len(options) == 7
     assert options == {name: engine[name].default for name in options}
 
 

@@ -63,6 +63,14 @@ class _Target(NamedTuple):
         return cls(module, attribute or None)
 
 
+def _read_database(text: str) -> tuple[str, str]:
+    """Take an argument apart: a name and an address."""
+    name, equals, url = text.partition("=")
+    if not (name and equals and url):
+        raise argparse.ArgumentTypeError("write NAME=URL, as in open_engine(databases={NAME: URL})")
+    return name, url
+
+
 class _ModuleRaised(UsageError):
     """A module could not be imported; what it raised is the cause, and its authors want the traceback."""
 
@@ -72,6 +80,14 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", type=_Target.read, metavar="MODULE[:ATTR]", help="where the workflows are")
     add("--store", required=True, metavar="URL", help="the store, for instance sqlite:///quotes.db")
+    add(
+        "--database",
+        type=_read_database,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="one that transactions name, for instance shop=postgresql://app@host/shop; as often as there are some",
+    )
     add("--max-running", type=positive, metavar="N", default=1000, help="workflows in memory (default: %(default)s)")
     add("--max-threads", type=positive, metavar="N", default=40, help="sync steps at once (default: %(default)s)")
     add(
@@ -125,6 +141,7 @@ async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., A
         async with open_engine(
             chosen.store,
             workflows,
+            databases=dict(chosen.database) or None,
             max_running=chosen.max_running,
             max_threads=chosen.max_threads,
             max_payload=chosen.max_payload,
