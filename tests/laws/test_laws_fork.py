@@ -12,12 +12,12 @@ from nurselog._log.identity import step_key
 from nurselog.lowlevel import Ended, Forked, Row, StepEnded, decode_event, open_store, parse_path
 from nurselog.testing import VirtualClock
 from nurselog.testing.corpus.cases import cases_of
-from nurselog.testing.corpus.workflows import conversations
+from nurselog.testing.corpus.workflows import answering, conversations
 from tests.laws.checks import finished, first_difference, sample
 from tests.laws.corpus.registry import Case, whole_corpus
 from tests.laws.harness import in_a_world, resume, tally
 
-talks = cases_of(conversations)
+talks = cases_of(conversations, answering)
 """Not these: what is on its way to the original does not come to a fork, which may then wait for ever."""
 corpus = [case for case in whole_corpus().values() if not (case.threads or case.slow or case in talks)]
 
