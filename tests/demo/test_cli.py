@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'greetings.db'}"
 
     async def fill() -> None:
-        async with open_engine(url) as engine:
+        async with open_engine(url, ()) as engine:
             await engine.run(greeting, "Trio", id="greeting-1")
 
     trio.run(fill)
@@ -63,7 +63,7 @@ def test_list_shows_a_line_for_each_workflow(store: str, capsys: pytest.CaptureF
 
 def test_list_says_why_a_workflow_is_stuck(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     async def get_stuck() -> None:
-        async with open_engine(store) as engine:
+        async with open_engine(store, ()) as engine:
             with pytest.raises(WorkflowStuck):
                 await engine.run(nap, id="nap-1")
 
@@ -81,7 +81,7 @@ async def hostile() -> None:
 
 def test_no_text_of_a_workflow_steers_the_terminal(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     async def fill() -> None:
-        async with open_engine(store) as engine:
+        async with open_engine(store, ()) as engine:
             with pytest.raises(ValueError, match="a line"):
                 await engine.run(hostile, id="one")
 
@@ -127,7 +127,7 @@ def test_a_workflow_is_deleted(store: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_what_has_not_ended_is_not_deleted(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     async def begin() -> None:
-        async with open_engine(store) as engine:
+        async with open_engine(store, ()) as engine:
             await engine.submit(lasting, id="lasting-1")
 
     trio.run(begin)

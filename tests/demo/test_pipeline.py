@@ -58,7 +58,7 @@ async def test_a_package_is_mirrored_whatever_one_mirror_does(
     files = manifest(source, None, seed=1)
     async with trio.open_nursery() as nursery:
         job = one_job(files, await start(nursery, source, fault, None), layout)
-        async with open_engine(layout.store) as engine:
+        async with open_engine(layout.store, ()) as engine:
             assert await engine.run(mirror_package, job, id="json") == len(files)
             log = await (await engine.get("json")).log()
         nursery.cancel_scope.cancel()
@@ -75,7 +75,7 @@ async def test_a_file_that_nobody_delivers_in_time_fails_and_leaves_nothing(
     files = manifest(source, None, seed=1)[5:]
     async with trio.open_nursery() as nursery:
         job = one_job(files, await start(nursery, source, Fault.STALL, Fault.STALL), layout)
-        async with open_engine(layout.store) as engine:
+        async with open_engine(layout.store, ()) as engine:
             with pytest.RaisesGroup(NobodyDelivered):
                 await engine.run(mirror_package, job, id="json")
         nursery.cancel_scope.cancel()
@@ -100,7 +100,7 @@ async def test_steps_that_run_again_do_no_harm(layout: Layout, monkeypatch: pyte
     partial_file.parent.mkdir()
     partial_file.write_bytes(b"pass")
     partial_file.with_name("module.py.17").write_bytes(b"pa")
-    async with open_engine(layout.store) as engine:
+    async with open_engine(layout.store, ()) as engine:
         discarded = await engine.run(do_all_twice, str(layout.folder), str(partial_file), str(target))
     assert discarded == (True, False)
     assert len(read_catalogue(layout)) == 1

@@ -47,7 +47,7 @@ def held(admin: psycopg.Connection[tuple[int]]) -> Held:
 
 async def test_nothing_is_left_of_engines_that_are_closed(postgres_url: str, scale: int) -> None:
     async def cycle(number: int) -> None:
-        async with open_engine(postgres_url) as engine:
+        async with open_engine(postgres_url, ()) as engine:
             assert await engine.run(once, number, id=f"w{number}") == 2 * number
 
     with behind(postgres_url) as admin:

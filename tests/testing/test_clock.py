@@ -25,7 +25,7 @@ async def leap() -> list[str]:
 async def test_utc_goes_with_trios_time(autojump_clock: MockClock) -> None:
     clock = VirtualClock(NOON)
     assert clock.utc() == NOON.timestamp() * 1e6
-    async with open_engine("sqlite://", clock=clock) as engine:
+    async with open_engine("sqlite://", (), clock=clock) as engine:
         assert await engine.run(leap) == ["2026-02-28 12", "2026-03-02 12"]
 
 

@@ -76,7 +76,7 @@ async def both() -> list[Any]:
 
 
 async def run(fn: Callable[..., Any], *args: Any) -> Any:
-    async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+    async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
         return await engine.run(fn, *args)
 
 
@@ -225,7 +225,7 @@ async def test_a_fake_is_timed_out_and_cancelled_as_the_step_would_be(autojump_c
     with fakes({count: Script(Hangs())}):
         with pytest.raises(StepTimedOut):
             await run(limited)
-        async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+        async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
             handle = await engine.submit(several, 1)
             await engine.cancel(handle.id)
             with pytest.raises(WorkflowCancelled):
@@ -236,7 +236,7 @@ async def test_a_sync_step_with_a_fake_that_is_suspended_warns_of_no_thread(
     autojump_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fakes({count: Script(Hangs())}):
-        async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+        async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
             await engine.submit(several, 1)
             await trio.sleep(5)
     assert "thread" not in caplog.text

@@ -76,7 +76,7 @@ def test_what_the_engine_is_given_is_no_workflow_code() -> None:
 
 async def _seen(**options: Any) -> Sequence[Touch]:
     with watching() as touches:
-        async with open_engine("sqlite://", **options) as engine:
+        async with open_engine("sqlite://", (), **options) as engine:
             await engine.run(plain)
     return touches
 
@@ -92,7 +92,7 @@ async def swallows() -> None:
 def test_code_that_unwinds_is_no_history() -> None:
     async def main() -> Sequence[Touch]:
         with watching() as touches:
-            async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+            async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
                 await engine.submit(swallows)
                 await trio.sleep(1)
         return touches
@@ -160,7 +160,7 @@ def test_a_debugger_may_look_at_a_clock() -> None:
 def test_one_of_two_looks_on() -> None:
     async def main() -> tuple[int, int]:
         with watching() as one, watching() as other:
-            async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+            async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
                 await engine.run(looks_at_the_clock)
         return len(one), len(other)
 
@@ -216,7 +216,7 @@ def test_what_the_profile_function_and_the_audit_hook_do() -> None:
         hear(watcher)
 
     async def main() -> None:
-        async with open_engine("sqlite://", clock=VirtualClock()) as engine:
+        async with open_engine("sqlite://", (), clock=VirtualClock()) as engine:
             await engine.run(looks_on)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -21,7 +21,7 @@ def seen(*workflows: Workflow[..., Any], **options: Any) -> Sequence[Touch]:
 
     async def main() -> Sequence[Touch]:
         with watching() as touches:
-            async with open_engine("sqlite://", **{"clock": VirtualClock()} | options) as engine:
+            async with open_engine("sqlite://", (), **{"clock": VirtualClock()} | options) as engine:
                 for one in workflows:
                     await engine.run(one)
         return touches
