@@ -91,8 +91,8 @@ OF_ENGINES = (
         name="evicted-in-flight",
         breaks="a workflow stays in memory while a step of it is under way",
         file="_flow/sequencer.py",
-        before="busy = self.runnable or self.calls or self._committed",
-        after="busy = self.runnable or self._committed",
+        before="busy = self.runnable or self.calls or self.log.coming",
+        after="busy = self.runnable or self.log.coming",
         tests=(f"{ENGINE}evict.py::test_what_has_a_step_in_flight_stays",),
     ),
     Mutant(

@@ -46,6 +46,22 @@ OF_WORKFLOWS = (
         tests=(f"{ENGINE}crash.py::test_a_cancelled_step_that_had_begun_says_so",),
     ),
     Mutant(
+        name="bodies-ahead",
+        breaks="no body starts before the event is durable that led to its call",
+        file="_flow/sequencer.py",
+        before="            if not self._is_explained:\n                return False\n",
+        after="",
+        tests=(f"{ENGINE}ahead.py::test_no_body_starts_before_what_led_to_it_is_durable",),
+    ),
+    Mutant(
+        name="queries-ahead",
+        breaks="a query sees only what is durable",
+        file="_flow/sequencer.py",
+        before="and self.ended is None and self._is_explained",
+        after="and self.ended is None",
+        tests=(f"{ENGINE}ahead.py::test_a_query_of_one_that_is_ahead_again",),
+    ),
+    Mutant(
         name="now-by-the-clock",
         breaks="now() is the time of the last delivered event, live as on replay",
         file="_flow/sequencer.py",

@@ -1,8 +1,9 @@
 """The journal: the engine's writer. It commits everything that all workflows have appended meanwhile, in one go.
 
-Nothing lingers: a batch is whatever came while the one before was being made durable. One row is then a batch of its
-own, and under load a batch grows to hundreds of rows, without a knob. It does not grow without an end, though: when a
-batch is durable, all in it go on in one turn of the event loop, and nothing else does meanwhile, not even the lease.
+Nothing lingers: a batch is whatever came while the one before was being made durable. (Only where a workflow goes on
+with a message at once it gets one turn of the event loop, so that its answer goes with it.) One row is then a batch of
+its own, and under load a batch grows to hundreds of rows, without a knob. It does not grow without an end, though: when
+a batch is durable, all in it go on in one turn of the event loop, and nothing else does meanwhile, not even the lease.
 
 A store that is unavailable (locked, full, unreachable) makes everybody wait, and nothing else: the same batch is tried
 again. That is safe when an answer was lost, since rows say who wrote them. Any other store error ends the engine.
@@ -18,7 +19,7 @@ from typing import Protocol
 import trio
 
 from .._errors import EngineClosed
-from .._log.events import PUBLIC, Event, Row
+from .._log.events import FROM_OUTSIDE, PUBLIC, Event, Row
 from ..abc import Append, Batch, Created, Creation, Post, Receipt, Standing, Store, WorkflowKey
 from .patience import Outage, patiently
 
@@ -93,7 +94,7 @@ class _Asked:
 class _Lot:
     """What is committed in one go."""
 
-    __slots__ = ("asked", "barriers", "parts", "since")
+    __slots__ = ("asked", "barriers", "goes_on", "parts", "since")
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -102,6 +103,8 @@ class _Lot:
         self.asked: list[_Asked] = []
         self.barriers: list[trio.Event] = []
         """Who waits until everything that is queued now is durable."""
+        self.goes_on: bool = False
+        """Whether a workflow goes on before it is durable, and may have more for it in its next step."""
 
     def __len__(self) -> int:
         return len(self.parts) + len(self.asked)
@@ -201,6 +204,8 @@ class Journal:
     def append(self, writer: Writer, row: Row, event: Event) -> None:
         """Queue a row."""
         self._part(writer).rows.append((row, event))
+        if isinstance(event, FROM_OUTSIDE):
+            self._queued[-1].goes_on = True
 
     def stand(self, writer: Writer, standing: Standing) -> None:
         """Queue a change of standing; the last one counts."""
@@ -260,6 +265,8 @@ class Journal:
         try:
             while True:
                 await self._some.wait()
+                if self._queued[0].goes_on:
+                    await trio.lowlevel.checkpoint()
                 await self._commit_next()
         finally:
             self._closed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class Office:
         row = await self.find(id)
         [answer] = await self.leave([Post(key=row.key, kind=kind.value, body=body_of(reason))])
         if answer is Posted.ENDED:
-            raise await self._has_ended(row)
+            raise await self._has_ended(row.id, row.key)
         await self._ownership.enter_messages()  # at once: how the workflow stands changes with it
         return row
 
@@ -111,23 +111,31 @@ class Office:
             UsageError: the same, for one that is no letter, or whose topic or key is none.
         """
         bodies = [self._pen.letter(letter) for letter in letters]
-        rows = {row.id: row for row in await self._store.find(sorted({letter.id for letter in letters}))}
+        keys = await self._keys_of({letter.id for letter in letters})
         posts: list[Post] = []
         early: list[Addressed] = []
         for letter, body in zip(letters, bodies, strict=True):
             kind, once = Kind.SEND.value, once_of(letter)
-            if letter.id in rows:
-                posts.append(Post(key=rows[letter.id].key, kind=kind, body=body, once=once, most=self.max_inbox))
+            if letter.id in keys:
+                posts.append(Post(key=keys[letter.id], kind=kind, body=body, once=once, most=self.max_inbox))
             elif letter.early:
                 early.append(Addressed(id=letter.id, kind=kind, body=body, once=once, most=self.max_inbox))
         left = iter(await self.leave(posts) if posts else ())
         kept = iter(await self._leave_early(early) if early else ())
         return [
-            await self._said(rows.get(letter.id, letter), next(left if letter.id in rows else kept))
-            if letter.id in rows or letter.early
+            await self._said(letter.id, keys.get(letter.id), next(left if letter.id in keys else kept))
+            if letter.id in keys or letter.early
             else WorkflowNotFound(letter.id)
             for letter in letters
         ]
+
+    async def _keys_of(self, ids: set[str]) -> Mapping[str, WorkflowKey]:
+        """Return the keys of the workflows that exist; no question is asked for those that are in memory."""
+        here = self._ownership.keys
+        keys = {id: here[id] for id in ids & here.keys()}
+        if elsewhere := sorted(ids - keys.keys()):
+            keys |= {row.id: row.key for row in await self._store.find(elsewhere)}
+        return keys
 
     async def _leave_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
         """Leave messages for workflows that may have come into being only now, or have not.
@@ -156,14 +164,14 @@ class Office:
         body = body_of(event=event, value=data)
         return Post(key=row.key, kind=Kind.UPDATE.value, body=body, once=once, most=self.max_inbox)
 
-    async def _said(self, receiver: WorkflowRow | Letter, answer: Posted) -> bool | Exception:
+    async def _said(self, id: str, key: WorkflowKey | None, answer: Posted) -> bool | Exception:
         match answer:
             case Posted.LEFT | Posted.KNOWN:
                 return answer is Posted.LEFT
             case Posted.FULL:
-                return InboxFull(receiver.id, self.max_inbox)
+                return InboxFull(id, self.max_inbox)
             case Posted.ENDED:  # pragma: no branch - there is no other case
-                return await self._has_ended(receiver)
+                return await self._has_ended(id, key)
 
     async def resolve(self, id: str, value: object) -> None:
         """Settle a promise with a value. A checkpoint; raises what `Engine.resolve` does."""
@@ -183,7 +191,7 @@ class Office:
         once = f"promise {promise.path}"
         [answer] = await self.leave([Post(key=row.key, kind=Kind.SETTLE.value, body=body, once=once)])
         if answer is Posted.ENDED:
-            raise await self._has_ended(row)
+            raise await self._has_ended(row.id, row.key)
         if answer is Posted.KNOWN:
             raise PromiseSettled(id)
 
@@ -240,10 +248,12 @@ class Office:
         ]
         await self.leave(posts)
 
-    async def _has_ended(self, receiver: WorkflowRow | Letter) -> WorkflowEnded | WorkflowNotFound:
-        """Return what to say of one that has ended; of one that was not looked for before there is no row."""
+    async def _has_ended(self, id: str, key: WorkflowKey | None) -> WorkflowEnded | WorkflowNotFound:
+        """Return what to say of one that has ended; of one that was not looked for before there is no key."""
         try:
-            found = await (self.find(receiver.id) if isinstance(receiver, Letter) else self.find_again(receiver))
+            found = await self.find(id)
         except WorkflowNotFound as exc:  # deleted since it was found
             return exc
+        if key not in {None, found.key}:  # the same, and what has its id now is another one
+            return WorkflowNotFound(id)
         return WorkflowEnded(found.id, found.status.value)

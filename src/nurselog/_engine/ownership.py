@@ -67,6 +67,11 @@ class Ownership:
         return self._max_running - len(self._runner.runs) - self.arriving
 
     @property
+    def keys(self) -> Mapping[str, WorkflowKey]:
+        """The keys of the workflows in memory, by their ids."""
+        return self._runner.keys
+
+    @property
     def lease_left(self) -> float:
         """Seconds until others may take over."""
         return self._expires - trio.current_time()

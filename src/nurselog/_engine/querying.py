@@ -77,7 +77,7 @@ async def ask(engine: Engine, row: WorkflowRow, function: Callable[..., Any], ar
     question = Question(*unwrap_partial(function, args))
     workflow = _workflow_of(engine, row, question.function)
     run = engine._runner.runs.get(row.key)
-    if run is not None and run.sequencer.has_state:
+    if run is not None and await run.has_state():
         return question.answer(run.sequencer, engine._codec, partial(run.leave, Leaving.SPOILED))
     async with _replayed(engine, row, workflow) as replay:
         return question.answer(replay.sequencer, engine._codec, replay.leave)

@@ -301,7 +301,7 @@ class Run:
             self.end = (event, row.value)
             if self.parent is not None:
                 self._runner.office.left(self.parent)
-        self.sequencer.committed(row, event)
+        self.sequencer.committed(row)
 
     def standing_committed(self, standing: Standing) -> None:
         """A change of standing is durable."""
@@ -329,6 +329,11 @@ class Run:
             due = None if self.wake_at == FAR else self.wake_at
             return Standing(status=status, due_at=due, release=True)
         return Standing(status=self.status, due_at=0, release=True)
+
+    async def has_state(self) -> bool:
+        """Whether its state is in memory, once the last event that its code was given is durable, or lost."""
+        await self.sequencer.explained()
+        return not self.out and self.sequencer.has_state
 
     # -- leaving ---------------------------------------------------------------------------------
 

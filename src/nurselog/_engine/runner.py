@@ -91,6 +91,8 @@ class Runner:
         self.bench: Bench = Bench()
         self.steps: Steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
+        self.keys: dict[str, WorkflowKey] = {}
+        """Those of `runs`, by the workflows' ids."""
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
@@ -128,7 +130,7 @@ class Runner:
             former.refused()
             self._depart(former)
         run = Run(self, workflow, row, writer, rows)
-        self.runs[row.key] = run
+        self.runs[row.key], self.keys[row.id] = run, row.key
         if run.status is not row.status:
             self.journal.stand(run, Standing(status=run.status, due_at=0))
         self.occupied.set()
@@ -144,6 +146,8 @@ class Runner:
         self._depart(run)
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
+            if self.keys[run.id] == run.key:  # else another one has the id, and this one was deleted
+                del self.keys[run.id]
             if not self.runs:
                 self.occupied = trio.Event()
         self.evicted += run.leaving is Leaving.EVICTED

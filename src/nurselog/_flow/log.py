@@ -12,13 +12,14 @@ nothing recorded is left, each with the `after` that it was made at.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import trio
 
 from .._errors import PayloadTooLargeError
-from .._log.cursor import Cursor
-from .._log.events import Ended, Event, Row, encode_event
+from .._log.cursor import Cursor, Entry, is_delivered
+from .._log.events import FROM_OUTSIDE, Ended, Event, Row, encode_event
 from .._log.failures import encode_error, record_error
 from .host import Host
 
@@ -29,7 +30,19 @@ AHEAD, AHEAD_BYTES = 1024, 2**24
 class Log:
     """What one workflow in memory has recorded, and records."""
 
-    __slots__ = ("_ahead", "_host", "_late", "_watchers", "at", "closed", "cursor", "durable", "seq", "writer")
+    __slots__ = (
+        "_ahead",
+        "_host",
+        "_late",
+        "_watchers",
+        "at",
+        "closed",
+        "coming",
+        "cursor",
+        "durable",
+        "seq",
+        "writer",
+    )
 
     def __init__(self, host: Host, rows: Sequence[Row], writer: int) -> None:
         self._host = host
@@ -39,6 +52,8 @@ class Log:
         self._watchers: dict[int, trio.Event] = {}
         self._ahead = 0
         """Bytes of values in rows that are not durable yet."""
+        self.coming: deque[Entry] = deque()
+        """Events that were appended for the code, and that it has not got yet, in order."""
         self.cursor: Cursor = Cursor(rows)
         """Where the code stands in what was recorded."""
         self.seq: int = rows[-1].seq
@@ -60,6 +75,8 @@ class Log:
         delivered = self.cursor.delivered if after is None else after
         row = Row(self.seq, self.at, delivered, self.writer, data, value)
         self._ahead += len(value or b"")
+        if is_delivered(event):
+            self.coming.append(Entry(row, event))
         self._host.append(row, event)
         return row
 
@@ -92,6 +109,14 @@ class Log:
     # -- what becomes of it ----------------------------------------------------------------------
 
     @property
+    def has_come(self) -> bool:
+        """Whether there is an event that the code may have: a durable one, or one from outside, which was before."""
+        if not self.coming:
+            return False
+        row, event = self.coming[0]
+        return row.seq <= self.durable or isinstance(event, FROM_OUTSIDE)
+
+    @property
     def all_durable(self) -> bool:
         """Whether everything that was appended is durable."""
         return self.durable == self.seq
@@ -113,7 +138,7 @@ class Log:
     async def written(self, row: Row) -> None:
         """Wait until a row is durable that was appended just now."""
         while self.durable < row.seq:
-            await self._reached(row.seq)
+            await self.reached(row.seq)
 
     async def room(self) -> None:
         """Wait, if much is not durable yet, until half of it is, or the log is closed.
@@ -124,10 +149,10 @@ class Log:
         if self.closed or (ahead < AHEAD and self._ahead < AHEAD_BYTES):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            await self._reached(self.durable + (ahead + 1) // 2)
+            await self.reached(self.durable + (ahead + 1) // 2)
 
-    async def _reached(self, seq: int) -> None:
-        """Wait until a row is durable, or the log is closed."""
+    async def reached(self, seq: int) -> None:
+        """Wait until a row is durable that is not yet, or the log is closed."""
         await self._watchers.setdefault(seq, trio.Event()).wait()
 
     # -- what one entry may hold -----------------------------------------------------------------

@@ -7,20 +7,26 @@ none can is the workflow *quiet*, and only then does the next thing happen, in t
 1. the next event of the recorded log, while there is one (replay);
 2. what was due while nobody was there: overdue timers;
 3. the bodies of steps that were called and have no outcome: they start;
-4. the next event that the journal has committed (live).
+4. the next event that was appended meanwhile, once it is durable (live).
 
-So what the code sees depends on the log alone. Live and replay go the same way: an event reaches the code only when it
+So what the code sees depends on the log alone. Live and replay go the same way: a value reaches the code only when it
 is durable, and the code cannot tell whether it was committed a moment or a year ago.
 
-`_move` and `_next` look for the next thing after every step of a strand and after every commit; there is no task of its
-own.
+The value of a message, or of a child's end, has been durable since it was left in the inbox, and it stays there until
+the commit that has its row. What is not durable yet is its place among the other events. The code need not wait for
+that: all that it writes stands behind the row, in the same commit or a later one, so a crash that loses the row loses
+whatever followed from it. What leaves the workflow by another way than its log must wait: the bodies of steps start,
+and queries are answered, when the last event that the code was given is durable. This saves a conversation every other
+commit: a message and the answer to it go together, and so do a child's end and the start of the next one.
+
+`_move` and `_next` look for the next thing after every step of a strand, after every commit and when something has come
+from outside; there is no task of its own.
 """
 
 from __future__ import annotations
 
 import enum
 import heapq
-from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from .._errors import NonDeterminismError, NurselogError, Suspended
-from .._log.cursor import Cursor, Entry, Mismatch, describe, is_delivered
+from .._log.cursor import Cursor, Entry, Mismatch, describe
 from .._log.events import (
     Cause,
     ChildEnded,
@@ -136,7 +142,6 @@ class Sequencer:
         self._woken: list[tuple[Path, Strand]] = []
         self._waiting: list[Call] = []
         """Calls whose body has not started."""
-        self._committed: deque[Entry] = deque()
         self._live = False
         self._given = 0
         """The seq of the last event delivered."""
@@ -189,11 +194,13 @@ class Sequencer:
         elif not self._live:
             return self._go_live()
         elif (self._waiting or self.family.is_told) and self._given >= self._first:
+            if not self._is_explained:
+                return False
             self._start_bodies()
             self.family.cancel_told()
-        elif self._committed:
+        elif self.log.has_come:
             self.cursor.delivered += 1
-            self._deliver(self._committed.popleft())
+            self._deliver(self.log.coming.popleft())
         else:
             self._check_waiting()
             return False
@@ -219,12 +226,10 @@ class Sequencer:
             self.stuck(self._changed(exc, event.path, where or caller()))
             raise Suspended from None
 
-    def committed(self, row: Row, event: Event) -> None:
+    def committed(self, row: Row) -> None:
         """A row is durable."""
         self.log.committed(row)
-        if is_delivered(event):
-            self._committed.append(Entry(row, event))
-        if self.runnable == 0 and (self._committed or self.log.all_durable):  # else it waits for what it waited for
+        if self.runnable == 0 and (self._waiting or self.log.coming or self.log.all_durable):  # else nothing is new
             self._move()
 
     def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:
@@ -296,7 +301,20 @@ class Sequencer:
     @property
     def has_state(self) -> bool:
         """Whether its code is in memory, and has followed its recorded log: then its state is that of today."""
-        return self._live and self.phase is Phase.RUNNING and self.ended is None
+        return self._live and self.phase is Phase.RUNNING and self.ended is None and self._is_explained
+
+    @property
+    def _is_explained(self) -> bool:
+        """Whether all events that the code was given are durable."""
+        return self._given <= self.log.durable
+
+    async def explained(self) -> None:
+        """Wait until the last event that the code was given is durable, or the log is closed.
+
+        Can be cancelled, but may be no checkpoint.
+        """
+        if not self._is_explained and not self.log.closed:
+            await self.log.reached(self._given)
 
     def due(self, timer: Timer) -> None:
         """A timer is due, says the host."""
@@ -318,6 +336,7 @@ class Sequencer:
         if isinstance(event, Received):
             self.inbox.entered()
         self._append_first(event, value)
+        self.parked()  # its value is durable
 
     def open_scope(self, path: str) -> CancelScope | None:
         """Return the scope at a path, if it is open."""
@@ -362,7 +381,7 @@ class Sequencer:
         UTC microseconds; `FAR` if there is no timer. Everything it has written must be durable too: only then may it
         leave memory.
         """
-        busy = self.runnable or self.calls or self._committed or not self.log.all_durable or not self._live
+        busy = self.runnable or self.calls or self.log.coming or not self.log.all_durable or not self._live
         if busy or self.family.is_arranging:
             return None
         due = self.timers.next_due

@@ -224,6 +224,9 @@ Event: TypeAlias = (
 PUBLIC: tuple[type[Event], ...] = (Published, Emitted, Answered)
 """What readers outside wait for."""
 
+FROM_OUTSIDE: tuple[type[Event], ...] = (Received, ChildEnded)
+"""What has come as a message: its value is durable before it is in the log, and only its place there is not."""
+
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One event as the store has it."""
