@@ -18,6 +18,7 @@ from nurselog._engine.messages import Kind
 from nurselog.abc import Batch, Post, Posted, Receipt, Workflow, WorkflowKey
 from nurselog.lowlevel import (
     END_STATUS,
+    Answered,
     Cause,
     ChildEnded,
     Claimed,
@@ -33,6 +34,7 @@ from nurselog.lowlevel import (
     TimerFired,
 )
 from nurselog.testing import Broken, replay
+from tests.simulation.answers import Answers
 from tests.simulation.database import Database
 from tests.simulation.family import Family
 from tests.simulation.history import History
@@ -66,6 +68,8 @@ class Judge:
         self._family = Family(database)
         self.letters = Letters(self._mail)
         """What senders were told."""
+        self.answers = Answers()
+        """What those were told who asked for updates."""
         self.promises: list[str] = []
         """Those that somebody outside is to settle."""
         self._once: Counter[str] = Counter()
@@ -206,6 +210,7 @@ class Judge:
         for key, problem in self._mail.torn:
             self.broken(Law.TAKEN, problem, self._database.workflows[key].id)
         self.breaches.extend([*self._family.conclude(histories), *self.letters.conclude(histories)])
+        self.breaches.extend(self.answers.conclude(histories.values()))
 
     def _conclude_one(self, workflow: Workflow) -> None:
         if self._database.find([workflow.id]) != [workflow]:
@@ -222,6 +227,8 @@ class Judge:
         for event in history.events:
             if isinstance(event, Received):
                 self._tally[Thing.SETTLED if event.topic is None else Thing.LETTERS] += 1
+            elif isinstance(event, Answered):
+                self._tally[Thing.ANSWERED] += 1
             elif isinstance(event, ChildEnded):
                 self._tally[Thing.RECALLED] += event.result is Result.CANCELLED
         for law, problem in (*unsound(history.events, log), *unended(history.events, workflow)):

@@ -11,7 +11,7 @@ class Law(enum.Enum):
 
     SOUND = "a log is dense, its times do not go back, and each step has one outcome"
     FENCE = "behind a claim nobody writes but who has claimed"
-    DURABLE = "workflow code knows nothing that is not durable"
+    DURABLE = "no body begins before all is durable that led to it"
     KEPT = "what was answered as durable is there, and never changes"
     NOT_AGAIN = "a recorded step's body never runs again"
     AT_MOST_ONCE = "what may run once at most does not run twice"
@@ -23,6 +23,7 @@ class Law(enum.Enum):
     RECEIVED = "what a sender was told to be left is received, in the order of sending, unless the workflow ends first"
     ONCE = "a message is received once, however often it was sent, and one sender at most is told that it is new"
     SETTLED = "a promise is settled once, by the first who was told so"
+    UPDATED = "an update is asked once, and answered once, and whoever asks by its key is told that"
     FAMILY = "a child begins with its parent's row, and its end is in both logs alike"
     OUTLIVED = "when a workflow has ended, and was not killed, so have its children"
     RECALLED = "a child whose scope was cancelled comes to an end"

@@ -27,7 +27,7 @@ from nurselog import (
 )
 from tests.simulation.nodes import Flaky, Nap, Node, Pay, Pipe, Timed, Work
 from tests.simulation.steps import Flop, release, reserve
-from tests.simulation.talk import Abandon, Ask, Listen, Tell
+from tests.simulation.talk import Abandon, Ask, Listen, Serve, Tell
 
 
 class Then(Node, frozen=True):
@@ -189,6 +189,7 @@ Program: TypeAlias = (
     | Nap
     | Pipe
     | Listen
+    | Serve
     | Ask
     | Tell
     | Abandon

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from nurselog import Engine, Letter
+from nurselog import Engine, Letter, WorkflowStuck
 from tests.simulation.steps import Flop
-from tests.simulation.talk import TOPICS, letter
+from tests.simulation.talk import SERVICE, TOPICS, letter
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -36,7 +36,8 @@ class Outsider:
             if promises and self._chance.random() < 0.4:
                 await self._settle(self._chance.choice(promises[-5:]), number)
             elif id := self._cluster.some_open_workflow():
-                await self._send(id, number) if self._chance.random() < 0.8 else await self._send_all(id, number)
+                say = self._chance.choices((self._send, self._send_all, self._update), (5, 1, 3))[0]
+                await say(id, number)
 
     async def _send(self, id: str, number: int) -> None:
         """Send a message; one that has a key again, until there is an answer."""
@@ -65,6 +66,21 @@ class Outsider:
                     self._cluster.judge.letters.told(one, text, new=new)
 
         await self._via_some_process(use)
+
+    async def _update(self, id: str, number: int) -> None:
+        """Ask for something, several times by the same key, whether there was an answer or not."""
+        key = f"{self._name} {number}"
+
+        async def use(engine: Engine) -> None:
+            with trio.move_on_after(self._cluster.plan.unit), suppress(WorkflowStuck):
+                try:
+                    answer = await engine.update(id, SERVICE, letter(self._name, number, 0), str, key=key)
+                except Flop as exc:
+                    answer = exc
+                self._cluster.judge.answers.told(id, key, answer)
+
+        for _ in range(self._chance.randint(1, 3)):
+            await self._via_some_process(use)
 
     async def _settle(self, promise: str, number: int) -> None:
         text = f"{self._name} {number}"

@@ -28,7 +28,7 @@ class Entry:
     writer: int
     """Who writes the workflow's rows, in the engine that runs it."""
     delivered: int
-    """How many events of its log its code has been given."""
+    """How many events of its log its code had been given when it called the step."""
 
 
 class World(Protocol):
@@ -60,9 +60,9 @@ async def enter(*, once: bool = False) -> World:
     if not here.get().alive:
         await takes(0)
     body: Any = place.get()
-    log = body.call.sequencer.log
+    call = body.call
     found = world.get()
-    found.entered(Entry(workflow_id(), step_key(), attempt(), once, log.writer, log.cursor.delivered))
+    found.entered(Entry(workflow_id(), step_key(), attempt(), once, call.sequencer.log.writer, call.since))
     return found
 
 

@@ -20,14 +20,18 @@ from nurselog import (
     resolve,
     select,
     send,
+    updates,
     uuid4,
     workflow_id,
 )
 from tests.simulation.nodes import Node
-from tests.simulation.steps import ask
+from tests.simulation.steps import Flop, ask
 
 TOPICS = ("a", "b")
 """What people outside send to, and programs listen to."""
+
+SERVICE = "service"
+"""What people outside ask for, and programs serve."""
 
 
 def letter(sender: str, number: int, attempt: int = 0) -> str:
@@ -50,6 +54,26 @@ class Listen(Node, frozen=True):
                 if len(found) == self.count:
                     break
         return found
+
+
+class Serve(Node, frozen=True):
+    """So many updates, each answered or rejected, as long as patience lasts."""
+
+    count: int
+    seconds: float
+
+    async def run(self) -> Any:
+        served = list[str]()
+        with move_on_after(self.seconds):
+            async for one in updates(SERVICE, str, str):
+                served.append(one.key)
+                if len(served) % 3:
+                    one.answer(f"{len(served)} for {one.value}")
+                else:
+                    one.reject(Flop(one.value))
+                if len(served) == self.count:
+                    break
+        return served
 
 
 class Ask(Node, frozen=True):

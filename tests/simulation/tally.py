@@ -19,6 +19,7 @@ class Thing(enum.Enum):
     RECALLED = "cancelled children"
     LETTERS = "messages received"
     SETTLED = "promises settled"
+    ANSWERED = "updates answered"
     EVENTS = "events"
     COMMITS = "commits"
     TAKEOVERS = "takeovers"

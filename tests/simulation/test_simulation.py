@@ -56,6 +56,7 @@ OCCUR = (
     Thing.RECALLED,
     Thing.LETTERS,
     Thing.SETTLED,
+    Thing.ANSWERED,
     Thing.REPLAYS,
     Fault.CRASH,
     Fault.STOP,
@@ -103,5 +104,5 @@ def test_the_command_tells_which_seed_broke_which_law(monkeypatch: pytest.Monkey
         main()
     text = str(caught.value)
     assert "seed 0 breaks laws" in text
-    assert "DURABLE: workflow code knows nothing that is not durable." in text
+    assert "DURABLE: no body begins before all is durable that led to it." in text
     assert "python -m tests.simulation --seeds 1 --seed 0" in text

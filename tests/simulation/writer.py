@@ -9,7 +9,7 @@ import msgspec
 
 from tests.simulation.load import Abort, All, Brood, Careful, First, Held, Kid, Mind, Pick, Program, Spawn, Then, Within
 from tests.simulation.nodes import Flaky, Nap, Pay, Pipe, Timed, Work
-from tests.simulation.talk import TOPICS, Abandon, Ask, Listen, Tell
+from tests.simulation.talk import TOPICS, Abandon, Ask, Listen, Serve, Tell
 
 
 class Writer:
@@ -56,6 +56,7 @@ class Writer:
             lambda _: Nap(self._while(-3, 1)),
             lambda _: Pipe(self._chance.randint(1, 3), self._while(-4, -0.5)),
             lambda _: Listen(self._topic(), self._chance.randint(1, 4), self._while(-1, 1)),
+            lambda _: Serve(self._chance.randint(1, 4), self._while(-1, 1)),
             lambda _: Ask(self._while(0, 1), own=self._chance.random() < 0.3),
             lambda _: Tell(self._chance.randint(-1, self._others), self._topic(), self._chance.randint(1, 3)),
             lambda _: Abandon(self._while(-2), awaited=self._chance.random() < 0.5),

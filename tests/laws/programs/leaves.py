@@ -15,6 +15,7 @@ import trio
 import nurselog
 from nurselog import Failed
 from nurselog._flow.current import current_strand
+from nurselog.testing.corpus.workflows.answering import ask
 from nurselog.testing.corpus.world import note
 from tests.laws.programs.steps import STEPS
 from tests.laws.programs.world import World, is_ours, shape
@@ -218,6 +219,42 @@ class Mail(Leaf, frozen=True):
                 return None
 
 
+class Asked(Leaf, frozen=True):
+    """Ask the program itself for an update, or do something with one; who waits does not wait for ever."""
+
+    op: Literal["ask", "answer", "reject", "take", "answer later", "close"]
+    which: int
+    seconds: float = 1
+
+    async def run(self, world: World) -> Any:
+        asked = world.asked[self.which]
+        match self.op:
+            case "ask":
+                return await ask(asked.name, current_strand("ask").text, self.which)
+            case "answer" | "reject" | "take":
+                with nurselog.move_on_after(self.seconds):
+                    return self._use(world, await asked.receive())
+                return "not asked"
+            case "answer later":
+                while world.taken:
+                    world.taken.pop().answer("later")
+                return None
+            case "close":
+                asked.close()
+                world.asked[self.which] = nurselog.updates(asked.name)
+                return None
+
+    def _use(self, world: World, one: nurselog.Update[Any, Any]) -> str:
+        match self.op:
+            case "answer":
+                one.answer(current_strand("answer").text)
+            case "reject":
+                one.reject(LookupError("rejected"))
+            case _:
+                world.taken.append(one)
+        return one.key
+
+
 class Tell(Leaf, frozen=True):
     """Publish a value, send into a stream, or end one and open the next."""
 
@@ -322,7 +359,7 @@ class Child(Leaf, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """One case of a select."""
 
-    kind: Literal["child", "channel", "after", "mail", "promise"]
+    kind: Literal["child", "channel", "after", "mail", "asked", "promise"]
     which: int
 
     def of(self, world: World) -> Any:
@@ -335,6 +372,8 @@ class Case(msgspec.Struct, frozen=True):
                 return nurselog.after(self.which / 1000)
             case "mail":
                 return world.boxes[self.which % len(world.boxes)]
+            case "asked":
+                return world.asked[self.which % len(world.asked)]
             case "promise":
                 return world.promise(self.which)
 
@@ -347,7 +386,7 @@ class Select(Leaf, frozen=True):
         cases = [case for one in self.cases if (case := one.of(world)) is not None]
         if not cases:
             return None
-        if any(isinstance(case, nurselog.Mailbox | nurselog.Promise) for case in cases):
+        if any(isinstance(case, nurselog.Mailbox | nurselog.Updates | nurselog.Promise) for case in cases):
             cases.append(nurselog.after(1))  # or it might wait for ever, which is no deadlock
         selected = await nurselog.select(*cases)
         note("selected", selected.index, selected.outcome)
@@ -386,6 +425,7 @@ AnyLeaf: TypeAlias = (
     | Parking
     | Channel
     | Mail
+    | Asked
     | Tell
     | Promise
     | Scope

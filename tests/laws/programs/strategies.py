@@ -58,6 +58,7 @@ leaf = mixture(
     (1, st.builds(leaves.Late, steps=st.lists(step_names, min_size=2, max_size=3).map(tuple))),
     (4, _ops(leaves.Channel, which, ours=st.booleans())),
     (8, _ops(leaves.Mail, which, seconds=_PATIENCE)),
+    (6, _ops(leaves.Asked, which, seconds=_PATIENCE)),
     (5, _ops(leaves.Tell, which)),
     (6, _ops(leaves.Promise, some, seconds=_PATIENCE)),
     (4, _ops(leaves.Scope, some)),

@@ -7,7 +7,17 @@ from typing import Any, Protocol
 import anyio
 import trio
 
-from nurselog import CancelScope, Handle, Promise, mailbox, open_memory_channel, open_stream, promise
+from nurselog import (
+    CancelScope,
+    Handle,
+    Promise,
+    Update,
+    mailbox,
+    open_memory_channel,
+    open_stream,
+    promise,
+    updates,
+)
 from nurselog.testing.corpus.world import note
 
 SHARED = 3
@@ -49,6 +59,9 @@ class World:
         self.plain = [trio.open_memory_channel[Any](n) for n in range(SHARED)]
         self.ours = [open_memory_channel[Any](n) for n in range(SHARED)]
         self.boxes = [mailbox(f"topic {n}") for n in range(SHARED)]
+        self.asked = [updates(f"name {n}") for n in range(SHARED)]
+        self.taken: list[Update[Any, Any]] = []
+        """Updates that were received, and are not answered yet."""
         self.streams = [open_stream(f"stream {n}") for n in range(SHARED)]
         self.promises: list[Promise[Any]] = [promise()]
         """All that were ever made; one is there from the beginning."""
