@@ -122,7 +122,8 @@ class Outbox:
 
     def _made(self, target: Workflow[..., Any], creation: Creation, holder: Holder | None) -> str:
         if holder is not None:
-            self._pen.check_same(creation.id, holder, target, creation.digest)
+            asked = Holder(creation.name, creation.digest, creation.rows[0].value or b"")
+            self._pen.check_same(creation.id, holder, target, asked)
         return creation.id
 
     @overload

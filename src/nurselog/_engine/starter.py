@@ -64,15 +64,15 @@ class Starter:
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on `made` is called, whatever becomes of this task
         created = await self._journal.create(*self._ownership.prepare(target, id, digest_, rows))
         if not created.new:
-            await self._check_same(created.workflow, target, digest_)
+            await self._check_same(created.workflow, target, Holder(target.name, digest_, rows[0].value or b""))
         return created.workflow
 
-    async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], digest_: str) -> None:
+    async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], asked: Holder) -> None:
         """See that a workflow of the id that was asked for is the one that was asked for, and will go on."""
-        if found.name != target.name or found.digest != digest_:  # else there is no need to read its input
+        if found.name != target.name or found.digest != asked.digest:  # else there is no need to read its input
             rows = await self._store.read(found.key)  # none, if it was deleted since
             data = (rows[0].value if rows else None) or b""
-            self._pen.check_same(found.id, Holder(found.name, found.digest, data), target, digest_)
+            self._pen.check_same(found.id, Holder(found.name, found.digest, data), target, asked)
         if not (found.status.final or found.problem or found.owner or self._table.can_run(found.name, found.version)):
             logger.warning(
                 "workflow %r began %s, and this engine has %r %s: it waits until an engine opens that has it as it "

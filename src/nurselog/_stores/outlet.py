@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Holder(NamedTuple):
-    """The workflow that has an id."""
+    """The workflow that has an id, or would have it."""
 
     name: str
     """Its function's."""
