@@ -16,6 +16,7 @@ from tests.house.tree import ROOT, files
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/data.md",
     "docs/design/cancellation.md",
     "docs/design/dependencies.md",
     "docs/design/deviations.md",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import attrs
 import msgspec
+import numpy as np
 import pytest
 import trio
 from hypothesis import given
@@ -33,6 +34,9 @@ from tests.log.values import (
     Color,
     Dictionary,
     Dog,
+    Login,
+    Logins,
+    OpenLogin,
     Options,
     Pair,
     Person,
@@ -106,6 +110,10 @@ EXAMPLES: list[tuple[Any, Any]] = [
     (Tags({"a", "b"}), Tags),
     (Checked(3), Checked),
     (msgspec.Raw(b'{"a":null}'), msgspec.Raw),
+    (OpenLogin(key="x"), OpenLogin),
+    ([OpenLogin(key="*" * 10), None], list[OpenLogin | None]),
+    ([Person(name="*" * 10)], list[Person]),
+    ({pathlib.Path("*" * 10): {1: "*" * 20}}, dict[pathlib.Path, dict[int, str]]),
 ]
 
 
@@ -183,6 +191,13 @@ REFUSED: list[tuple[Any, str]] = [
     (math.nan, "$ is nan, and JSON has no such number"),
     ([None, {"x": (1.0, -math.inf)}], "$[1]['x'][1] is -inf"),
     ([None, Point(1, math.inf)], "$[1].y is inf"),
+    ([Login(key="x")], "$[0] (a tests.log.values.Login) cannot be recorded: it has a secret, which writes asterisks"),
+    (Logins(by_name={"a": [Login(key="x")]}), "$ (a tests.log.values.Logins) cannot be recorded: it has a secret"),
+    (
+        np.float64(1.5),
+        "$ (a numpy.float64) cannot be recorded: a numpy.float64 has no JSON form; its tolist() gives",
+    ),
+    ([np.arange(2)], "$[0] (a numpy.ndarray) cannot be recorded: a numpy.ndarray has no JSON form; its tolist()"),
     (Person(name="x", score=math.nan), "$ is a tests.log.values.Person that holds NaN or infinity, and JSON"),
 ]
 
@@ -231,6 +246,7 @@ def test_null_is_no_sign_of_a_lost_number_by_itself() -> None:
         list["Nowhere"],  # noqa: F821 - the point
         5,
         type[int],
+        list[np.int64],
     ],
     ids=str,
 )

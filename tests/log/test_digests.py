@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurselog._log.codec import digest, digest_arguments
-from tests.log.values import Client, Color, Point, Sour, plain
+from tests.log.values import Client, Color, Login, Point, Sour, plain
 
 
 def test_digests_never_change() -> None:
@@ -58,6 +58,7 @@ def test_different_arguments_have_different_digests() -> None:
         ((len,), {}),
         (("\ud800",), {}),
         ((Sour(),), {}),
+        ((Login(key="x"),), {}),
         (({1: 2, "1": 3},), {}),
     ],
 )

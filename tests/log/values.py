@@ -86,6 +86,22 @@ class Dictionary(pydantic.BaseModel):
     entries: dict[int | str, list[int | str]]
 
 
+class Login(pydantic.BaseModel):
+    key: pydantic.SecretStr
+
+
+class Logins(pydantic.BaseModel):
+    by_name: dict[str, list[Login]] = {}
+
+
+class OpenLogin(Login):
+    """One that knows how to write its secret."""
+
+    @pydantic.field_serializer("key")
+    def write(self, key: pydantic.SecretStr) -> str:
+        return key.get_secret_value()
+
+
 class Tags(pydantic.RootModel[set[str]]):
     pass
 

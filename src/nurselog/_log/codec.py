@@ -19,7 +19,7 @@ import msgspec.inspect
 
 from .._errors import DataError, DecodingError, EncodingError
 from .canonical import blame, ordered
-from .guests import dump_model, dump_path, is_model, is_path, load_model, load_path
+from .guests import MASK, check_unmasked, dump_model, dump_path, is_array, is_model, is_path, load_model, load_path
 
 
 class JsonCodec:
@@ -117,9 +117,14 @@ def _to_json(value: object, start: int = 0) -> bytes:
     """
     try:
         data = _sorting.encode(value)
+        trusted = data.find(b"[[", start) < 0
     except TypeError:
-        return _unsorted.encode(ordered(value, _unsorted.encode))
-    return data if data.find(b"[[", start) < 0 else _unsorted.encode(ordered(value, _unsorted.encode))
+        trusted = False
+    if not trusted:
+        data = _unsorted.encode(ordered(value, _unsorted.encode))
+    if MASK in data:
+        msgspec.to_builtins(value, str_keys=True, enc_hook=check_unmasked)
+    return data
 
 
 def _encode_other(value: Any) -> Any:
@@ -131,7 +136,8 @@ def _encode_other(value: Any) -> Any:
         return dump_model(value, _unsorted.encode)
     if kind is msgspec.Raw:  # asked by to_builtins only
         return msgspec.json.decode(value)
-    raise EncodingError(f"a {_name(kind)} has no JSON form")
+    advice = "; its tolist() gives plain values, which have one" if is_array(kind) else ""
+    raise EncodingError(f"a {_name(kind)} has no JSON form{advice}")
 
 
 _sorting = msgspec.json.Encoder(enc_hook=_encode_other, order="deterministic")
@@ -211,7 +217,8 @@ def _loader(kind: type) -> Callable[[Any], Any]:
         return partial(load_path, kind)
     if is_model(kind):
         return partial(load_model, kind)
-    raise TypeError(f"nothing makes a {_name(kind)} of JSON")
+    advice = "; annotate with what its tolist() gives, such as float or list[float]" if is_array(kind) else ""
+    raise TypeError(f"nothing makes a {_name(kind)} of JSON{advice}")
 
 
 def _name(annotation: Any) -> str:

@@ -1,5 +1,7 @@
 """Classes that the codec knows by what they can do, without importing what defines them: paths and pydantic models.
 
+And arrays, to refuse them with a word that helps: numpy's and those of its relatives, and single numbers of theirs.
+
 A path is what has `__fspath__` and is made of one text: `pathlib`'s classes, and `trio.Path` and others like them.
 
 Of a pydantic model, its own JSON mode decides what it looks like, since it knows its serializers and its strictness.
@@ -22,6 +24,9 @@ Encode = Callable[[Any], bytes]
 _SETS: Final = (set, frozenset)
 _ARRAYS: Final = (list, tuple, *_SETS)
 
+MASK: Final = b"*" * 10
+"""What pydantic's secrets write instead of themselves."""
+
 
 def is_path(kind: type) -> bool:
     """Return whether `kind` is a class of paths that can be made."""
@@ -43,6 +48,11 @@ def load_path(kind: type, data: object) -> Any:
     return kind(data)
 
 
+def is_array(kind: type) -> bool:
+    """Return whether `kind` is a class of arrays, or of their elements."""
+    return hasattr(kind, "dtype") and hasattr(kind, "tolist")
+
+
 def is_model(kind: type) -> bool:
     """Return whether `kind` is a class of pydantic models."""
     return hasattr(kind, "model_dump") and hasattr(kind, "model_validate_json")
@@ -51,6 +61,26 @@ def is_model(kind: type) -> bool:
 def dump_model(model: Any, encode: Encode) -> Any:
     """Return the model as what JSON has; `encode` gives the order of sets."""
     return _sort_sets(model, model.model_dump(mode="json", by_alias=False, round_trip=True), encode)
+
+
+def check_unmasked(value: Any) -> str:
+    """Return some text in the place of a guest, once it is seen that it has no secret in it.
+
+    Raises:
+        EncodingError: if a model has one: its dump has asterisks instead, and nobody would notice that it is lost.
+    """
+    content = value.model_dump(round_trip=True) if is_model(type(value)) else None
+    if _has_secret(content):
+        raise EncodingError("it has a secret, which writes asterisks instead of itself; give it a serializer, or a str")
+    return ""
+
+
+def _has_secret(content: Any) -> bool:
+    if isinstance(content, dict):
+        content = list(cast("dict[Any, Any]", content).values())
+    if isinstance(content, _ARRAYS):
+        return any(map(_has_secret, cast("Iterable[Any]", content)))
+    return hasattr(cast("object", content), "get_secret_value")
 
 
 def load_model(kind: Any, data: Any) -> Any:
