@@ -117,10 +117,9 @@ def _to_json(value: object, start: int = 0) -> bytes:
     """
     try:
         data = _sorting.encode(value)
-        trusted = data.find(b"[[", start) < 0
     except TypeError:
-        trusted = False
-    if not trusted:
+        data = None
+    if data is None or data.find(b"[[", start) >= 0:
         data = _unsorted.encode(ordered(value, _unsorted.encode))
     if MASK in data:
         msgspec.to_builtins(value, str_keys=True, enc_hook=check_unmasked)

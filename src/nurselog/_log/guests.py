@@ -69,18 +69,17 @@ def check_unmasked(value: Any) -> str:
     Raises:
         EncodingError: if a model has one: its dump has asterisks instead, and nobody would notice that it is lost.
     """
-    content = value.model_dump(round_trip=True) if is_model(type(value)) else None
-    if _has_secret(content):
+    if is_model(cast("type[object]", type(value))) and _has_secret(value.model_dump(round_trip=True)):
         raise EncodingError("it has a secret, which writes asterisks instead of itself; give it a serializer, or a str")
     return ""
 
 
 def _has_secret(content: Any) -> bool:
-    if isinstance(content, dict):
-        content = list(cast("dict[Any, Any]", content).values())
-    if isinstance(content, _ARRAYS):
-        return any(map(_has_secret, cast("Iterable[Any]", content)))
-    return hasattr(cast("object", content), "get_secret_value")
+    kind = cast("type[object]", type(content))
+    if issubclass(kind, dict):
+        content = list(content.values())
+        kind = list
+    return any(map(_has_secret, content)) if issubclass(kind, _ARRAYS) else hasattr(content, "get_secret_value")
 
 
 def load_model(kind: Any, data: Any) -> Any:
