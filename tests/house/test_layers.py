@@ -20,7 +20,7 @@ LAYERS = (
     ("cli",),
     ("check", "demo", "testing"),
     ("_tree",),
-    ("nurselog", "lowlevel"),
+    ("codecs", "nurselog", "lowlevel"),
     ("_engine",),
     ("_flow", "_stores"),
     ("abc",),

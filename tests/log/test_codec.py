@@ -285,7 +285,8 @@ class Picky:
     [
         (b'"x"', int, "recorded data does not fit int: Expected `int`, got `str`. Make"),
         (b'{"x":"a"}', Point, "does not fit tests.log.values.Point: Expected `int`, got `str` - at `$.x`"),
-        (b"[1,", list[int], "does not fit list[int]: "),
+        (b"[1,", list[int], "recorded data is no JSON: Input data was truncated. Read it with the codec that"),
+        (b"", int, "recorded data is no JSON: "),
         (b'"\xff"', str, "does not fit str: "),
         (b'{"x":0}', Picky, "does not fit test_codec.Picky: 'zero'"),
         (b"[7]", list[pathlib.Path], "Expected `str` for `Path`, got `int` - at `$[0]`"),

@@ -65,10 +65,7 @@ class JsonCodec:
         try:
             return decoder.decode(data)
         except Exception as exc:  # also what a class's own code raises: a validator, a __post_init__
-            raise DecodingError(
-                f"recorded data does not fit {_name(annotation)}: {exc}. Make the annotation accept what it "
-                "accepted when the data was recorded."
-            ) from exc
+            raise DecodingError(_misfit(annotation, exc)) from exc
 
     def _decoder(self, annotation: Any, error: type[DataError]) -> msgspec.json.Decoder[Any]:
         key = annotation
@@ -191,6 +188,15 @@ def _make_decoder(annotation: Any, error: type[DataError]) -> msgspec.json.Decod
             "pydantic class, or a built-in type (list for Iterable)."
         ) from exc
     return decoder
+
+
+def _misfit(annotation: Any, exc: Exception) -> str:
+    if isinstance(exc, msgspec.DecodeError) and not isinstance(exc, msgspec.ValidationError):
+        return f"recorded data is no JSON: {exc}. Read it with the codec that has written it."
+    return (
+        f"recorded data does not fit {_name(annotation)}: {exc}. Make the annotation accept what it accepted when the "
+        "data was recorded."
+    )
 
 
 def _foreign_types(root: msgspec.inspect.Type) -> Iterator[type]:

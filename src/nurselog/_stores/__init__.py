@@ -7,12 +7,16 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import trio
+
 from .._errors import UsageError
 from ..abc import Clock, Database, Store
 from ._postgres.address import hide
 from ._sqlite.outlet import SqliteOutlet
+from ._sqlite.traces import find_traces as find_in_file
 from .outlet import Outlet
-from .sqlite import open_sqlite, open_sqlite_database
+from .sqlite import open_sqlite, open_sqlite_database, parse_url
+from .traces import Traces
 
 
 def _open_sqlite(url: str, clock: Clock) -> Store:
@@ -96,6 +100,24 @@ def open_database(url: str) -> Database:
             f"{hide(str(url))!r} is no address of a database: it must begin with one of {', '.join(_DATABASES)}://"
         )
     return opener(url)
+
+
+async def find_traces(url: str, mark: bytes) -> Traces:
+    """Return what in the store at an address speaks of something outside of it. A checkpoint.
+
+    Args:
+        url: as for `open_store`.
+        mark: what a value begins with that does so; a multiple of 3 bytes.
+
+    Raises:
+        UsageError: if the address is none.
+        StoreError: if there is no store, or it cannot be read.
+    """
+    if not url.startswith("postgres"):
+        return await trio.to_thread.run_sync(find_in_file, parse_url(url), mark)
+    with needing_psycopg():
+        from ._postgres.traces import find_traces  # noqa: PLC0415 - psycopg is an extra
+    return await find_traces(url, mark)
 
 
 def outlet_of(connection: object, schema: str) -> Outlet:

@@ -18,9 +18,10 @@ from .delete import DELETE
 from .demo import DEMO
 from .look import EXPORT, LIST, LOG
 from .migrate import MIGRATE
+from .sweep import SWEEP
 from .worker import WORKER
 
-COMMANDS = (CHECK, DELETE, DEMO, EXPORT, LIST, LOG, MIGRATE, WORKER)
+COMMANDS = (CHECK, DELETE, DEMO, EXPORT, LIST, LOG, MIGRATE, SWEEP, WORKER)
 """All subcommands."""
 
 
