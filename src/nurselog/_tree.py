@@ -169,6 +169,8 @@ _HEADS = (StepEnded, ChildStarted, TimerSet, Selected, Received, Patched, ScopeC
 _MANY = 3
 _GUTTER = 10
 _LONGEST = 60
+_NUL = "\0"
+"""What some codecs mark their own with, since no JSON begins so."""
 
 
 # -- events --------------------------------------------------------------------------------------
@@ -244,7 +246,13 @@ def _because(reason: str | None) -> str:
 
 
 def _value(entry: LogEntry) -> str:
-    return "" if entry.value in {None, b"null"} else f" -> {_shortened((entry.value or b'').decode(errors='replace'))}"
+    """Return what a codec has written, as far as it is text: a codec may compress, or encrypt."""
+    if entry.value in {None, b"null"}:
+        return ""
+    try:
+        return f" -> {_shortened((entry.value or b'').decode().lstrip(_NUL))}"
+    except UnicodeDecodeError:
+        return f" -> {len(entry.value or b''):,} bytes"
 
 
 def _error(entry: LogEntry) -> str:

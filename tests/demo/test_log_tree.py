@@ -185,7 +185,9 @@ FAULT = f": ValueError: far too {'long ' * 10}lo..."
         (Published(name="items", end=True), None, "published the end of 'items'"),
         (Emitted(name="items", path="1"), b"7", "published 'items' -> 7"),
         (StepEnded(name="s", result=Result.VALUE), b'{"price":12}', 's -> {"price":12}'),
-        (StepEnded(name="s", result=Result.VALUE), b"\xff" * 70, "s -> " + "\ufffd" * 60 + "..."),
+        (StepEnded(name="s", result=Result.VALUE), b"\xff" * 7000, "s -> 7,000 bytes"),
+        (StepEnded(name="s", result=Result.VALUE), b"\0text", "s -> text"),
+        (StepEnded(name="s", result=Result.VALUE), b"x" * 70, "s -> " + "x" * 60 + "..."),
         (StepEnded(name="s", result=Result.VALUE), b"null", "s"),
     ],
 )

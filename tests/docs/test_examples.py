@@ -114,6 +114,16 @@ third process:
   left: [70, 0]
   Ann 70, Bob 0, Cleo 80
 """
+ENCRYPTED = """\
+with one key:
+  4 values, such as gAAAAA..., 0 of them tell a card
+with a new key before it:
+  ann: 900 cents from ann-4711, then 6000 cents from ann-4711
+without the old key:
+  bob is stuck: True
+with both again:
+  bob: 900 cents from bob-4711, then 500 cents from bob-4711
+"""
 PRINTS = {
     "best_quote.py": BEST_QUOTE,
     "order.py": ORDER,
@@ -122,6 +132,7 @@ PRINTS = {
     "sync_steps.py": SYNC_STEPS,
     "first_results.py": FIRST_RESULTS,
     "transfer.py": TRANSFER,
+    "encrypted.py": ENCRYPTED,
 }
 
 # What makes an example smaller.
