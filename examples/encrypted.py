@@ -22,7 +22,7 @@ from typing import Any
 import trio
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from nurselog import DecodingError, Engine, WorkflowStuck, mailbox, open_engine, step, workflow
+from nurselog import Engine, ValueUnavailable, WorkflowStuck, mailbox, open_engine, step, workflow
 from nurselog.abc import Codec
 from nurselog.codecs import JsonCodec
 
@@ -52,7 +52,7 @@ class EncryptedCodec:
         try:
             plain = self._fernet.decrypt(data)
         except InvalidToken as exc:
-            raise DecodingError("a value was encrypted with a key that this process does not have") from exc
+            raise ValueUnavailable("a value was encrypted with a key that this process does not have") from exc
         return self._inner.decode(plain, annotation)
 
 

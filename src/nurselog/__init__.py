@@ -37,6 +37,7 @@ from ._errors import StuckError as StuckError
 from ._errors import Suspended as Suspended
 from ._errors import TransactionEnded as TransactionEnded
 from ._errors import UsageError as UsageError
+from ._errors import ValueUnavailable as ValueUnavailable
 from ._errors import WorkflowCancelled as WorkflowCancelled
 from ._errors import WorkflowConflict as WorkflowConflict
 from ._errors import WorkflowEnded as WorkflowEnded

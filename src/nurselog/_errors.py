@@ -53,6 +53,13 @@ class DecodingError(DataError):
     """Recorded data does not fit the annotation that the code has now."""
 
 
+class ValueUnavailable(DecodingError):
+    """A recorded value cannot be read here and now, though nothing is wrong with it: a key or a file is missing.
+
+    Codecs raise it. A workflow that meets it is stuck, and goes on when it is resumed where the value can be read.
+    """
+
+
 class PayloadTooLargeError(DataError):
     """A value is larger than the engine's limit for one log entry."""
 
@@ -64,8 +71,8 @@ class PayloadTooLargeError(DataError):
 
     def __str__(self) -> str:
         return (
-            f"{self.what} is {self.size:,} bytes, and the limit is {self.limit:,}. Keep the data elsewhere (a file, an "
-            "object store) and record where it is, or raise max_payload= of open_engine."
+            f"{self.what} is {self.size:,} bytes, and the limit is {self.limit:,}. Keep the data elsewhere "
+            "and record where it is, as nurselog.codecs.FileCodec does, or raise max_payload= of open_engine."
         )
 
 

@@ -56,6 +56,7 @@ class Codec(Protocol):
 
         Raises:
             DecodingError: if they do not fit `annotation`.
+            ValueUnavailable: if they cannot be read here and now, whatever the annotation: a key is missing, or a file.
         """
         ...
 

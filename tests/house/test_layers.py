@@ -48,6 +48,7 @@ KNOTS = frozenset({
     ("nurselog._flow.host", "nurselog._flow.children"),
     ("nurselog._flow.host", "nurselog._flow.workflow"),
     ("nurselog._flow.inbox", "nurselog._flow.cases"),
+    ("nurselog._flow.inbox", "nurselog._flow.sequencer"),
     ("nurselog._flow.sequencer", "nurselog._flow.call"),
     ("nurselog._flow.strand", "nurselog._flow.body"),
     ("nurselog._flow.strand", "nurselog._flow.scope"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._errors import DecodingError, EncodingError, NurselogError
+from .._errors import EncodingError, NurselogError, ValueUnavailable
 from ..abc import Codec
 
 
@@ -48,11 +48,12 @@ class CheckedCodec:
         """Return the value whose bytes are `data`.
 
         Raises:
-            DecodingError: if they do not fit `annotation`, or the codec cannot read them.
+            DecodingError: if they do not fit `annotation`.
+            ValueUnavailable: if the codec cannot read them, whatever it raises.
         """
         try:
             return self._inner.decode(data, annotation)
         except NurselogError:
             raise
         except Exception as exc:
-            raise DecodingError(f"the codec cannot read what is recorded: {exc!r}") from exc
+            raise ValueUnavailable(f"the codec cannot read what is recorded: {exc!r}") from exc

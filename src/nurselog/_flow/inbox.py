@@ -13,16 +13,17 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .._errors import DecodingError, NurselogError
+from .._errors import DecodingError, NurselogError, Suspended, ValueUnavailable
 from .._log.events import Received, Result
 from .._log.failures import decode_error, rebuild_error
+from . import trouble
 from .outcomes import Failed, Outcome, Succeeded
 
 if TYPE_CHECKING:
     from .._log.cursor import Cursor, Entry
-    from ..abc import Codec
     from .cases import Waiter
     from .host import Host
+    from .sequencer import Sequencer
 
 
 class Arrival(NamedTuple):
@@ -35,14 +36,21 @@ class Arrival(NamedTuple):
     event: Received
     value: bytes
 
-    def open(self, codec: Codec, annotation: Any, what: str) -> Outcome[Any]:
-        """Return what is in it; what does not fit the annotation is an error for who reads it, and for nobody else."""
+    def open(self, sequencer: Sequencer, annotation: Any, what: str) -> Outcome[Any]:
+        """Return what is in it; what does not fit the annotation is an error for who reads it, and for nobody else.
+
+        That is the fault of who has sent it. What cannot be read here and now is not: then the workflow is stuck.
+        """
         if self.event.result is Result.ERROR:
             return Failed(rebuild_error(decode_error(self.value)))
+        named = f"{what} (row {self.seq} of the log)"
         try:
-            return Succeeded(codec.decode(self.value, annotation))
+            return Succeeded(sequencer.host.codec.decode(self.value, annotation))
+        except ValueUnavailable as exc:
+            sequencer.stuck(trouble.unreadable(sequencer, named, self.event.path, exc))
+            raise Suspended from exc
         except NurselogError as exc:
-            return Failed(DecodingError(f"{what} (row {self.seq} of the log) cannot be read: {exc}"))
+            return Failed(DecodingError(f"{named} cannot be read: {exc}"))
 
 
 class Reader(Protocol):

@@ -38,7 +38,7 @@ class Mailbox(Incoming[T_co]):
         return f"<nurselog.Mailbox {self._name!r}, {len(self._topic.arrivals)} unread>"
 
     def _open(self, arrival: Arrival) -> Outcome[T_co]:
-        return arrival.open(self._sequencer.host.codec, self._annotation, f"a message for mailbox {self._name!r}")
+        return arrival.open(self._sequencer, self._annotation, f"a message for mailbox {self._name!r}")
 
 
 @overload

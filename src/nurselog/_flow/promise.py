@@ -112,7 +112,7 @@ class Promise(Watched[T_co]):
         return bool(self._waiters)
 
     def _settle(self, arrival: Arrival) -> None:
-        outcome = arrival.open(self._sequencer.host.codec, self._annotation, f"what promise {self.id!r} was given")
+        outcome = arrival.open(self._sequencer, self._annotation, f"what promise {self.id!r} was given")
         self._outcome, self._since = outcome, arrival.since
         for waiter, index in list(self._waiters.items()):
             waiter.wake(index, outcome)

@@ -120,7 +120,7 @@ class Updates(Incoming[Update[T_co, A_contra]], Generic[T_co, A_contra]):
         """Return the update. One that does not fit is rejected here, where there is somebody to say so."""
         key = arrival.event.update
         assert key is not None
-        outcome = arrival.open(self._sequencer.host.codec, self._annotation, f"an update {self._name!r}")
+        outcome = arrival.open(self._sequencer, self._annotation, f"an update {self._name!r}")
         if not isinstance(outcome, Failed):
             return Succeeded(Update(self._sequencer, key, outcome.unwrap(), self._answer))
         data = self._sequencer.log.error_bytes(f"the error of update {key!r}", outcome.error)

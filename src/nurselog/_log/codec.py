@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgspec
 import msgspec.inspect
 
-from .._errors import DataError, DecodingError, EncodingError
+from .._errors import DataError, DecodingError, EncodingError, ValueUnavailable
 from .canonical import blame, ordered
 from .guests import MASK, check_unmasked, dump_model, dump_path, is_array, is_model, is_path, load_model, load_path
 
@@ -60,12 +60,13 @@ class JsonCodec:
 
         Raises:
             DecodingError: if it does not fit `annotation`, or if that cannot be decoded.
+            ValueUnavailable: if it is no JSON at all.
         """
         decoder = self._decoder(annotation, DecodingError)
         try:
             return decoder.decode(data)
         except Exception as exc:  # also what a class's own code raises: a validator, a __post_init__
-            raise DecodingError(_misfit(annotation, exc)) from exc
+            raise _misfit(annotation, exc) from exc
 
     def _decoder(self, annotation: Any, error: type[DataError]) -> msgspec.json.Decoder[Any]:
         key = annotation
@@ -190,10 +191,10 @@ def _make_decoder(annotation: Any, error: type[DataError]) -> msgspec.json.Decod
     return decoder
 
 
-def _misfit(annotation: Any, exc: Exception) -> str:
+def _misfit(annotation: Any, exc: Exception) -> DecodingError:
     if isinstance(exc, msgspec.DecodeError) and not isinstance(exc, msgspec.ValidationError):
-        return f"recorded data is no JSON: {exc}. Read it with the codec that has written it."
-    return (
+        return ValueUnavailable(f"recorded data is no JSON: {exc}. Read it with the codec that has written it.")
+    return DecodingError(
         f"recorded data does not fit {_name(annotation)}: {exc}. Make the annotation accept what it accepted when the "
         "data was recorded."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, Final
 
-from .._errors import DecodingError
+from .._errors import ValueUnavailable
 from .._flow.arguments import check_interface
 from .._log.codec import JsonCodec
 from ..abc import Codec
@@ -51,11 +51,11 @@ class CompressedCodec:
         """Return the value whose bytes are `data`.
 
         Raises:
-            DecodingError: if they are damaged, or what the inner codec raises.
+            ValueUnavailable: if they are damaged, or what the inner codec raises.
         """
         if data.startswith(_MARK):
             try:
                 data = zlib.decompress(data[len(_MARK) :])
             except zlib.error as exc:
-                raise DecodingError(f"recorded data is damaged, and cannot be decompressed: {exc}") from exc
+                raise ValueUnavailable(f"recorded data is damaged, and cannot be decompressed: {exc}") from exc
         return self._inner.decode(data, annotation)

@@ -27,7 +27,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from .._errors import DecodingError, EncodingError, UsageError
+from .._errors import EncodingError, UsageError, ValueUnavailable
 from .._flow.arguments import NATURAL, check_interface
 from .._log.codec import JsonCodec
 from ..abc import Codec
@@ -100,7 +100,7 @@ class FileCodec:
         """Return the value whose bytes, or the name of whose file, are `data`.
 
         Raises:
-            DecodingError: if its file is not there or damaged, or what the inner codec raises.
+            ValueUnavailable: if its file is not there or damaged, or what the inner codec raises.
         """
         return self._inner.decode(self._read(data) if data.startswith(MARK) else data, annotation)
 
@@ -130,19 +130,19 @@ class FileCodec:
     def _read(self, reference: bytes) -> bytes:
         found = REFERENCE.fullmatch(reference)
         if not found:
-            raise DecodingError("recorded data is damaged: it names no file")
+            raise ValueUnavailable("recorded data is damaged: it names no file")
         path = self._folder / found["name"].decode()
         try:
             data = path.read_bytes()
         except FileNotFoundError as exc:
-            raise DecodingError(
+            raise ValueUnavailable(
                 f"a value is in the file {path}, which is not there. Bring it back from a backup, or give the codec "
                 "the folder in which it is"
             ) from exc
         except OSError as exc:
-            raise DecodingError(f"a value is in the file {path}, which cannot be read: {exc}") from exc
+            raise ValueUnavailable(f"a value is in the file {path}, which cannot be read: {exc}") from exc
         if _name_of(data) != path.name:
-            raise DecodingError(f"a value is in the file {path}, which is damaged. Bring it back from a backup")
+            raise ValueUnavailable(f"a value is in the file {path}, which is damaged. Bring it back from a backup")
         return data
 
 
