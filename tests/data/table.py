@@ -24,7 +24,7 @@ import trio
 from nurselog import EncodingError
 from nurselog._engine.checked import CheckedCodec
 from nurselog.lowlevel import JsonCodec
-from tests.data import shapes
+from tests.data import drift, shapes
 from tests.house.tree import ROOT
 
 PAGE = ROOT / "docs" / "data.md"
@@ -206,8 +206,8 @@ class Table(NamedTuple):
     """A part of the page."""
 
     head: Sequence[str]
-    examples: Sequence[Example]
-    row: Callable[[Example], Sequence[str]]
+    examples: Sequence[Any]
+    row: Callable[[Any], Sequence[str]]
 
 
 TABLES = {
@@ -229,6 +229,7 @@ def parts() -> Iterator[tuple[str, str]]:
     yield "shapes", f"```python\n{source[source.index('import enum') :]}```\n"
     for name, table in TABLES.items():
         yield name, render(table)
+    yield "drift", render(Table(("", *drift.KINDS), drift.CHANGES, drift.row))
 
 
 def fill(page: str) -> str:

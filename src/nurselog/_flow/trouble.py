@@ -17,7 +17,8 @@ _CHANGED = (
 )
 _ARGUMENTS = (
     "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
-    "iterated, a clock, an environment; or, where the data may drift, use @step(check_arguments=False)."
+    "iterated, a clock, an environment, a class that has got another field; or, where the data may drift, use "
+    "@step(check_arguments=False)."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
 UNAWAITED = "Write `await` before the call, or start it with nursery.go()."
