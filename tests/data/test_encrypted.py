@@ -166,3 +166,12 @@ def test_the_command_draws_what_it_cannot_read(tmp_path: Path, capsys: pytest.Ca
     assert drawn[0].startswith("gAAAA")
     assert drawn[1].endswith(" bytes")
     assert drawn[2].startswith("nurselog-file:")
+
+
+async def test_who_cannot_read_an_input_cannot_know_that_it_is_the_same(autojump_clock: Clock, tmp_path: Path) -> None:
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, echo, clock=clock, codec=EncryptedCodec([OLD])) as engine:
+        await engine.submit(echo, SECRET, id="one")
+    async with on_file(path, clock=clock, codec=EncryptedCodec([NEW])) as engine:
+        with pytest.raises(WorkflowConflict, match="with another input"):
+            await engine.submit(echo, SECRET, id="one")

@@ -19,7 +19,7 @@ from nurselog import DecodingError, EncodingError, UsageError, WorkflowStuck, op
 from nurselog.abc import Batch
 from nurselog.codecs import CompressedCodec, FileCodec, JsonCodec
 from nurselog.codecs.files import MARK, REFERENCE
-from nurselog.testing import VirtualClock
+from nurselog.testing import Broken, Returned, VirtualClock, crash_everywhere, load_log, replay, save_log
 from tests.data.filer import SIZE
 from tests.data.salted import SaltedCodec
 from tests.engine.rig import Hooked, file_store, on_file
@@ -226,3 +226,24 @@ def run_filer(database: Path, folder: Path, *more: str) -> subprocess.CompletedP
 def references(database: Path) -> list[bytes]:
     with closing(sqlite3.connect(database)) as connection:
         return [value for (value,) in connection.execute("SELECT value FROM log") if REFERENCE.fullmatch(value or b"")]
+
+
+async def test_a_value_that_cannot_be_kept_fails_its_step(
+    autojump_clock: Clock, tmp_path: Path, codec: FileCodec, folder: Path
+) -> None:
+    async with on_file(tmp_path / "log.db", echo, codec=codec) as engine:
+        one = await engine.submit(echo, "fir", id="one")
+        assert await one.result() == "fir"
+        await trio.Path(folder, ".lock").unlink(missing_ok=True)
+        await trio.Path(folder).rmdir()
+        with pytest.raises(EncodingError, match=r"cannot be kept in the folder .*: .*No such file"):
+            await engine.submit(echo, LONG)
+
+
+def test_a_saved_log_replays_with_the_codec(tmp_path: Path, codec: FileCodec) -> None:
+    report = crash_everywhere(echo, LONG, codec=codec)
+    assert report.live.outcome == Returned(LONG)
+    save_log(report.live.entries, tmp_path / "one.json")
+    replay(echo, load_log(tmp_path / "one.json"), codec=codec)
+    with pytest.raises(Broken, match="no JSON"):
+        replay(echo, load_log(tmp_path / "one.json"))
