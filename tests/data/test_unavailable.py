@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import trio
 from nurselog import (
     DecodingError,
     Engine,
+    Outbox,
     Promise,
     Status,
     ValueUnavailable,
@@ -192,3 +195,21 @@ async def test_who_asks_for_a_result_is_told(autojump_clock: Clock, tmp_path: Pa
         with pytest.raises(ValueUnavailable, match="there is no key 'A'"):
             await one.result()
         assert await one.status() is Status.COMPLETED
+
+
+@pytest.mark.parametrize("code", [of_a_mailbox, read_late, of_a_select], ids=lambda one: one.name)
+async def test_a_message_that_comes_now(autojump_clock: Clock, tmp_path: Path, code: Any) -> None:
+    """It waits with the workflow, and is not lost."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    async with on_file(path, code, clock=clock, codec=Keyed(b"A")) as engine:
+        one = await engine.submit(code, id="one")
+        await trio.sleep(0.5)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            Outbox(codec=Keyed(b"B")).send(connection, "one", "talk", "fir")
+        with pytest.raises(
+            WorkflowStuck, match=r"a message for mailbox 'talk' \(row \d of the log\) cannot be read"
+        ):
+            await one.result()
+    async with on_file(path, code, clock=clock, codec=Keyed(b"A", b"B")) as engine:
+        await engine.resume("one")
+        assert await (await engine.get("one")).result() == "fir"
