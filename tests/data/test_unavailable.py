@@ -206,9 +206,7 @@ async def test_a_message_that_comes_now(autojump_clock: Clock, tmp_path: Path, c
         await trio.sleep(0.5)
         with closing(sqlite3.connect(path)) as connection, connection:
             Outbox(codec=Keyed(b"B")).send(connection, "one", "talk", "fir")
-        with pytest.raises(
-            WorkflowStuck, match=r"a message for mailbox 'talk' \(row \d of the log\) cannot be read"
-        ):
+        with pytest.raises(WorkflowStuck, match=r"a message for mailbox 'talk' \(row \d of the log\) cannot be read"):
             await one.result()
     async with on_file(path, code, clock=clock, codec=Keyed(b"A", b"B")) as engine:
         await engine.resume("one")

@@ -78,9 +78,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.fixture
-def options(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+def options(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the engine is told; as soon as it is open, the worker gets a signal."""
-    told: dict[str, float] = {}
+    told: dict[str, Any] = {}
 
     @asynccontextmanager
     async def open_and_stop(
@@ -357,7 +357,7 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
     assert f"{option[2:]} must be a number of seconds, more than 0, not 0.0" in capsys.readouterr().err
 
 
-def test_the_engine_gets_the_options(shop: Write, options: dict[str, float]) -> None:
+def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> None:
     shop(JOB.format(act="..."))
     bounds = ("--max-running", "3", "--max-threads", "2", "--max-payload", "99")
     databases = ("--database", "shop=sqlite:///shop.db", "--database", "bank=sqlite:///a=b.db")
@@ -370,7 +370,29 @@ def test_the_engine_gets_the_options(shop: Write, options: dict[str, float]) -> 
         "lease": 7,
         "grace": 0.5,
         "retention": 9,
+        "codec": None,
     }
+
+
+def test_the_engine_gets_the_codec(shop: Write, options: dict[str, Any]) -> None:
+    shop(JOB.format(act="...") + "from nurselog.codecs import CompressedCodec\ncodec = CompressedCodec()")
+    assert work("--codec", "shop:codec") == 0
+    assert options["codec"] is sys.modules["shop"].codec
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("shop", "the codec in module 'shop' has a name: write --codec shop:NAME"),
+        ("shop:codec", "there is no 'codec' in module 'shop'"),
+        ("shop:act", "codec must have the interface of nurselog.abc.Codec: "),
+        ("ship:codec", "there is no module 'ship', in "),
+    ],
+)
+def test_what_is_no_codec(shop: Write, capsys: pytest.CaptureFixture[str], target: str, said: str) -> None:
+    shop(JOB.format(act="..."))
+    assert work("--codec", target) == 2
+    assert f"ERROR   nurselog: {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["shop", "=sqlite:///shop.db", "shop="])
@@ -381,11 +403,11 @@ def test_what_is_no_database(shop: Write, capsys: pytest.CaptureFixture[str], te
     assert "write NAME=URL, as in open_engine(databases={NAME: URL})" in capsys.readouterr().err
 
 
-def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, float]) -> None:
+def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, Any]) -> None:
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 7
+    assert len(options) == 8
     assert options == {name: engine[name].default for name in options}
 
 

@@ -25,6 +25,7 @@ import trio
 from .. import NurselogError, UsageError, Workflow, open_engine
 from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
+from ..abc import Codec
 from .command import BROKEN, INTERRUPTED, Command, exit_code, positive
 from .logs import FORMATS, LEVELS, logging_to_stderr
 
@@ -88,6 +89,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=URL",
         help="one that transactions name, for instance shop=postgresql://app@host/shop; as often as there are some",
     )
+    add(
+        "--codec",
+        type=_Target.read,
+        metavar="MODULE:ATTR",
+        help="what turns values into bytes, for instance shop.data:codec (default: JSON)",
+    )
     add("--max-running", type=positive, metavar="N", default=1000, help="workflows in memory (default: %(default)s)")
     add("--max-threads", type=positive, metavar="N", default=40, help="sync steps at once (default: %(default)s)")
     add(
@@ -125,7 +132,7 @@ def _work(chosen: argparse.Namespace) -> int:
     with logging_to_stderr(chosen.log_format, chosen.log_level):
         try:
             _refuse_memory(chosen.store)
-            return _STOPPED[trio.run(_serve, chosen, _find_workflows(chosen.target))]
+            return _STOPPED[trio.run(_serve, chosen, _find_workflows(chosen.target), _find_codec(chosen.codec))]
         except NurselogError as exc:
             trace = exc.__cause__ if isinstance(exc, _ModuleRaised) else None
             _logger.error("%s", exc, exc_info=trace)  # noqa: TRY400 - the sentence says it; a trace is the module's
@@ -135,7 +142,9 @@ def _work(chosen: argparse.Namespace) -> int:
             return BROKEN
 
 
-async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., Any]]) -> signal.Signals:
+async def _serve(
+    chosen: argparse.Namespace, workflows: Sequence[Workflow[..., Any]], codec: Codec | None
+) -> signal.Signals:
     """Run workflows until a signal comes, and return it."""
     with _receiving_signals() as signals:
         async with open_engine(
@@ -148,6 +157,7 @@ async def _serve(chosen: argparse.Namespace, workflows: Sequence[Workflow[..., A
             lease=chosen.lease,
             grace=chosen.grace,
             retention=chosen.retention,
+            codec=codec,
         ) as engine:
             names = ", ".join(sorted({workflow.name for workflow in workflows}))
             _logger.info("up, runs %s on %s", names, hide(chosen.store))
@@ -204,11 +214,28 @@ def _find_workflows(target: _Target) -> Sequence[Workflow[..., Any]]:
     return cast("list[Workflow[..., Any]]", found)
 
 
-def _listed(module: ModuleType, name: str) -> list[object]:
+def _find_codec(target: _Target | None) -> Codec | None:
+    """Return the codec that is meant; the engine looks whether it is one.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if target is None:
+        return None
+    if target.attribute is None:
+        raise UsageError(f"the codec in module {target.module!r} has a name: write --codec {target.module}:NAME")
+    return cast("Codec", _attribute(_import(target.module), target.attribute))
+
+
+def _attribute(module: ModuleType, name: str) -> object:
     try:
-        value: object = getattr(module, name)
+        return cast("object", getattr(module, name))
     except AttributeError:
         raise UsageError(f"there is no {name!r} in module {module.__name__!r}") from None
+
+
+def _listed(module: ModuleType, name: str) -> list[object]:
+    value = _attribute(module, name)
     if isinstance(value, Workflow):
         return [value]
     return list(cast("Iterable[object]", value)) if isinstance(value, Iterable) else []
