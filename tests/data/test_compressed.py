@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
 
 from nurselog import DecodingError, UsageError, WorkflowStuck, sleep, step, workflow
 from nurselog.codecs import CompressedCodec, JsonCodec
 from nurselog.testing import VirtualClock
 from tests.data.salted import SaltedCodec
 from tests.engine.rig import on_file
+from tests.log.values import typed
 
 Clock = trio.testing.MockClock
 
@@ -40,6 +43,12 @@ def test_a_value_comes_back(value: Any) -> None:
         assert one.decode(one.encode(value, Any), Any) == value
 
 
+@given(typed)
+def test_whatever_has_json_comes_back(example: tuple[Any, Any]) -> None:
+    value, annotation = example
+    assert codec.decode(codec.encode([value] * 50, list[annotation]), list[annotation]) == [value] * 50  # type: ignore[valid-type]  # known at run time
+
+
 class Noise(SaltedCodec):
     def encode(self, value: object, annotation: Any) -> bytes:
         return secrets.token_bytes(1000)
@@ -51,6 +60,25 @@ def test_only_what_gets_smaller_is_compressed() -> None:
         assert codec.encode(value, Any) == plain.encode(value, Any)
     assert len(CompressedCodec(Noise()).encode(None, None)) == 1000
     assert len(codec.encode(LONG, str)) < len(LONG) / 50
+
+
+class Bare(SaltedCodec):
+    """Writes bytes as they are."""
+
+    def encode(self, value: Any, annotation: Any) -> bytes:
+        data: bytes = value
+        return data
+
+    def decode(self, data: bytes, annotation: Any) -> Any:
+        return data
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0zlib", b"\0zlib:", b"\0zlib:" + zlib.compress(b"fir"), b"\0zlib:" + b"x" * 300]
+)
+def test_what_an_inner_codec_writes_does_not_pass_for_compressed(data: bytes) -> None:
+    one = CompressedCodec(Bare())
+    assert one.decode(one.encode(data, bytes), bytes) == data
 
 
 def test_what_was_recorded_before_is_read() -> None:

@@ -150,6 +150,25 @@ def test_a_disk_that_is_full(codec: FileCodec, folder: Path, function: str, monk
     assert codec.decode(codec.encode(LONG, str), str) == LONG
 
 
+def test_a_writer_that_fails_leaves_what_is_there(
+    codec: FileCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may be at the same file, and its row be written already when this one dies."""
+    codec.encode(LONG, str)
+    [path] = files(folder)
+    path.write_bytes(b"what another one has written so far")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(EncodingError, match="Input/output error"):
+            codec.encode(LONG, str)
+    assert files(folder) == [path]
+    assert path.read_bytes() == b"what another one has written so far"
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the folder .*/nowhere/values for large values cannot be made"):
         FileCodec(tmp_path / "nowhere" / "values")

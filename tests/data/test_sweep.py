@@ -50,10 +50,11 @@ async def noting(kind: str) -> int:
     return len(await note(kind))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "shards"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
+    if request.param != "sqlite":
+        address = str(request.getfixturevalue("postgres_url"))
+        return f"{address}{'&' if '?' in address else '?'}shards=3" if request.param == "shards" else address
     return f"sqlite:///{tmp_path / 'log.db'}"
 
 
