@@ -27,7 +27,13 @@ def check(*command: str) -> str:
 
 
 def test_there_is_something_to_check() -> None:
-    assert [Path(file).name for file in FILES] == ["engines.py", "outboxes.py", "transactions.py", "workflows.py"]
+    assert [Path(file).name for file in FILES] == [
+        "data.py",
+        "engines.py",
+        "outboxes.py",
+        "transactions.py",
+        "workflows.py",
+    ]
 
 
 def test_mypy(tmp_path: Path) -> None:
