@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
@@ -204,6 +204,12 @@ class Cluster:
     def some_open_workflow(self) -> str | None:
         found = [one.id for one in self.database.workflows.values() if not one.status.final]
         return self.chance.choice(found) if found else None
+
+    def serving(self) -> Sequence[str]:
+        """Return the open workflows in whose programs updates are answered."""
+        database = self.database
+        found = [one for one in database.workflows.values() if not one.status.final]
+        return [one.id for one in found if b"serve" in (database.logs[one.key][0].value or b"")]
 
     # -- what goes wrong -------------------------------------------------------------------------
 

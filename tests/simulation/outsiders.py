@@ -69,7 +69,7 @@ class Outsider:
 
     async def _update(self, id: str, number: int) -> None:
         """Ask for something, several times by the same key, whether there was an answer or not."""
-        key = f"{self._name} {number}"
+        id, key = self._chance.choice([*self._cluster.serving(), id]), f"{self._name} {number}"
 
         async def use(engine: Engine) -> None:
             with trio.move_on_after(self._cluster.plan.unit), suppress(WorkflowStuck):

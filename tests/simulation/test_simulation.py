@@ -26,25 +26,25 @@ FAILED: dict[int, str] = {
 found has a test of its own besides."""
 
 FOUND: dict[Breakage, tuple[int, set[Law]]] = {
-    breakages.no_fence: (1, {Law.KEPT}),
-    breakages.fence_by_owner: (3, {Law.KEPT}),
+    breakages.no_fence: (5, {Law.KEPT}),
+    breakages.fence_by_owner: (5, {Law.KEPT}),
     breakages.hasty_answers: (0, {Law.DURABLE}),
-    breakages.forgotten_commits: (7, {Law.KEPT}),
+    breakages.forgotten_commits: (0, {Law.KEPT}),
     breakages.eternal_leases: (3, {Law.ENDS}),
-    breakages.stale_claims: (0, {Law.FOLLOWS, Law.NOT_AGAIN}),
+    breakages.stale_claims: (16, {Law.FOLLOWS, Law.NOT_AGAIN}),
     breakages.lost_claims: (4, {Law.ENDS}),
-    breakages.two_of_one_id: (0, {Law.ANSWER, Law.AT_MOST_ONCE}),
-    breakages.lost_creations: (0, {Law.FAMILY}),
+    breakages.two_of_one_id: (6, {Law.ANSWER, Law.AT_MOST_ONCE}),
+    breakages.lost_creations: (6, {Law.FAMILY}),
     breakages.cancels_lost: (1, {Law.CANCELS}),
-    breakages.last_word_late: (11, {Law.ENDS}),
-    breakages.words_forgotten: (2, {Law.MAIL, Law.ONCE}),
+    breakages.last_word_late: (2, {Law.ENDS}),
+    breakages.words_forgotten: (0, {Law.MAIL, Law.ONCE}),
     breakages.mail_taken_apart: (0, {Law.TAKEN}),
     breakages.mail_turned: (0, {Law.RECEIVED}),
     breakages.letters_doubled: (0, {Law.RING}),
     breakages.promises_open: (2, {Law.SETTLED}),
-    breakages.children_of_the_refused: (6, {Law.FAMILY}),
-    breakages.children_given_up: (0, {Law.OUTLIVED}),
-    breakages.recalls_lost: (0, {Law.RECALLED}),
+    breakages.children_of_the_refused: (4, {Law.FAMILY}),
+    breakages.children_given_up: (1, {Law.OUTLIVED}),
+    breakages.recalls_lost: (1, {Law.RECALLED}),
 }
 """What is wrong on purpose, a seed that finds it, and the laws that it breaks. Where the plan draws otherwise, look for
 other seeds. Those of messages alone are found in `test_mail.py`, too, where a few lines do."""
