@@ -57,7 +57,7 @@ async def dead() -> None:
 
 
 def follow(handle: WorkflowHandle[object], after: int = 0) -> Follower:
-    return Follower(handle._engine, handle._row, after)
+    return Follower(handle._desk, handle._row, after)
 
 
 async def kinds(follower: Follower) -> list[str]:
@@ -131,7 +131,7 @@ async def test_rows_that_come_between_the_two_looks_come_before_the_end(autojump
         follower = follow(handle)
         await trio.sleep(1)
         await follower.more()
-        store.before_find = handle._engine._runner.runs[handle._row.key].gone.wait
+        store.before_find = handle._desk.runs[handle._row.key].gone.wait
         assert await kinds(follower) == ["TimerFired", "StepEnded", "Ended"]
 
 
@@ -176,7 +176,7 @@ async def test_the_engine_closes(autojump_clock: Clock, tmp_path: Path, where: s
             nursery.start_soon(wait, await closing.get("w"))
             await settle()
         with pytest.raises(EngineClosed):
-            await follow(WorkflowHandle(closing, (await running.get("w"))._row, None)).more()
+            await follow(WorkflowHandle(closing._desk, (await running.get("w"))._row, None)).more()
 
 
 async def test_an_outage_is_waited_for(autojump_clock: Clock, tmp_path: Path) -> None:

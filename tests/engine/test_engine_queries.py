@@ -448,7 +448,7 @@ async def test_one_that_is_deleted(autojump_clock: Clock, monkeypatch: pytest.Mo
         handles = [await engine.submit(parcel, 1, id=id) for id in ("one", "two")]
         for handle in handles:
             await handle.result()
-        read = engine._read
+        read = engine._desk.read
 
         async def delete_and_read(row: WorkflowRow, *where: int) -> Sequence[Row]:
             await engine.delete(row.id)
@@ -458,7 +458,7 @@ async def test_one_that_is_deleted(autojump_clock: Clock, monkeypatch: pytest.Mo
         for call in (partial(engine.query, "one", weighed), partial(handles[0].query, weighed)):
             with pytest.raises(WorkflowNotFound):
                 await call()
-        monkeypatch.setattr(engine, "_read", delete_and_read)
+        monkeypatch.setattr(engine._desk, "read", delete_and_read)
         with pytest.raises(WorkflowNotFound):
             await engine.query("two", weighed)
 

@@ -388,14 +388,14 @@ async def test_one_that_is_deleted_while_it_is_asked(autojump_clock: Clock, monk
     async with in_memory() as engine:
         handle = await engine.submit(adding, 0, id="one")
         await handle.result()
-        read = engine._read
+        read = engine._desk.read
 
         async def delete_and_read(row: WorkflowRow, *where: int) -> Sequence[Row]:
             monkeypatch.undo()
             await engine.delete(row.id)
             return await read(row, *where)
 
-        monkeypatch.setattr(engine, "_read", delete_and_read)
+        monkeypatch.setattr(engine._desk, "read", delete_and_read)
         with pytest.raises(WorkflowNotFound):
             await engine.update("one", "add", 1)
 

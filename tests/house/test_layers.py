@@ -32,14 +32,14 @@ DEPTH = {piece: depth for depth, pieces in enumerate(LAYERS) for piece in pieces
 # A part that holds on to the whole that made it, or says what goes through it: the first names the second in its
 # annotations, and nowhere else.
 KNOTS = frozenset({
-    ("nurselog._engine.follower", "nurselog._engine.engine"),
-    ("nurselog._engine.handle", "nurselog._engine.engine"),
-    ("nurselog._engine.querying", "nurselog._engine.engine"),
+    ("nurselog._engine.follower", "nurselog._engine.desk"),
+    ("nurselog._engine.handle", "nurselog._engine.desk"),
+    ("nurselog._engine.querying", "nurselog._engine.desk"),
     ("nurselog._engine.replaying", "nurselog._engine.runner"),
     ("nurselog._engine.run", "nurselog._engine.runner"),
     ("nurselog._engine.runner", "nurselog._engine.office"),
     ("nurselog._engine.runner", "nurselog._engine.starter"),
-    ("nurselog._engine.updating", "nurselog._engine.engine"),
+    ("nurselog._engine.updating", "nurselog._engine.desk"),
     ("nurselog._flow.body", "nurselog._flow.call"),
     ("nurselog._flow.call", "nurselog._flow.step"),
     ("nurselog._flow.children", "nurselog._flow.workflow"),

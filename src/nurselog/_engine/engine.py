@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar, TypeVarTuple, final, overload
 
-import trio
-
-from .._errors import (
-    EngineClosed,
-    MisplacedCallError,
-    UsageError,
-    WorkflowNotFound,
-)
-from .._flow.arguments import WHOLE
-from .._flow.names import check_readable, reason_text
-from .._flow.strand import Strand, place
 from .._flow.workflow import unwrap_workflow
-from .._log.codec import digest
-from .._log.events import Ended, Forked, Row, decode_event, encode_event
-from .._log.identity import check_id
 from .._log.lifecycle import Status
-from ..abc import Workflow as WorkflowRow
-from .ends import end_of, refuse_stuck
+from ..abc import WorkflowKey
+from .desk import Desk
 from .handle import WorkflowHandle
-from .info import WorkflowInfo, filter_of
+from .info import WorkflowInfo
 from .messages import Kind, Letter
-from .ownership import new_writer
-from .patience import patiently
 from .querying import ask
 from .service import Service
 from .statistics import EngineStatistics
-from .updating import ask_for
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-logger = logging.getLogger("nurselog")
 
 
 @final
@@ -51,9 +29,28 @@ class Engine:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._store, self._table, self._clock, self._codec = service.store, service.table, service.clock, service.codec
-        self._journal, self._runner, self._ownership = service.journal, service.runner, service.ownership
-        self._office, self._starter, self._remover = service.office, service.starter, service.remover
+        self._store, self._journal, self._runner = service.store, service.journal, service.runner
+        self._ownership = service.ownership
+        self._desk = Desk(
+            store=service.store,
+            table=service.table,
+            clock=service.clock,
+            codec=service.codec,
+            office=service.office,
+            starter=service.starter,
+            remover=service.remover,
+            waiters=service.runner.waiters,
+            readers=service.runner.readers,
+            runs=service.runner.runs,
+            told=self._told,
+            replays=service.replays,
+            closing=service.closing,
+            closed="the engine is closed; its workflows go on when one is opened on the same store",
+        )
+
+    async def _told(self, key: WorkflowKey) -> None:
+        await self._ownership.told(key)
+        await self._journal.flushed()
 
     # -- running workflows -----------------------------------------------------------------------
 
@@ -91,11 +88,8 @@ class Engine:
             PayloadTooLargeError: if the input is larger than the limit.
             EngineClosed: if the engine is closed.
         """
-        target, args_, kwargs = unwrap_workflow(workflow, args)
-        name = uuid.uuid4().hex if id is None else _checked(id)
-        with self._open():
-            row = await self._starter.submit(target, args_, kwargs, name)
-        return WorkflowHandle(self, row, target.returns)
+        unwrap_workflow(workflow, args)  # no name: who has an engine has the function
+        return await self._desk.submit(workflow, args, id)
 
     async def get(self, id: str) -> WorkflowHandle[Any]:
         """Return the handle of a workflow that exists.
@@ -105,9 +99,7 @@ class Engine:
         Raises:
             WorkflowNotFound: if there is none of this id.
         """
-        row = await self._find(id)
-        known = self._table.find(row.name)
-        return WorkflowHandle(self, row, known.returns if known else Any)
+        return await self._desk.get(id)
 
     async def list(
         self,
@@ -132,10 +124,7 @@ class Engine:
         Raises:
             UsageError: if one of these is not what it should be.
         """
-        where = filter_of(status, name, prefix, limit, before)
-        with self._open():
-            rows = await self._store.list(where)
-        return [WorkflowInfo.of(row, here=self._table.can_run(row.name, row.version)) for row in rows]
+        return await self._desk.list(status, name, prefix, limit, before)
 
     # -- from outside ----------------------------------------------------------------------------
 
@@ -155,7 +144,7 @@ class Engine:
             WorkflowNotFound: if there is none of this id.
             WorkflowEnded: if it has ended already.
         """
-        await self._tell(id, Kind.CANCEL, reason)
+        await self._desk.tell(id, Kind.CANCEL, reason)
 
     async def kill(self, id: str) -> None:
         """End a workflow without running its code, wherever it runs; return when it is durable that it will be.
@@ -166,7 +155,7 @@ class Engine:
             WorkflowNotFound: if there is none of this id.
             WorkflowEnded: if it has ended already.
         """
-        await self._tell(id, Kind.KILL)
+        await self._desk.tell(id, Kind.KILL)
 
     async def resume(self, id: str) -> None:
         """Let a stuck workflow go on, after its code was mended; do nothing if it is not stuck.
@@ -177,20 +166,7 @@ class Engine:
             WorkflowNotFound: if there is none of this id.
             WorkflowEnded: if it has ended already.
         """
-        if (await self._find(id)).status is Status.STUCK:
-            await self._tell(id, Kind.RESUME)
-
-    async def _tell(self, id: str, kind: Kind, reason: str | None = None) -> None:
-        with self._open():
-            row = await self._office.tell(id, kind, reason_text(reason))
-        run = self._runner.runs.get(row.key)
-        if run is not None and run.sequencer.suspending:  # it takes no more: whoever comes next does
-            await run.gone.wait()
-            run = None
-        if run is None and not self._runner.closed:
-            with self._open():
-                await self._ownership.claim(row.key)
-        await self._journal.flushed()
+        await self._desk.resume(id)
 
     async def send(self, id: str, topic: str, value: object, *, key: str | None = None, early: bool = False) -> bool:
         """Send a message to a workflow's mailbox, wherever it runs; return when it is durable that it will come.
@@ -218,10 +194,7 @@ class Engine:
             PayloadTooLargeError: if it is larger than the limit.
             UsageError: if the topic or the key is none, or the message is early and no workflow can have the id.
         """
-        [answer] = await self._send([Letter(id, topic, value, key, early)])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return await self._desk.send(Letter(id, topic, value, key, early))
 
     async def send_all(self, letters: Iterable[Letter]) -> Sequence[bool]:
         """Send many messages at once, in their order.
@@ -239,16 +212,7 @@ class Engine:
             DataError: if one cannot be written; then none is sent.
             UsageError: the same, for one that is no letter, or whose topic or key is none.
         """
-        answers = await self._send(list(letters))
-        errors = [answer for answer in answers if isinstance(answer, Exception)]
-        if errors:
-            raise ExceptionGroup(f"{len(errors)} of {len(answers)} messages were not left", errors)
-        return [answer is True for answer in answers]
-
-    async def _send(self, letters: Sequence[Letter]) -> Sequence[bool | Exception]:
-        with self._open():
-            answers = await self._office.send(letters)
-        return answers  # noqa: RET504 - in the block, a type checker sees a way past it
+        return await self._desk.send_all(letters)
 
     async def resolve(self, promise: str, value: object = None) -> None:
         """Settle a promise of a workflow's with a value, wherever it runs; return when that is durable.
@@ -268,8 +232,7 @@ class Engine:
             PayloadTooLargeError: if it is larger than the limit.
             UsageError: if the id is none.
         """
-        with self._open():
-            await self._office.resolve(promise, value)
+        await self._desk.resolve(promise, value)
 
     async def reject(self, promise: str, error: Exception) -> None:
         """Settle a promise of a workflow's with an error, wherever it runs; return when that is durable.
@@ -283,8 +246,7 @@ class Engine:
         Raises:
             What `resolve` raises.
         """
-        with self._open():
-            await self._office.reject(promise, error)
+        await self._desk.reject(promise, error)
 
     @overload
     async def update(self, id: str, name: str, value: object = ..., *, key: str | None = ...) -> Any: ...
@@ -324,8 +286,7 @@ class Engine:
             EngineClosed: if the engine closes first.
             Exception: what the workflow has rejected it with.
         """
-        check_readable(f"update {name!r}, its answer", type, self._codec)
-        return await ask_for(self, await self._find(id), name, value, uuid.uuid4().hex if key is None else key, type)
+        return await self._desk.update(id, name, value, type, key)
 
     async def fork(self, id: str, *, at: int, new_id: str | None = None) -> WorkflowHandle[Any]:
         """Start a new workflow with the first rows of another one's log, and go on from there with the code as it is.
@@ -344,21 +305,7 @@ class Engine:
             WorkflowConflict: if the new id is taken by anything but this very fork.
             UsageError: if the log has no such row, or the workflow ends there, or its function is not in this engine.
         """
-        WHOLE.check("at", at)
-        row = await self._find(id)
-        target = self._table.find(row.name)
-        if target is None:
-            raise UsageError(f"workflow {id!r} is a {row.name!r}, which this engine does not have")
-        log = await self._read_log(row)
-        if not 1 <= at <= len(log) - (row.status.final):
-            raise UsageError(f"workflow {id!r} can be forked at seq 1 to {len(log) - row.status.final}, not {at}")
-        prefix = list(log[:at])
-        now = max(self._clock.utc(), prefix[-1].at)
-        prefix.append(Row(at + 1, now, 0, new_writer(), encode_event(Forked(source=id, at=at))))
-        fork_id = uuid.uuid4().hex if new_id is None else _checked(new_id)
-        with self._open():
-            made = await self._starter.create(fork_id, target, digest(f"{id}@{at}".encode()), prefix)
-        return WorkflowHandle(self, made, target.returns)
+        return await self._desk.fork(id, at, new_id)
 
     async def query(self, id: str, function: Callable[[Any, *Ts], T], *args: *Ts) -> T:
         """Ask a workflow about its state, wherever it runs, and also when it has ended.
@@ -384,7 +331,7 @@ class Engine:
             EngineClosed: if the engine closes first.
             Exception: what the function raises.
         """
-        answer: T = await ask(self, await self._find(id), function, args)
+        answer: T = await ask(self._desk, await self._desk.find(id), function, args)
         return answer
 
     async def delete(self, id: str) -> None:
@@ -402,8 +349,7 @@ class Engine:
             WorkflowNotEnded: if it, or one of its descendants, has not ended; then nothing is removed.
             UsageError: if the workflow is a child.
         """
-        with self._open():
-            await self._remover.delete(id)
+        await self._desk.delete(id)
 
     def statistics(self) -> EngineStatistics:
         """Return how the engine stands. Not a checkpoint."""
@@ -417,83 +363,3 @@ class Engine:
             commit_lag=self._journal.lag,
             lease_left=self._ownership.lease_left,
         )
-
-    # -- for handles -----------------------------------------------------------------------------
-
-    async def _find(self, id: str) -> WorkflowRow:
-        with self._open():
-            row = await self._office.find(id)
-        return row  # noqa: RET504 - in the block, a type checker sees a way past it
-
-    async def _find_again(self, row: WorkflowRow) -> WorkflowRow:
-        with self._open():
-            found = await self._office.find_again(row)
-        return found  # noqa: RET504 - in the block, a type checker sees a way past it
-
-    async def _read(self, row: WorkflowRow, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
-        with self._open():
-            log = await self._store.read(row.key, from_seq, limit)
-        return log  # noqa: RET504 - in the block, a type checker sees a way past it
-
-    async def _read_log(self, row: WorkflowRow, from_seq: int = 1) -> Sequence[Row]:
-        """Read the log of a workflow, or its end; it has none if it was deleted since it was found."""
-        rows = await self._read(row, from_seq)
-        if not rows:
-            raise WorkflowNotFound(row.id)
-        return rows
-
-    async def _last(self, row: WorkflowRow) -> Sequence[Row]:
-        rows = await self._read_log(row, -1)
-        return rows if isinstance(decode_event(rows[-1].event), Ended) else await self._read_log(row)
-
-    async def _end_of(self, row: WorkflowRow) -> tuple[Ended, bytes | None]:
-        """Wait for the end of a workflow, wherever it runs, and for the store, where it is unavailable meanwhile."""
-        _check_place()
-        await trio.lowlevel.checkpoint()
-        while True:
-            run = self._runner.runs.get(row.key)
-            if run is not None:
-                await run.gone.wait()
-                if run.end is not None:
-                    return run.end
-            with self._runner.waiters.waiting(row) as told:
-                found = await patiently(partial(self._find_again, row))
-                refuse_stuck(found)
-                if found.status.final:
-                    event, last = end_of(found, await patiently(partial(self._last, found)))
-                    return event, last.value
-                if row.key not in self._runner.runs:
-                    await told.wait()
-
-    @contextmanager
-    def _open(self) -> Generator[None]:
-        """Around a call to the store: one that overlaps the engine's end finds the store closed."""
-        self._check_open()
-        try:
-            yield
-        except UsageError:
-            self._check_open()
-            raise
-
-    def _check_open(self) -> None:
-        _check_place()
-        if self._service.closing.is_set():
-            raise EngineClosed("the engine is closed; its workflows go on when one is opened on the same store")
-
-
-def _check_place() -> None:
-    """See that this is no workflow code: what comes of the call is not in the log, and its wait would be nobody's.
-
-    Raises:
-        MisplacedCallError: if it is.
-    """
-    if isinstance(place.get(), Strand):
-        raise MisplacedCallError(
-            "an engine was asked for something in workflow code, and what it answers is not in the log. Use nurselog's "
-            "send(), resolve(), reject(), submit() and child workflows; for all else call the engine in a step"
-        )
-
-
-def _checked(id: str) -> str:
-    check_id(id)
-    return id

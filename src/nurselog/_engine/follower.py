@@ -27,7 +27,7 @@ from .ends import end_of, refuse_stuck
 from .patience import patiently
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .desk import Desk
 
 
 MOST = 1_000
@@ -41,13 +41,13 @@ class Follower:
     """Reads a workflow's log from a place on, and waits for more.
 
     Args:
-        engine: by whose store it reads.
+        desk: by whose store it reads.
         row: the workflow.
         after: the seq behind which it begins; 0: with the first row.
     """
 
-    def __init__(self, engine: Engine, row: WorkflowRow, after: int) -> None:
-        self._engine, self._row, self._after = engine, row, min(after, FARTHEST)
+    def __init__(self, desk: Desk, row: WorkflowRow, after: int) -> None:
+        self._desk, self._row, self._after = desk, row, min(after, FARTHEST)
 
     async def more(self) -> Sequence[Entry]:
         """Return what is behind the rows that it has returned before: one at least. Wait for it, here or elsewhere.
@@ -63,7 +63,7 @@ class Follower:
         """
         await trio.lowlevel.checkpoint()
         while True:
-            with self._engine._runner.readers.waiting(self._row) as told:
+            with self._desk.readers.waiting(self._row) as told:
                 found = await self._behind() or await self._end()
                 if found:
                     self._after = found[-1].row.seq
@@ -71,16 +71,16 @@ class Follower:
                 await told.wait()
 
     async def _behind(self) -> Sequence[Entry]:
-        rows = await patiently(partial(self._engine._read, self._row, self._after + 1, MOST))
+        rows = await patiently(partial(self._desk.read, self._row, self._after + 1, MOST))
         return [Entry(row, decode_event(row.event)) for row in rows]
 
     async def _end(self) -> Sequence[Entry]:
         """Return what is left when the workflow goes on no more; nothing if it does."""
-        row = await patiently(partial(self._engine._find_again, self._row))
+        row = await patiently(partial(self._desk.find_again, self._row))
         if not (row.status.final or row.status is Status.STUCK):
             return ()
         if found := await self._behind():  # it came between the two looks
             return found
         refuse_stuck(row)
-        event, last = end_of(row, await patiently(partial(self._engine._last, row)))
+        event, last = end_of(row, await patiently(partial(self._desk.last, row)))
         return [Entry(last, event)]

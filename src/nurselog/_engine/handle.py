@@ -20,7 +20,7 @@ from .querying import ask
 from .reading import Item, Items, find_latest, item_of
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .desk import Desk
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,8 +54,8 @@ class WorkflowHandle(Generic[T_co]):
     Not constructed directly: `engine.submit` and `engine.get` return it.
     """
 
-    def __init__(self, engine: Engine, row: WorkflowRow, returns: Any) -> None:
-        self._engine = engine
+    def __init__(self, desk: Desk, row: WorkflowRow, returns: Any) -> None:
+        self._desk = desk
         self._row = row
         self._returns = returns
 
@@ -82,13 +82,13 @@ class WorkflowHandle(Generic[T_co]):
             EngineClosed: if the engine closes first.
             Exception: the workflow's own error, if it failed.
         """
-        event, value = await self._engine._end_of(self._row)
-        result: T_co = value_of(self.id, event, value, self._engine._codec, self._returns)
+        event, value = await self._desk.end_of(self._row)
+        result: T_co = value_of(self.id, event, value, self._desk.codec, self._returns)
         return result
 
     async def query(self, function: Callable[[Any, *Ts], T], *args: *Ts) -> T:
         """Ask the workflow, as `Engine.query`. A checkpoint."""
-        answer: T = await ask(self._engine, await self._engine._find_again(self._row), function, args)
+        answer: T = await ask(self._desk, await self._desk.find_again(self._row), function, args)
         return answer
 
     # -- what it publishes -----------------------------------------------------------------------
@@ -115,8 +115,8 @@ class WorkflowHandle(Generic[T_co]):
             WorkflowNotFound: if the workflow was deleted.
             EngineClosed: if the engine is closed.
         """
-        name, codec = self._told("latest", name, type), self._engine._codec
-        row = await find_latest(partial(self._engine._read, self._row), self.id, name)
+        name, codec = self._told("latest", name, type), self._desk.codec
+        row = await find_latest(partial(self._desk.read, self._row), self.id, name)
         return None if row is None else item_of(row, codec, type)
 
     @overload
@@ -145,12 +145,12 @@ class WorkflowHandle(Generic[T_co]):
         """
         name = self._told("follow", name, type)
         NATURAL.check("after", after)
-        items: Items[Any] = Items(Follower(self._engine, self._row, after), name, self.id, self._engine._codec, type)
+        items: Items[Any] = Items(Follower(self._desk, self._row, after), name, self.id, self._desk.codec, type)
         return items
 
     def _told(self, what: str, name: str, type: object) -> str:
-        self._engine._check_open()
-        check_readable(f"{what}, its values", type, self._engine._codec)
+        self._desk.check_open()
+        check_readable(f"{what}, its values", type, self._desk.codec)
         return label("a name", name)
 
     # -- what is known of it ---------------------------------------------------------------------
@@ -161,7 +161,7 @@ class WorkflowHandle(Generic[T_co]):
         Raises:
             WorkflowNotFound: if it was deleted.
         """
-        return (await self._engine._find_again(self._row)).status
+        return (await self._desk.find_again(self._row)).status
 
     async def log(self) -> Sequence[LogEntry]:
         """Return the whole log, first row first. A checkpoint.
@@ -169,7 +169,7 @@ class WorkflowHandle(Generic[T_co]):
         Raises:
             WorkflowNotFound: if it was deleted.
         """
-        return [LogEntry.of(row) for row in await self._engine._read_log(self._row)]
+        return [LogEntry.of(row) for row in await self._desk.read_log(self._row)]
 
     def __repr__(self) -> str:
         return f"<nurselog.WorkflowHandle {self.id!r} of {self.name}>"

@@ -18,7 +18,8 @@ from ..abc import Addressed, Codec, Created, Post, Posted, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
 from .messages import Kind, Letter, body_of
-from .ownership import Ownership, new_writer
+from .ownership import new_writer
+from .owning import Owning
 from .patience import patiently
 from .pen import Pen, once_of
 from .posting import Posting
@@ -41,7 +42,7 @@ class Office:
     """
 
     def __init__(
-        self, journal: Journal, store: Store, ownership: Ownership, codec: Codec, max_payload: int, max_inbox: int
+        self, journal: Journal, store: Store, ownership: Owning, codec: Codec, max_payload: int, max_inbox: int
     ) -> None:
         self._journal, self._store, self._ownership, self._pen = journal, store, ownership, Pen(codec, max_payload)
         self.max_inbox: int = max_inbox

@@ -23,6 +23,7 @@ from .._log.lifecycle import Status
 from ..abc import Change, Claim, Created, Creation, Lease, Message, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
+from .owning import Target
 from .patience import Outage, patiently
 from .run import Leaving, Run, Unreadable
 from .runner import Runner
@@ -142,7 +143,7 @@ class Ownership:
 
     def prepare(
         self,
-        function: Workflow[..., Any],
+        function: Target,
         id: str,
         digest: str,
         rows: Sequence[Row],
@@ -166,6 +167,7 @@ class Ownership:
         def made(created: Created | None) -> None:
             self.arriving -= here
             if here and created is not None and created.new:
+                assert isinstance(function, Workflow), "an engine makes what it has"
                 self.begin(function, created.workflow, rows[-1].writer, rows, ())
                 if created.mail:
                     self.mail_for(created.workflow.key)
@@ -178,6 +180,15 @@ class Ownership:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
         for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
             self._start(claim)
+
+    async def told(self, key: WorkflowKey) -> None:
+        """An order was left for a workflow: take that up, unless it is somebody's, who has heard of it."""
+        run = self._runner.runs.get(key)
+        if run is not None and run.sequencer.suspending:  # it takes no more: whoever comes next does
+            await run.gone.wait()
+            run = None
+        if run is None and not self._runner.closed:
+            await self.claim(key)
 
     def _start(self, claim: Claim) -> None:
         row = claim.workflow

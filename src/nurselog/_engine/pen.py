@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from .._errors import PayloadTooLargeError, UsageError, WorkflowConflict
 from .._flow.names import label, plain_text
-from .._flow.workflow import Workflow
 from .._log.codec import digest
 from .._log.events import Received, Row, Started, encode_event
 from .._log.identity import check_id
@@ -16,6 +15,7 @@ from .._stores.outlet import Holder
 from ..abc import Codec
 from .messages import Letter, body_of
 from .ownership import new_writer
+from .owning import Target
 
 
 class Beginning(NamedTuple):
@@ -62,9 +62,7 @@ class Pen(NamedTuple):
         value = self.limited(f"a message for mailbox {topic!r}", self.codec.encode(letter.value, Any))
         return body_of(event=Received(topic=topic), value=value)
 
-    def beginning(
-        self, target: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any], id: str, at: int
-    ) -> Beginning:
+    def beginning(self, target: Target, args: Sequence[Any], kwargs: dict[str, Any], id: str, at: int) -> Beginning:
         """Return the first row of a workflow.
 
         Raises:
@@ -76,7 +74,7 @@ class Pen(NamedTuple):
         started = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
         return Beginning(digest(data), Row(1, at, 0, new_writer(), encode_event(started), data))
 
-    def check_same(self, id: str, holder: Holder, target: Workflow[..., Any], asked: Holder) -> None:
+    def check_same(self, id: str, holder: Holder, target: Target, asked: Holder) -> None:
         """See that the workflow that has an id is the one that was asked for.
 
         Args:
@@ -94,7 +92,7 @@ class Pen(NamedTuple):
                 id, f"workflow {holder.name!r}{' with another input' if same else ''}", f"workflow {target.name!r}"
             )
 
-    def _is_same_call(self, target: Workflow[..., Any], *inputs: Holder) -> bool:
+    def _is_same_call(self, target: Target, *inputs: Holder) -> bool:
         """Whether two inputs are one call by the signature of today.
 
         Parameters that were added with a default, or that have changed places, change the bytes of the same call. And

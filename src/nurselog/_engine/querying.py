@@ -31,7 +31,7 @@ from .replaying import Replay
 from .run import Leaving
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .desk import Desk
 
 
 class Question(NamedTuple):
@@ -72,20 +72,20 @@ class Question(NamedTuple):
                 )
 
 
-async def ask(engine: Engine, row: WorkflowRow, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+async def ask(desk: Desk, row: WorkflowRow, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Ask a workflow; raises what `Engine.query` does. A checkpoint."""
     question = Question(*unwrap_partial(function, args))
-    workflow = _workflow_of(engine, row, question.function)
-    run = engine._runner.runs.get(row.key)
+    workflow = _workflow_of(desk, row, question.function)
+    run = desk.runs.get(row.key)
     if run is not None and await run.has_state():
-        return question.answer(run.sequencer, engine._codec, partial(run.leave, Leaving.SPOILED))
-    async with _replayed(engine, row, workflow) as replay:
-        return question.answer(replay.sequencer, engine._codec, replay.leave)
+        return question.answer(run.sequencer, desk.codec, partial(run.leave, Leaving.SPOILED))
+    async with _replayed(desk, row, workflow) as replay:
+        return question.answer(replay.sequencer, desk.codec, replay.leave)
 
 
-def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any]) -> Workflow[..., Any]:
-    workflow = engine._table.find(row.name)
-    if workflow is None or not engine._table.can_run(row.name, row.version):
+def _workflow_of(desk: Desk, row: WorkflowRow, function: Callable[..., Any]) -> Workflow[..., Any]:
+    workflow = desk.table.find(row.name)
+    if workflow is None or not desk.table.can_run(row.name, row.version):
         version = "" if row.version is None else f" in version {row.version!r}"
         raise UsageError(f"workflow {row.id!r} is a {row.name!r}{version}, which this engine does not have")
     if function not in workflow._queries:
@@ -96,9 +96,10 @@ def _workflow_of(engine: Engine, row: WorkflowRow, function: Callable[..., Any])
 
 
 @asynccontextmanager
-async def _replayed(engine: Engine, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Replay]:
+async def _replayed(desk: Desk, row: WorkflowRow, workflow: Workflow[..., Any]) -> AsyncGenerator[Replay]:
     """Give a workflow that has followed its log, and stands still."""
-    rows, replays = await engine._read(row), engine._service.replays
+    rows, replays = await desk.read(row), desk.replays
+    assert replays is not None, "only engines are asked, which have the code"
     if not rows:  # deleted since it was found
         raise WorkflowNotFound(row.id)
     replay = Replay(replays, workflow, row, rows)

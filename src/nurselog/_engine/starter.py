@@ -8,13 +8,13 @@ from typing import Any
 
 import trio
 
-from .._flow.workflow import Workflow
 from .._log.events import Row
 from .._stores.outlet import Holder
 from ..abc import Clock, Codec, Store
 from ..abc import Workflow as WorkflowRow
 from .journal import Journal
-from .ownership import Ownership
+from .named import Named
+from .owning import Owning, Target
 from .pen import Pen
 from .table import Table
 
@@ -29,7 +29,7 @@ class Starter:
         *,
         journal: Journal,
         store: Store,
-        ownership: Ownership,
+        ownership: Owning,
         table: Table,
         codec: Codec,
         clock: Clock,
@@ -38,9 +38,7 @@ class Starter:
         self._journal, self._store, self._ownership, self._table = journal, store, ownership, table
         self._clock, self._pen = clock, Pen(codec, max_payload)
 
-    async def submit(
-        self, target: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any], id: str
-    ) -> WorkflowRow:
+    async def submit(self, target: Target, args: Sequence[Any], kwargs: dict[str, Any], id: str) -> WorkflowRow:
         """Make a workflow, unless there is the same already; return its row. A checkpoint.
 
         Raises:
@@ -50,11 +48,12 @@ class Starter:
             PayloadTooLargeError: if the input is larger than the limit.
             EngineClosed: if the engine closes first.
         """
-        self._table.add(target)
+        if not isinstance(target, Named):
+            self._table.add(target)
         beginning = self._pen.beginning(target, args, kwargs, id, self._clock.utc())
         return await self.create(id, target, beginning.digest, (beginning.row,))
 
-    async def create(self, id: str, target: Workflow[..., Any], digest_: str, rows: Sequence[Row]) -> WorkflowRow:
+    async def create(self, id: str, target: Target, digest_: str, rows: Sequence[Row]) -> WorkflowRow:
         """Make a workflow whose log begins with some rows; return its row. A checkpoint.
 
         Raises:
@@ -67,7 +66,7 @@ class Starter:
             await self._check_same(created.workflow, target, Holder(target.name, digest_, rows[0].value or b""))
         return created.workflow
 
-    async def _check_same(self, found: WorkflowRow, target: Workflow[..., Any], asked: Holder) -> None:
+    async def _check_same(self, found: WorkflowRow, target: Target, asked: Holder) -> None:
         """See that a workflow of the id that was asked for is the one that was asked for, and will go on."""
         if found.name != target.name or found.digest != asked.digest:  # else there is no need to read its input
             rows = await self._store.read(found.key)  # none, if it was deleted since

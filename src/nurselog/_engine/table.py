@@ -9,6 +9,7 @@ from .._errors import RegistrationError
 from .._flow.names import check_readable
 from .._flow.workflow import Workflow, registry
 from ..abc import Codec, Wanted, WorkflowKey
+from .named import Named
 
 
 class Table:
@@ -40,6 +41,10 @@ class Table:
 
     def find(self, name: str) -> Workflow[..., Any] | None:
         """Return the workflow of a name, if there is one."""
+        return self._found.get(name)
+
+    def named(self, name: str, version: str | None) -> Workflow[..., Any] | Named | None:  # noqa: ARG002 - a client's has need of it
+        """Return what workflows of a name are runs of, for somebody who makes one; None if that cannot be."""
         return self._found.get(name)
 
     def add(self, workflow: Workflow[..., Any]) -> None:

@@ -18,23 +18,23 @@ from .follower import Follower
 from .run import END_STATUS
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .desk import Desk
 
 
-async def ask_for(engine: Engine, row: WorkflowRow, name: str, value: object, key: str, annotation: Any) -> Any:
+async def ask_for(desk: Desk, row: WorkflowRow, name: str, value: object, key: str, annotation: Any) -> Any:
     """Leave an update, and wait for its answer; raises what `Engine.update` does. A checkpoint."""
-    message = engine._office.update_of(row, name, value, key)
-    known = max((one.seq for one in await engine._read(row, -1)), default=0)
-    with engine._open():
-        [posted] = await engine._office.leave([message])
+    message = desk.office.update_of(row, name, value, key)
+    known = max((one.seq for one in await desk.read(row, -1)), default=0)
+    with desk.opened():
+        [posted] = await desk.office.leave([message])
     if posted is Posted.FULL:
-        raise InboxFull(row.id, engine._office.max_inbox)
-    data = await _answer(engine, row, key, known if posted is Posted.LEFT else 0)
-    return engine._codec.decode(data, annotation)
+        raise InboxFull(row.id, desk.office.max_inbox)
+    data = await _answer(desk, row, key, known if posted is Posted.LEFT else 0)
+    return desk.codec.decode(data, annotation)
 
 
-async def _answer(engine: Engine, row: WorkflowRow, key: str, after: int) -> bytes:
-    follower = Follower(engine, row, after)
+async def _answer(desk: Desk, row: WorkflowRow, key: str, after: int) -> bytes:
+    follower = Follower(desk, row, after)
     while True:
         for entry in await follower.more():
             match entry.event:

@@ -6,6 +6,9 @@ a workflow that sleeps for a month must wake up with what it was called with, wh
 Names, and not positions, because code changes under running workflows: a parameter that was added with a default is
 not in older logs and gets that default; parameters may change places; but a name that the log has and the function has
 not is an error, for dropping an argument in silence would be worse.
+
+Only who calls a workflow by its name, without its code, does not know the names of its parameters. Such an input is a
+JSON array with the arguments by position, and is bound when it is read.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ import functools
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from .._errors import RegistrationError
+from .._errors import DecodingError, RegistrationError
 
 Encode = Callable[[object, Any], bytes]
 Decode = Callable[[bytes, Any], Any]
@@ -60,10 +64,32 @@ class Signature:
         Raises:
             DecodingError: if they do not fit the parameters that the function has now.
         """
-        call = decode(data, self.call)
+        try:
+            call = decode(data, self.call)
+        except DecodingError as exc:
+            return self._by_position(decode, data, exc)
         values = {name: getattr(call, name) for name in self.parameters.parameters}
         bound = inspect.BoundArguments(self.parameters, OrderedDict(values))
         return bound.args, bound.kwargs
+
+    def _by_position(self, decode: Decode, data: bytes, unfit: DecodingError) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call that is an array: who made it did not have the function."""
+        given: object = None
+        with suppress(DecodingError):
+            given = decode(data, Any)
+        if not isinstance(given, list):
+            raise unfit
+        try:
+            bound = self.parameters.bind(*given)
+        except TypeError as exc:
+            raise DecodingError(f"recorded data does not fit {self.name}(): {exc}") from None
+        fields = {field.name: field.type for field in msgspec.structs.fields(self.call)}
+        annotations: list[Any] = []
+        for name, value in bound.arguments.items():
+            many = self.parameters.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+            annotations += [get_args(fields[name])[0]] * len(value) if many else [fields[name]]
+        args: tuple[Any, ...] = decode(data, tuple[(*annotations,)])  # type: ignore[valid-type]  # it is made here
+        return args, {}
 
 
 def signature_of(fn: Callable[..., Any]) -> Signature:
