@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from ._client.blocking import ClientHandle as ClientHandle
+from ._client.calls import AsyncClient as AsyncClient
+from ._client.calls import AsyncClientHandle as AsyncClientHandle
+from ._client.opening import Client as Client
+from ._client.opening import EngineThread as EngineThread
+from ._client.opening import open_client as open_client
+from ._client.opening import open_engine_thread as open_engine_thread
 from ._engine.engine import Engine as Engine
 from ._engine.handle import WorkflowHandle as WorkflowHandle
 from ._engine.info import WorkflowInfo as WorkflowInfo

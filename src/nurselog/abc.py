@@ -375,6 +375,24 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesGuests(Protocol):
+    """A store that clients use, too: they own nothing, and so enter no worker and have no lease.
+
+    A guest commits workflows that nobody owns, leaves messages, looks, deletes, and waits for changes. Of those it may
+    be told fewer: there are no messages for it.
+    """
+
+    @property
+    def polls(self) -> bool:
+        """Whether `wait_changed` asks the database again and again; else it costs nothing while nothing happens."""
+        ...
+
+    async def visit(self) -> None:
+        """Bring the schema up to date, as `open` does, and enter nobody; `close` ends it."""
+        ...
+
+
 class Isolation(enum.Enum):
     """What a transaction sees of others that run at the same time; the words are SQL's."""
 

@@ -21,6 +21,7 @@ LAYERS = (
     ("check", "demo", "testing"),
     ("_tree",),
     ("codecs", "nurselog", "lowlevel"),
+    ("_client",),
     ("_engine",),
     ("_flow", "_stores"),
     ("abc",),

@@ -5,7 +5,7 @@ They wait for a workflow by its key: its id may be another one's by the time tha
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -23,9 +23,14 @@ class _Watched(NamedTuple):
 
 
 class Waiters:
-    """Those who wait for something to become of a workflow."""
+    """Those who wait for something to become of a workflow.
 
-    def __init__(self) -> None:
+    Args:
+        came: called when somebody has come.
+    """
+
+    def __init__(self, came: Callable[[], None] = lambda: None) -> None:
+        self._came = came
         self._watched: dict[WorkflowKey, _Watched] = {}
 
     @contextmanager
@@ -34,12 +39,17 @@ class Waiters:
         told = trio.Event()
         watched = self._watched.setdefault(row.key, _Watched(row.id, []))
         watched.waiting.append(told)
+        self._came()
         try:
             yield told
         finally:
             watched.waiting.remove(told)
             if not watched.waiting and self._watched.get(row.key) is watched:
                 del self._watched[row.key]
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._watched)
 
     def tell(self, key: WorkflowKey) -> None:
         """Something has become of a workflow."""

@@ -13,6 +13,7 @@ Where to look: `sql/postgres_0001.sql` has the statements, `_postgres/commits` t
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, final
@@ -86,6 +87,11 @@ class PostgresStore:
         """Whether other processes may use it: always."""
         return True
 
+    @property
+    def polls(self) -> bool:
+        """Whether `wait_changed` asks the database again and again: it listens, and asks nothing."""
+        return False
+
     async def open(self, lease: Lease) -> None:
         """Bring the schema up to date, enter the worker, and start its lease.
 
@@ -98,6 +104,13 @@ class PostgresStore:
 
         A checkpoint.
         """
+        await self._connect(lease, guest=False)
+
+    async def visit(self) -> None:
+        """Bring the schema up to date, and enter nobody; raises what `open` does. A checkpoint."""
+        await self._connect(Lease(worker=f"guest {secrets.token_hex(8)}", duration=0), guest=True)
+
+    async def _connect(self, lease: Lease, *, guest: bool) -> None:
         if self._session:
             raise UsageError("this store is open already: open_store gives each engine one of its own")
         opener = Pool(conninfo_for(self._address, lease.worker, "opener"), 1)
@@ -107,7 +120,7 @@ class PostgresStore:
             opener.close()
         shards, told = about.layout.shards, partial(conninfo_for, self._address, lease.worker, layout=about.layout)
         writers, readers = Pool(told("writer"), min(WRITERS, shards)), Pool(told("reader"), READERS)
-        voice = Voice(told("listener"), self._address.schema, lease.worker)
+        voice = Voice(told("listener"), self._address.schema, None if guest else lease.worker)
         session = Session(self._address, lease, self._lease_clock, shards, writers, readers, voice)
         try:
             await self._call(readers, self._enter, session)
@@ -118,7 +131,8 @@ class PostgresStore:
 
     async def _enter(self, connection: TrioConnection, session: Session) -> None:
         await session.voice.connect()
-        await workers.enter(connection, session)
+        if session.voice.worker is not None:
+            await workers.enter(connection, session)
 
     async def close(self) -> None:
         """Remove the worker and let everything go; do nothing if the store is not open.
@@ -139,7 +153,8 @@ class PostgresStore:
         await trio.lowlevel.checkpoint()
 
     async def _leave(self, connection: TrioConnection, session: Session) -> None:
-        await workers.leave(connection, session)
+        if session.voice.worker is not None:
+            await workers.leave(connection, session)
         await session.voice.farewell(connection)
 
     async def commit(self, batch: Batch) -> Receipt:

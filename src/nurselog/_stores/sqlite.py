@@ -51,7 +51,7 @@ from ._sqlite import claims, commits, deletion, early, mail, queries, workers
 from ._sqlite.executors import Executor, InlineExecutor, ThreadExecutor
 from ._sqlite.faults import translate
 from ._sqlite.schema import CHECKPOINT_PAGES, PAGE, Location, Synchronous, connect
-from ._sqlite.session import Session
+from ._sqlite.session import NOBODY, Session
 from ._sqlite.strides import Strides
 from ._sqlite.transactions import FOREIGN, OWN, SqliteDatabase
 
@@ -90,6 +90,11 @@ class SqliteStore:
         """Whether other processes may use it: a file may be, a database in memory is nobody else's."""
         return self._location.path is not None
 
+    @property
+    def polls(self) -> bool:
+        """Whether `wait_changed` asks the database again and again: nobody tells."""
+        return True
+
     # Protected, like the executor: what was opened or closed must be known.
     @trio.lowlevel.enable_ki_protection
     async def open(self, lease: Lease) -> None:
@@ -104,12 +109,19 @@ class SqliteStore:
 
         A checkpoint.
         """
+        await self._begin(functools.partial(_open, self._location, lease, self._clock.utc()))
+
+    @trio.lowlevel.enable_ki_protection
+    async def visit(self) -> None:
+        """Bring the schema up to date, and enter nobody; raises what `open` does. A checkpoint."""
+        await self._begin(functools.partial(_open, self._location, None, 0))
+
+    async def _begin(self, opened: Callable[[], Session]) -> None:
         if self._session:
             raise UsageError("this store is open already: open_store gives each engine one of its own")
-        now = self._clock.utc()
 
         def job() -> None:
-            self._session = _open(self._location, lease, now)
+            self._session = opened()
 
         self._executor.start()
         try:
@@ -285,11 +297,12 @@ def parse_url(url: str) -> Location:
     return Location(url, path, Synchronous[(found["synchronous"] or "full").upper()])
 
 
-def _open(location: Location, lease: Lease, now: int) -> Session:
+def _open(location: Location, lease: Lease | None, now: int) -> Session:
     strides = Strides(location.path, PAGE * CHECKPOINT_PAGES) if location.path else None
-    session = Session(location, connect(location), lease, strides=strides)
+    session = Session(location, connect(location), lease or NOBODY, strides=strides)
     try:
-        workers.enter(session, now)
+        if lease is not None:
+            workers.enter(session, now)
         session.know_files()
         session.seen = queries.data_version(session.connection)
     except BaseException:
@@ -314,7 +327,8 @@ def _watched(session: Session, asked: float, job: Callable[[], T]) -> T:
 def _close(session: Session, asked: float) -> None:
     try:
         session.wait_for_locks(monotonic() - asked)
-        workers.leave(session)
+        if session.lease is not NOBODY:
+            workers.leave(session)
         session.check_files()  # no look follows that would find out
     finally:
         session.close()

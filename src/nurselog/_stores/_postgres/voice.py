@@ -47,11 +47,12 @@ class Voice:
     Args:
         conninfo: what `libpq` is told.
         channel: the name under which the stores of one schema hear each other.
-        worker: for whom mail is heard.
+        worker: for whom mail is heard, and whose beacon is lit; None: a guest, for whom there is none.
     """
 
-    def __init__(self, conninfo: str, channel: str, worker: str) -> None:
-        self._conninfo, self._channel, self._worker = conninfo, channel, worker
+    def __init__(self, conninfo: str, channel: str, worker: str | None) -> None:
+        self._conninfo, self._channel = conninfo, channel
+        self.worker: str | None = worker
         self._connection: TrioConnection | None = None
         self.beacon: int = 0
         """The number of the lock that says that this process lives."""
@@ -69,10 +70,10 @@ class Voice:
         Somebody waits for them. So if the one who listens is busy elsewhere, it is told on another connection; if that
         breaks, later. This process passes over what it says itself, so to its own worker it is told without saying.
         """
-        if self._worker in workers:
+        if self.worker in workers:
             self._to_hear.add(Change.MESSAGE)
             self._wake(-math.inf)
-        others = workers - {self._worker}
+        others = workers - {self.worker}
         if others and self._waiting:
             self._say(others, -math.inf)
         elif others:
@@ -121,12 +122,13 @@ class Voice:
         connection = await connect(self._conninfo)
         try:
             await connection.run_script(f'LISTEN "{self._channel}"')
-            self.beacon = secrets.randbits(31)
-            lit = await connection.call(_LIGHT, [text(self._worker), int4(self.beacon)])
+            if self.worker is not None:
+                self.beacon = secrets.randbits(31)
+                lit = await connection.call(_LIGHT, [text(self.worker), int4(self.beacon)])
+                [self.lit_since] = column(lit, 0, number)
         except BaseException:
             connection.discard()
             raise
-        [self.lit_since] = column(lit, 0, number)
         self._connection, self._looked = connection, trio.current_time()
 
     async def _converse(self, connection: TrioConnection) -> frozenset[Change]:
@@ -152,7 +154,7 @@ class Voice:
 
     def _hear(self, words: Sequence[str]) -> None:
         self._to_hear.update(Change(word) for word in words if word in _NEWS)
-        if self._worker in words:
+        if self.worker in words:
             self._to_hear.add(Change.MESSAGE)
 
     async def _tell(self, connection: TrioConnection) -> None:
@@ -177,8 +179,9 @@ class Voice:
             raise
 
     async def farewell(self, connection: TrioConnection) -> None:
-        """Tell everybody that a worker has left, on another connection."""
-        await self._send(connection, sorted(_NEWS))  # also ends that nobody has told yet
+        """Tell everybody that a worker has left, on another connection; a guest tells what it has not told yet."""
+        if words := self._to_say if self.worker is None else _NEWS:
+            await self._send(connection, sorted(words))
 
     def close(self) -> None:
         """Close the connection."""

@@ -28,6 +28,9 @@ from .strides import Strides
 LOOK = 0.01
 """Seconds from one look at the files to the next."""
 
+NOBODY = Lease(worker="", duration=0)
+"""Of a guest, who owns nothing."""
+
 Identity: TypeAlias = tuple[int, int]
 """A file's device and inode."""
 

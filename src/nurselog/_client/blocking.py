@@ -1,0 +1,247 @@
+"""What one asks a client, for sync code: `calls` without the waiting. Made of it; change nothing here.
+
+`python -m tests.client.generate` makes it anew.
+"""
+
+# No `from __future__ import annotations`: as text, they would be looked up where the classes are public, not here.
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Self, TypeVar, TypeVarTuple, final, overload
+
+from .._engine.desk import Desk
+from .._engine.handle import LogEntry, WorkflowHandle
+from .._engine.info import WorkflowInfo
+from .._engine.messages import Kind, Letter
+from .._engine.reading import Item
+from .._log.lifecycle import Status
+from .bridges import Bridge
+from .receiving import Received
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+
+class ClientItems(Generic[T]):
+    """What a workflow publishes under a name, as it comes."""
+
+    def __init__(self, bridge: Bridge, received: Received[Item[T]]) -> None:
+        self._bridge, self._received = bridge, received
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item[T]:
+        if not self._received and not self._bridge.call(self._received.more):
+            raise StopIteration
+        return self._received.take()
+
+
+@final
+class ClientHandle(Generic[T_co]):
+    """A workflow in the store, wherever it runs.
+
+    Not constructed directly: a `Client` returns it.
+    """
+
+    def __init__(self, bridge: Bridge, handle: WorkflowHandle[T_co]) -> None:
+        self._bridge, self._handle = bridge, handle
+
+    @property
+    def id(self) -> str:
+        """The workflow's id."""
+        return self._handle.id
+
+    @property
+    def name(self) -> str:
+        """The recorded name of its function."""
+        return self._handle.name
+
+    def result(self) -> T_co:
+        """Wait until the workflow has ended, and return its result, or raise its error, as `WorkflowHandle.result`."""
+        return self._bridge.call(self._handle.result)
+
+    def status(self) -> Status:
+        """Return where the workflow stands, as `WorkflowHandle.status`."""
+        return self._bridge.call(self._handle.status)
+
+    def log(self) -> Sequence[LogEntry]:
+        """Return the whole log, as `WorkflowHandle.log`."""
+        return self._bridge.call(self._handle.log)
+
+    @overload
+    def latest(self, name: str) -> Item[Any] | None: ...
+    @overload
+    def latest(self, name: str, type: type[T]) -> Item[T] | None: ...
+    @overload
+    def latest(self, name: str, type: object) -> Item[Any] | None: ...
+    def latest(self, name: str, type: object = Any) -> Item[Any] | None:
+        """Return what the workflow has published last under a name, as `WorkflowHandle.latest`."""
+        return self._bridge.call(self._handle.latest, name, type)
+
+    @overload
+    def follow(self, name: str, *, after: int = ...) -> Iterator[Item[Any]]: ...
+    @overload
+    def follow(self, name: str, type: type[T], *, after: int = ...) -> Iterator[Item[T]]: ...
+    @overload
+    def follow(self, name: str, type: object, *, after: int = ...) -> Iterator[Item[Any]]: ...
+    def follow(self, name: str, type: object = Any, *, after: int = 0) -> Iterator[Item[Any]]:
+        """Go through everything that the workflow publishes under a name, as it comes.
+
+        Args:
+            name: as in `publish`, or in `open_stream`.
+            type: what the values are read back as: a class, or any annotation that the codec knows.
+            after: the position behind which it begins, such as that of the last item that is known.
+
+        It ends when the stream is closed or the workflow has completed. If it raises, nothing is lost: the next turn
+        goes on from there. Nothing is read before the first turn, and there is nothing to close.
+
+        Raises:
+            What `WorkflowHandle.follow` raises, and in its turns what the channel's `receive` does.
+        """
+        return ClientItems(self._bridge, Received(self._handle.follow(name, type, after=after)))
+
+    def __repr__(self) -> str:
+        return f"<nurselog.ClientHandle {self.id!r} of {self.name}>"
+
+
+class BlockingClient:
+    """Asks for workflows, and tells them something; engines elsewhere run them.
+
+    Not constructed directly: `with Client(url) as client`. Its calls are those of
+    `Engine`, and raise what these do. Control-C cancels a call as it would be in Trio, and waits for
+    that; it never cancels a workflow.
+    """
+
+    def __init__(self, bridge: Bridge, desk: Desk) -> None:
+        self._bridge, self._desk = bridge, desk
+
+    @overload
+    def run(self, workflow: Callable[[*Ts], Awaitable[T]], *args: *Ts, id: str | None = ...) -> T: ...
+    @overload
+    def run(
+        self, workflow: str, *args: object, type: type[T], id: str | None = ..., version: str | None = ...
+    ) -> T: ...
+    @overload
+    def run(
+        self, workflow: str, *args: object, type: object = ..., id: str | None = ..., version: str | None = ...
+    ) -> Any: ...
+    def run(
+        self,
+        workflow: Callable[[*Ts], Awaitable[Any]] | str,
+        *args: *Ts,
+        type: object = Any,
+        id: str | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Run a workflow and return its result: `submit` and `result` in one."""
+        handle = self._bridge.call(self._desk.submit, workflow, args, id, version=version, returns=type)
+        return self._bridge.call(handle.result)
+
+    @overload
+    def submit(self, workflow: Callable[[*Ts], Awaitable[T]], *args: *Ts, id: str | None = ...) -> ClientHandle[T]: ...
+    @overload
+    def submit(
+        self, workflow: str, *args: object, type: type[T], id: str | None = ..., version: str | None = ...
+    ) -> ClientHandle[T]: ...
+    @overload
+    def submit(
+        self, workflow: str, *args: object, type: object = ..., id: str | None = ..., version: str | None = ...
+    ) -> ClientHandle[Any]: ...
+    def submit(
+        self,
+        workflow: Callable[[*Ts], Awaitable[Any]] | str,
+        *args: *Ts,
+        type: object = Any,
+        id: str | None = None,
+        version: str | None = None,
+    ) -> ClientHandle[Any]:
+        """Start a workflow; return when it is durable that it will run.
+
+        Args:
+            workflow: a function decorated with `@workflow`, or its recorded name: then its code need not be here.
+            args: its arguments. With a name, they are taken by position when the workflow runs, and it is stuck if they
+                do not fit.
+            type: what its result is read back as, where a name was given; by default, plain JSON.
+            id: 1 to 200 characters without "/"; the same id with the same input is the same run. None: a new one.
+            version: of the function, where a name was given and the function has one.
+
+        Raises:
+            What `Engine.submit` raises.
+        """
+        handle = self._bridge.call(self._desk.submit, workflow, args, id, version=version, returns=type)
+        return ClientHandle(self._bridge, handle)
+
+    @overload
+    def get(self, id: str) -> ClientHandle[Any]: ...
+    @overload
+    def get(self, id: str, type: type[T]) -> ClientHandle[T]: ...
+    @overload
+    def get(self, id: str, type: object) -> ClientHandle[Any]: ...
+    def get(self, id: str, type: object = None) -> ClientHandle[Any]:
+        """Return the handle of a workflow that exists, as `Engine.get`.
+
+        Args:
+            id: the workflow's id.
+            type: what its result is read back as; None: what its function says, if that was given to this client, or
+                plain JSON.
+        """
+        return ClientHandle(self._bridge, self._bridge.call(self._desk.get, id, type))
+
+    def list(
+        self,
+        *,
+        status: Iterable[Status] | None = None,
+        name: str | None = None,
+        prefix: str | None = None,
+        limit: int = 100,
+        before: WorkflowInfo | None = None,
+    ) -> Sequence[WorkflowInfo]:
+        """Return workflows, the newest first, as `Engine.list`; whether anybody can run them a client does not know."""
+        return self._bridge.call(self._desk.list, status, name, prefix, limit, before)
+
+    def cancel(self, id: str, reason: str | None = None) -> None:
+        """Cancel a workflow, as `Engine.cancel`."""
+        self._bridge.call(self._desk.tell, id, Kind.CANCEL, reason)
+
+    def kill(self, id: str) -> None:
+        """End a workflow without running its code, as `Engine.kill`; an engine that has its function does it."""
+        self._bridge.call(self._desk.tell, id, Kind.KILL)
+
+    def resume(self, id: str) -> None:
+        """Let a stuck workflow go on, as `Engine.resume`."""
+        self._bridge.call(self._desk.resume, id)
+
+    def fork(self, id: str, *, at: int, new_id: str | None = None) -> ClientHandle[Any]:
+        """Start a new workflow with the first rows of another one's log, as `Engine.fork`, in the same version."""
+        return ClientHandle(self._bridge, self._bridge.call(self._desk.fork, id, at, new_id))
+
+    def send(self, id: str, topic: str, value: object, *, key: str | None = None, early: bool = False) -> bool:
+        """Send a message to a workflow's mailbox, as `Engine.send`; return False if it was sent before."""
+        return self._bridge.call(self._desk.send, Letter(id, topic, value, key, early))
+
+    def send_all(self, letters: Iterable[Letter]) -> Sequence[bool]:
+        """Send many messages at once, as `Engine.send_all`."""
+        return self._bridge.call(self._desk.send_all, letters)
+
+    def resolve(self, promise: str, value: object = None) -> None:
+        """Settle a promise of a workflow's with a value, as `Engine.resolve`."""
+        self._bridge.call(self._desk.resolve, promise, value)
+
+    def reject(self, promise: str, error: Exception) -> None:
+        """Settle a promise of a workflow's with an error, as `Engine.reject`."""
+        self._bridge.call(self._desk.reject, promise, error)
+
+    @overload
+    def update(self, id: str, name: str, value: object = ..., *, key: str | None = ...) -> Any: ...
+    @overload
+    def update(self, id: str, name: str, value: object, type: type[T], *, key: str | None = ...) -> T: ...
+    @overload
+    def update(self, id: str, name: str, value: object = ..., type: object = ..., *, key: str | None = ...) -> Any: ...
+    def update(self, id: str, name: str, value: object = None, type: object = Any, *, key: str | None = None) -> Any:
+        """Ask a workflow for something, and return its answer, as `Engine.update`."""
+        return self._bridge.call(self._desk.update, id, name, value, type, key)
+
+    def delete(self, id: str) -> None:
+        """Remove a workflow that has ended, and its descendants, as `Engine.delete`."""
+        self._bridge.call(self._desk.delete, id)

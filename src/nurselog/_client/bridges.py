@@ -1,0 +1,95 @@
+"""The ways to a desk, one for each colour: straight, out of asyncio, out of sync code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, wait
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
+
+from .._errors import UsageError
+from .thread import INHERITED, TrioThread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncBridge(Protocol):
+    """The way to a desk for whoever can await."""
+
+    async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call there, and return what it returns."""
+        ...
+
+
+class Straight:
+    """The way for those who are on the desk's own Trio loop."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call, here. A checkpoint.
+
+        Raises:
+            UsageError: if this is a fork of the process that has the loop.
+        """
+        if os.getpid() != self._pid:
+            raise UsageError(INHERITED)
+        return await function(*args, **kwargs)
+
+
+class OutOfAsyncio:
+    """The way for those who are on asyncio, whichever loop that is."""
+
+    def __init__(self, thread: TrioThread) -> None:
+        self._thread = thread
+
+    async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call in the thread. When it is cancelled the call is, and it waits for its end."""
+        order = self._thread.order(partial(function, *args, **kwargs))
+        answer: T = await seen_through(order.outcome, partial(self._thread.cancel, order))
+        return answer
+
+
+async def seen_through(future: Future[T], cancel: Callable[[], None]) -> T:
+    """Wait for a future of another thread, on asyncio; when that is cancelled, cancel it there, and wait on."""
+    import asyncio  # noqa: PLC0415 - most have no need of it, and it takes its time
+
+    here = asyncio.wrap_future(future)
+    cancelled: asyncio.CancelledError | None = None
+    while not here.done():
+        try:
+            await asyncio.wait([here])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+            cancel()
+    if cancelled is not None:
+        here.exception()  # it was seen
+        raise cancelled
+    return here.result()
+
+
+class Bridge:
+    """The way for sync code."""
+
+    def __init__(self, thread: TrioThread) -> None:
+        self._thread = thread
+
+    def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call in the thread, and wait for it. When Control-C comes the call is cancelled."""
+        order = self._thread.order(partial(function, *args, **kwargs))
+        answer: T = waited_for(order.outcome, partial(self._thread.cancel, order))
+        return answer
+
+
+def waited_for(future: Future[T], cancel: Callable[[], None]) -> T:
+    """Wait for a future of another thread; when that is interrupted, cancel it there, and wait on."""
+    try:
+        wait([future])
+    except BaseException:
+        cancel()
+        wait([future])
+        raise
+    return future.result()

@@ -1,0 +1,172 @@
+"""Trio in a thread of its own, for those who are not on Trio.
+
+The problem: what answers a client is written once, on Trio, and must be asked from asyncio and from sync code. What
+does not work:
+
+- The same logic in two or three colours. What is generated from one source is the same text, and not the same program:
+  cancellation comes once in asyncio and stays in Trio, and each wait would have to be right under both.
+- psycopg's own asyncio connections below it: then the store, too, has two colours; and SQLite is a thread in any case.
+- Trio as a guest of asyncio's loop: one loop only, which must live as long as the guest; and none in sync code.
+
+The choice: one thread with a Trio loop, in which the desk is open, and calls that cross. A call is an order: it is
+begun in the loop by `run_sync_soon`, in the caller's context, and its outcome is a future, on which each colour waits
+in its own way. To cancel an order is to cancel a Trio scope around it; whoever does so waits for the end all the same,
+so that no call goes on behind the back of who made it. Every order gets an outcome, whatever becomes of the loop.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
+from typing import Any
+
+import trio
+
+from .._engine.desk import Desk, check_place
+from .._errors import EngineClosed, UsageError
+
+INHERITED = (
+    "this client was opened before the process was forked, and its loop and its connections are the parent's. Open a "
+    "client in each process, after the fork"
+)
+
+
+class Order:
+    """A call on its way to the thread, or back."""
+
+    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
+        self.call: Callable[[], Awaitable[Any]] = call
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.scope: trio.CancelScope = trio.CancelScope()
+        self.outcome: Future[Any] = Future()
+
+    async def carry_out(self) -> None:
+        """Make the call, in Trio. A checkpoint, if it is one."""
+        try:
+            with self.scope:
+                self.outcome.set_result(await self.call())
+        except Exception as exc:  # noqa: BLE001 - it is the caller's
+            self._fail(exc)
+        finally:
+            if self.scope.cancelled_caught:
+                self._fail(CancelledError())
+            self.drop()
+
+    def drop(self) -> None:
+        """Nobody will carry it out to its end, if that has not come."""
+        self._fail(EngineClosed("what was asked is closed, and was before it could answer"))
+
+    def _fail(self, error: Exception) -> None:
+        with suppress(InvalidStateError):  # it has an outcome already
+            self.outcome.set_exception(error)
+
+
+class TrioThread:
+    """A thread that runs Trio, with a desk open in it.
+
+    Args:
+        opening: opens the desk, in Trio.
+    """
+
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[Desk]]) -> None:
+        self._opening = opening
+        self._pid = os.getpid()
+        self._token: Future[trio.lowlevel.TrioToken] = Future()
+        self._scope = trio.CancelScope()
+        """Around all that runs there."""
+        self._nursery: trio.Nursery | None = None
+        """Where orders are carried out, while there is room for more."""
+        self._orders: set[Order] = set()
+        self.opened: Future[Desk] = Future()
+        self.ended: Future[None] = Future()
+        self._thread = threading.Thread(target=self._work, name="nurselog client", daemon=True)
+
+    # -- in any thread ---------------------------------------------------------------------------
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a child of the one that has the thread: forks have copies of objects only."""
+        return os.getpid() != self._pid
+
+    def start(self) -> None:
+        """Start it; `opened` tells when the desk is open, `ended` when all is over."""
+        self._thread.start()
+
+    def order(self, call: Callable[[], Awaitable[Any]]) -> Order:
+        """Have a call made there.
+
+        Raises:
+            UsageError: if the thread is another process's.
+            MisplacedCallError: in workflow code.
+        """
+        check_place()
+        if self.is_inherited:
+            raise UsageError(INHERITED)
+        order = Order(call)
+        self._orders.add(order)  # first: if the loop ends meanwhile, it is dropped by one of the two
+        order.outcome.add_done_callback(lambda _: self._orders.discard(order))
+        if not self._soon(partial(self._begin, order)):
+            order.drop()
+        return order
+
+    def cancel(self, order: Order) -> None:
+        """Cancel a call; its outcome comes all the same."""
+        self._soon(order.scope.cancel)
+
+    def close(self) -> None:
+        """Have everything let go; `ended` tells when that is done. It may be told so before it is open."""
+        self._token.add_done_callback(lambda _: self._soon(self._scope.cancel))
+
+    def join(self) -> None:
+        """Wait for the thread, which is over but for its last few instructions."""
+        self._thread.join()
+
+    def _soon(self, function: Callable[[], object]) -> bool:
+        try:
+            self._token.result().run_sync_soon(function)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    # -- in its own ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            trio.run(self._main)
+        except BaseException as exc:  # noqa: BLE001 - whoever closes the client hears of it
+            error = exc
+        for order in list(self._orders):
+            order.drop()
+        if not self.opened.done():
+            self.opened.set_exception(error or EngineClosed("the client was closed before it was open"))
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
+
+    async def _main(self) -> None:
+        with self._scope:
+            self._token.set_result(trio.lowlevel.current_trio_token())
+            async with self._opening() as desk:
+                await self._serve(desk)
+
+    async def _serve(self, desk: Desk) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self.opened.set_result(desk)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # it takes no more
+
+    def _begin(self, order: Order) -> None:
+        if self._nursery is None:
+            order.drop()
+        else:
+            order.context.run(self._nursery.start_soon, order.carry_out)

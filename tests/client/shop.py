@@ -1,0 +1,79 @@
+"""The workflows that clients are tried with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nurselog import mailbox, open_stream, promise, publish, sleep, step, updates, workflow
+
+
+@dataclass(frozen=True)
+class Receipt:
+    total: int
+    rush: bool
+
+
+@step
+async def price(quantity: int) -> int:
+    return quantity * 3
+
+
+@workflow(name="order")
+async def order(quantity: int, rush: bool = False) -> Receipt:  # noqa: FBT001, FBT002 - a workflow as users write it
+    return Receipt(await price(quantity), rush)
+
+
+@workflow(name="prices", version="2")
+async def prices(quantity: int) -> int:
+    return await price(quantity)
+
+
+@workflow(name="sums")
+async def sums(zero: int, *others: int) -> int:
+    return zero + sum(others)
+
+
+@workflow(name="listens")
+async def listens(count: int) -> list[int]:
+    box = mailbox("numbers", int)
+    return [await box.receive() for _ in range(count)]
+
+
+@workflow(name="asks")
+async def asks() -> str:
+    answer = promise(str)
+    publish("promise", answer.id)
+    return await answer.result()
+
+
+@workflow(name="tells")
+async def tells(count: int) -> None:
+    box = mailbox("more", int)
+    async with open_stream("numbers") as stream:
+        for number in range(count):
+            await stream.send(number)
+            publish("current", number)
+            await box.receive()
+
+
+@workflow(name="adds")
+async def adds(total: int) -> int:
+    async for one in updates("add", int):
+        total += one.value
+        one.answer(total)
+        if total > 100:
+            break
+    return total
+
+
+@workflow(name="sleeps")
+async def sleeps() -> None:
+    await sleep(3600)
+
+
+@workflow(name="fails")
+async def fails() -> None:
+    raise ValueError("no good")
+
+
+SHOP = [order, prices, sums, listens, asks, tells, adds, sleeps, fails]
