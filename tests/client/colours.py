@@ -6,7 +6,7 @@ awaited, and never waits, so that one step runs it to its end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import anyio
 
-from nurselog import AsyncClient, AsyncClientHandle, Client, ClientHandle, open_client
+from nurselog import AsyncClient, Client, ClientHandle, open_client
 
 T = TypeVar("T")
 Scene: TypeAlias = Callable[[AsyncClient], Coroutine[Any, Any, T]]

@@ -10,7 +10,7 @@ from nurselog import mailbox, open_stream, promise, publish, sleep, step, update
 @dataclass(frozen=True)
 class Receipt:
     total: int
-    rush: bool
+    tip: int
 
 
 @step
@@ -19,8 +19,8 @@ async def price(quantity: int) -> int:
 
 
 @workflow(name="order")
-async def order(quantity: int, rush: bool = False) -> Receipt:  # noqa: FBT001, FBT002 - a workflow as users write it
-    return Receipt(await price(quantity), rush)
+async def order(quantity: int, in_addition: int = 0) -> Receipt:
+    return Receipt(await price(quantity), in_addition)
 
 
 @workflow(name="prices", version="2")

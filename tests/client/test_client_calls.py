@@ -26,15 +26,15 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 def test_a_workflow_by_its_function(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
-        assert await client.run(order, 4, True) == Receipt(12, rush=True)
+        assert await client.run(order, 4, 2) == Receipt(12, tip=2)
         handle = await client.submit(order, 5, id="o-1")
-        assert await handle.result() == Receipt(15, rush=False)
+        assert await handle.result() == Receipt(15, tip=0)
         assert (handle.id, handle.name) == ("o-1", "order")
         assert await handle.status() is Status.COMPLETED
         kinds = [type(entry.event).__name__ for entry in await handle.log()]
         assert [kind for kind in kinds if kind != "Claimed"] == ["Started", "StepEnded", "Ended"]
-        assert await (await client.submit(order, 5, id="o-1")).result() == Receipt(15, rush=False)
-        assert await (await client.get("o-1")).result() == Receipt(15, rush=False)
+        assert await (await client.submit(order, 5, id="o-1")).result() == Receipt(15, tip=0)
+        assert await (await client.get("o-1")).result() == Receipt(15, tip=0)
         with pytest.raises(WorkflowConflict):
             await client.submit(order, 6, id="o-1")
 
@@ -43,13 +43,13 @@ def test_a_workflow_by_its_function(colour: Colour, url: str) -> None:
 
 def test_a_workflow_by_its_name(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
-        assert await client.run("order", 5) == {"total": 15, "rush": False}
-        assert await client.run("order", 5, type=Receipt) == Receipt(15, rush=False)
-        handle = await client.submit("order", 6, True, id="o-1", type=Receipt)
-        assert await handle.result() == Receipt(18, rush=True)
-        assert await (await client.get("o-1")).result() == {"total": 18, "rush": True}
-        assert await (await client.get("o-1", Receipt)).result() == Receipt(18, rush=True)
-        assert await (await client.submit("order", 6, True, id="o-1")).status() is Status.COMPLETED
+        assert await client.run("order", 5) == {"total": 15, "tip": 0}
+        assert await client.run("order", 5, type=Receipt) == Receipt(15, tip=0)
+        handle = await client.submit("order", 6, 2, id="o-1", type=Receipt)
+        assert await handle.result() == Receipt(18, tip=2)
+        assert await (await client.get("o-1")).result() == {"total": 18, "tip": 2}
+        assert await (await client.get("o-1", Receipt)).result() == Receipt(18, tip=2)
+        assert await (await client.submit("order", 6, 2, id="o-1")).status() is Status.COMPLETED
         assert await client.run("sums", 1, 2, 3) == 6
 
     play(colour, url, scene)
@@ -57,24 +57,24 @@ def test_a_workflow_by_its_name(colour: Colour, url: str) -> None:
 
 def test_who_names_and_who_has_the_function_mean_the_same_run(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
-        await client.submit("order", 6, True, id="named")
-        await client.submit(order, 6, True, id="named")
-        await client.submit(order, 7, True, id="given")
-        await client.submit("order", 7, True, id="given")
-        for other in (8, True), (7, False), (7,), ("7", True):
+        await client.submit("order", 6, 2, id="named")
+        await client.submit(order, 6, 2, id="named")
+        await client.submit(order, 7, 2, id="given")
+        await client.submit("order", 7, 2, id="given")
+        for other in (8, 2), (7, 0), (7,), ("7", 2):
             with pytest.raises(WorkflowConflict):
                 await client.submit("order", *other, id="given")
         await client.submit("order", 7, id="short")
         await client.submit(order, 7, id="short")
         with pytest.raises(WorkflowConflict):
-            await client.submit(order, 7, True, id="short")
+            await client.submit(order, 7, 2, id="short")
 
     play(colour, url, scene)
 
 
 def test_what_does_not_fit_is_stuck(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
-        for args, why in (("many",), "Expected `int`"), ((1, True, 3), "too many"), ((), "missing"):
+        for args, why in (("many",), "Expected `int`"), ((1, 2, 3), "too many"), ((), "missing"):
             with pytest.raises(WorkflowStuck, match=why):
                 await client.run("order", *args)
 
@@ -213,7 +213,7 @@ def test_forks_and_stuck_ones(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
         await client.run(order, 5, id="o")
         fork = await client.fork("o", at=1, new_id="again")
-        assert await fork.result() == {"total": 15, "rush": False}
+        assert await fork.result() == {"total": 15, "tip": 0}
         stuck = await client.submit("order", "many", id="stuck")
         with pytest.raises(WorkflowStuck):
             await stuck.result()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from .._errors import UsageError
-from .thread import INHERITED, TrioThread
+from .thread import INHERITED, Answer, TrioThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,15 +49,15 @@ class OutOfAsyncio:
     async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call in the thread. When it is cancelled the call is, and it waits for its end."""
         order = self._thread.order(partial(function, *args, **kwargs))
-        answer: T = await seen_through(order.outcome, partial(self._thread.cancel, order))
+        answer: T = await seen_through(order.answer, partial(self._thread.cancel, order))
         return answer
 
 
-async def seen_through(future: Future[T], cancel: Callable[[], None]) -> T:
-    """Wait for a future of another thread, on asyncio; when that is cancelled, cancel it there, and wait on."""
+async def seen_through(answer: Answer[T], cancel: Callable[[], None]) -> T:
+    """Wait for an answer, on asyncio; when that is cancelled, cancel it there, and wait on."""
     import asyncio  # noqa: PLC0415 - most have no need of it, and it takes its time
 
-    here = asyncio.wrap_future(future)
+    here = asyncio.wrap_future(answer)
     cancelled: asyncio.CancelledError | None = None
     while not here.done():
         try:
@@ -66,9 +66,8 @@ async def seen_through(future: Future[T], cancel: Callable[[], None]) -> T:
             cancelled = exc
             cancel()
     if cancelled is not None:
-        here.exception()  # it was seen
         raise cancelled
-    return here.result()
+    return here.result().unwrap()
 
 
 class Bridge:
@@ -80,16 +79,16 @@ class Bridge:
     def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call in the thread, and wait for it. When Control-C comes the call is cancelled."""
         order = self._thread.order(partial(function, *args, **kwargs))
-        answer: T = waited_for(order.outcome, partial(self._thread.cancel, order))
+        answer: T = waited_for(order.answer, partial(self._thread.cancel, order))
         return answer
 
 
-def waited_for(future: Future[T], cancel: Callable[[], None]) -> T:
-    """Wait for a future of another thread; when that is interrupted, cancel it there, and wait on."""
+def waited_for(answer: Answer[T], cancel: Callable[[], None]) -> T:
+    """Wait for an answer; when that is interrupted, cancel it there, and wait on."""
     try:
-        wait([future])
+        wait([answer])
     except BaseException:
         cancel()
-        wait([future])
+        wait([answer])
         raise
-    return future.result()
+    return answer.result().unwrap()

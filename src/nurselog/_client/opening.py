@@ -82,8 +82,10 @@ async def _beside_asyncio(opening: Opening) -> AsyncGenerator[AsyncClient]:
     finally:
         if not thread.is_inherited:
             thread.close()
-            await seen_through(thread.ended, thread.close)
-            thread.join()
+            try:
+                await seen_through(thread.ended, thread.close)
+            finally:
+                thread.join()
 
 
 @final
@@ -118,7 +120,7 @@ class Client(BlockingClient):
 
     def _open(self, thread: TrioThread) -> None:
         check_place()
-        self._thread, self._bridge = thread, Bridge(thread)
+        self._thread, self._bridge, self._closed = thread, Bridge(thread), False
         thread.start()
         try:
             self._desk = waited_for(thread.opened, thread.close)
@@ -132,10 +134,13 @@ class Client(BlockingClient):
         Raises:
             StoreError: if the store has broken since it was opened.
         """
-        if not self._thread.is_inherited:
+        if not (self._closed or self._thread.is_inherited):
+            self._closed = True
             self._thread.close()
-            waited_for(self._thread.ended, self._thread.close)
-            self._thread.join()
+            try:
+                waited_for(self._thread.ended, self._thread.close)
+            finally:
+                self._thread.join()
 
     def __enter__(self) -> Self:
         return self

@@ -20,50 +20,54 @@ import contextvars
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
+import outcome
 import trio
 
 from .._engine.desk import Desk, check_place
 from .._errors import EngineClosed, UsageError
+
+T = TypeVar("T")
 
 INHERITED = (
     "this client was opened before the process was forked, and its loop and its connections are the parent's. Open a "
     "client in each process, after the fork"
 )
 
+Answer: TypeAlias = Future[outcome.Outcome[T]]
+"""How something ended in the thread. Errors are values: asyncio's futures do not take all of them."""
+
 
 class Order:
     """A call on its way to the thread, or back."""
 
     def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
-        self.call: Callable[[], Awaitable[Any]] = call
+        self._call = call
         self.context: contextvars.Context = contextvars.copy_context()
         self.scope: trio.CancelScope = trio.CancelScope()
-        self.outcome: Future[Any] = Future()
+        self.answer: Answer[Any] = Future()
 
     async def carry_out(self) -> None:
         """Make the call, in Trio. A checkpoint, if it is one."""
         try:
             with self.scope:
-                self.outcome.set_result(await self.call())
+                self._settle(outcome.Value(await self._call()))
         except Exception as exc:  # noqa: BLE001 - it is the caller's
-            self._fail(exc)
+            self._settle(outcome.Error(exc))
         finally:
-            if self.scope.cancelled_caught:
-                self._fail(CancelledError())
             self.drop()
 
     def drop(self) -> None:
-        """Nobody will carry it out to its end, if that has not come."""
-        self._fail(EngineClosed("what was asked is closed, and was before it could answer"))
+        """If it has no answer, it gets none any more; whoever has cancelled it does not look at this one."""
+        self._settle(outcome.Error(EngineClosed("what was asked is closed, and was before it could answer")))
 
-    def _fail(self, error: Exception) -> None:
-        with suppress(InvalidStateError):  # it has an outcome already
-            self.outcome.set_exception(error)
+    def _settle(self, answer: outcome.Outcome[Any]) -> None:
+        with suppress(InvalidStateError):  # there is an answer
+            self.answer.set_result(answer)
 
 
 class TrioThread:
@@ -82,8 +86,8 @@ class TrioThread:
         self._nursery: trio.Nursery | None = None
         """Where orders are carried out, while there is room for more."""
         self._orders: set[Order] = set()
-        self.opened: Future[Desk] = Future()
-        self.ended: Future[None] = Future()
+        self.opened: Answer[Desk] = Future()
+        self.ended: Answer[None] = Future()
         self._thread = threading.Thread(target=self._work, name="nurselog client", daemon=True)
 
     # -- in any thread ---------------------------------------------------------------------------
@@ -109,7 +113,7 @@ class TrioThread:
             raise UsageError(INHERITED)
         order = Order(call)
         self._orders.add(order)  # first: if the loop ends meanwhile, it is dropped by one of the two
-        order.outcome.add_done_callback(lambda _: self._orders.discard(order))
+        order.answer.add_done_callback(lambda _: self._orders.discard(order))
         if not self._soon(partial(self._begin, order)):
             order.drop()
         return order
@@ -136,19 +140,15 @@ class TrioThread:
     # -- in its own ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        error: BaseException | None = None
-        try:
-            trio.run(self._main)
-        except BaseException as exc:  # noqa: BLE001 - whoever closes the client hears of it
-            error = exc
+        ended = outcome.capture(trio.run, self._main)
         for order in list(self._orders):
             order.drop()
         if not self.opened.done():
-            self.opened.set_exception(error or EngineClosed("the client was closed before it was open"))
-        if error is None:
-            self.ended.set_result(None)
-        else:
-            self.ended.set_exception(error)
+            error = (
+                ended.error if isinstance(ended, outcome.Error) else EngineClosed("it was closed before it was open")
+            )
+            self.opened.set_result(outcome.Error(error))
+        self.ended.set_result(ended)
 
     async def _main(self) -> None:
         with self._scope:
@@ -159,7 +159,7 @@ class TrioThread:
     async def _serve(self, desk: Desk) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self.opened.set_result(desk)
+            self.opened.set_result(outcome.Value(desk))
             try:
                 await trio.sleep_forever()
             finally:

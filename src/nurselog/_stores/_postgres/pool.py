@@ -22,6 +22,7 @@ class Pool:
         self._conninfo = conninfo
         self._places = trio.Semaphore(size)
         self._idle: list[TrioConnection] = []
+        self._closed = False
 
     async def take(self) -> TrioConnection:
         """Borrow a connection; whoever does must `give_back` it.
@@ -45,16 +46,18 @@ class Pool:
 
     def give_back(self, connection: TrioConnection) -> None:
         """Return a connection that was taken, in whatever state it is."""
-        if connection.is_at_rest:
-            self._idle.append(connection)
-        else:
+        self._idle.append(connection)
+        if self._closed or not connection.is_at_rest:
             # What broke it has probably broken the others, too: let no call find that out one by one.
-            connection.discard()
-            self.close()
+            self._drop()
         self._places.release()
 
     def close(self) -> None:
-        """Close what is not lent."""
+        """Close what is not lent now, and what is when it is given back."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         while self._idle:
             self._idle.pop().discard()
 

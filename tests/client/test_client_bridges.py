@@ -1,0 +1,253 @@
+"""The way into the thread and back: outcomes, cancellation, and who is told when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import trio
+
+from nurselog import EngineClosed
+from nurselog._client.bridges import Bridge, OutOfAsyncio, seen_through, waited_for
+from nurselog._client.thread import TrioThread
+from nurselog._engine.desk import Desk
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+
+class Place:
+    """What is opened in the thread: nothing, and it says what becomes of it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.broken = trio.Event()
+
+    @asynccontextmanager
+    async def opening(self) -> AsyncIterator[Desk]:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._break)
+                yield cast("Desk", self)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.said.append("closed")
+
+    async def _break(self) -> None:
+        await self.broken.wait()
+        raise OSError("it broke")
+
+    async def wait_for_ever(self, began: Callable[[], object] = lambda: None) -> None:
+        try:
+            began()
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            self.said.append("let go")
+
+
+def in_sync(scene: Callable[[Place, Bridge], object]) -> list[str]:
+    """Play a scene with a thread; return what was said."""
+    place = Place()
+    thread = TrioThread(place.opening)
+    thread.start()
+    waited_for(thread.opened, thread.close)
+    try:
+        scene(place, Bridge(thread))
+    finally:
+        thread.close()
+        waited_for(thread.ended, thread.close)
+        thread.join()
+    return place.said
+
+
+def in_asyncio(scene: Callable[[Place, OutOfAsyncio], Awaitable[object]]) -> list[str]:
+    place = Place()
+
+    async def main() -> None:
+        thread = TrioThread(place.opening)
+        thread.start()
+        await seen_through(thread.opened, thread.close)
+        try:
+            await scene(place, OutOfAsyncio(thread))
+        finally:
+            thread.close()
+            await seen_through(thread.ended, thread.close)
+            thread.join()
+
+    asyncio.run(main())
+    return place.said
+
+
+async def twice(n: int) -> int:
+    await trio.lowlevel.checkpoint()
+    return 2 * n
+
+
+async def fail(error: BaseException) -> None:
+    await trio.lowlevel.checkpoint()
+    raise error
+
+
+async def see_context() -> tuple[str, str]:
+    await trio.lowlevel.checkpoint()
+    return variable.get(), threading.current_thread().name
+
+
+ERRORS = [KeyError("k"), ExceptionGroup("some", [ValueError("v")]), asyncio.CancelledError(), TimeoutError()]
+
+
+def test_outcomes_arrive_as_they_are() -> None:
+    async def scene(_: Place, bridge: OutOfAsyncio) -> None:
+        variable.set("asyncio")
+        assert await bridge.call(twice, 4) == 8
+        assert await bridge.call(see_context) == ("asyncio", "nurselog client")
+        for error in ERRORS:
+            if isinstance(error, Exception):
+                with pytest.raises(type(error)) as caught:
+                    await bridge.call(fail, error)
+                assert caught.value is error
+        with pytest.raises(RuntimeError, match="StopIteration"):  # as of any coroutine
+            await bridge.call(fail, StopIteration())
+
+    def sync_scene(_: Place, bridge: Bridge) -> None:
+        variable.set("sync")
+        assert bridge.call(twice, 4) == 8
+        assert bridge.call(see_context) == ("sync", "nurselog client")
+        for error in ERRORS[:2]:
+            with pytest.raises(type(error)) as caught:
+                bridge.call(fail, error)
+            assert caught.value is error
+
+    assert in_asyncio(scene) == ["closed"]
+    assert contextvars.copy_context().run(in_sync, sync_scene) == ["closed"]
+
+
+def test_what_asyncio_cancels_is_cancelled_there_and_waited_for() -> None:
+    async def scene(place: Place, bridge: OutOfAsyncio) -> None:
+        loop, began = asyncio.get_running_loop(), asyncio.Event()
+        task = asyncio.create_task(bridge.call(place.wait_for_ever, lambda: loop.call_soon_threadsafe(began.set)))
+        await began.wait()
+        task.cancel("why")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+        assert place.said == ["let go"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await bridge.call(place.wait_for_ever)
+        assert await bridge.call(twice, 1) == 2
+
+    assert in_asyncio(scene) == ["let go", "let go", "closed"]
+
+
+def test_what_is_cancelled_before_it_begins_does_not_begin() -> None:
+    async def scene(place: Place, bridge: OutOfAsyncio) -> None:
+        task = asyncio.create_task(bridge.call(place.wait_for_ever))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert in_asyncio(scene) == ["closed"]
+
+
+def test_control_c_in_sync_code() -> None:
+    def interrupt() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def scene(place: Place, bridge: Bridge) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            bridge.call(place.wait_for_ever, interrupt)
+        assert place.said == ["let go"]
+        assert bridge.call(twice, 1) == 2
+
+    assert in_sync(scene) == ["let go", "closed"]
+
+
+def test_who_waits_when_it_is_closed_is_told() -> None:
+    async def scene(place: Place, bridge: OutOfAsyncio) -> None:
+        loop, began = asyncio.get_running_loop(), asyncio.Event()
+        waiting.append(
+            asyncio.create_task(bridge.call(place.wait_for_ever, lambda: loop.call_soon_threadsafe(began.set)))
+        )
+        await began.wait()
+        bridge._thread.close()
+        with pytest.raises(EngineClosed):
+            await waiting[0]
+        await asyncio.to_thread(bridge._thread.join)
+        with pytest.raises(EngineClosed):
+            await bridge.call(twice, 1)
+
+    waiting: list[asyncio.Task[None]] = []
+    assert in_asyncio(scene) == ["let go", "closed"]
+
+
+def test_who_asks_while_it_closes_is_told() -> None:
+    def scene(place: Place, bridge: Bridge) -> None:
+        def ask_again() -> None:
+            """Ask while the nursery that takes orders waits for its last task."""
+            bridge._thread.close()
+
+        async def late() -> None:
+            try:
+                await place.wait_for_ever(ask_again)
+            finally:
+                order = bridge._thread.order(trio.sleep_forever)
+                with trio.CancelScope(shield=True):
+                    while not order.answer.done():
+                        await trio.lowlevel.checkpoint()
+                with pytest.raises(EngineClosed):
+                    order.answer.result().unwrap()
+                place.said.append("told")
+
+        with pytest.raises(EngineClosed):
+            bridge.call(late)
+
+    assert in_sync(scene) == ["let go", "told", "closed"]
+
+
+def test_what_breaks_there_is_told_when_it_is_closed() -> None:
+    def scene(place: Place, bridge: Bridge) -> None:
+        with pytest.raises(EngineClosed):
+            bridge.call(place.wait_for_ever, place.broken.set)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        in_sync(scene)
+    assert caught.group_contains(OSError, match="it broke")
+
+
+def test_what_cannot_be_opened() -> None:
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Any]:
+        raise OSError("no such place")
+        yield
+
+    thread = TrioThread(opening)
+    thread.start()
+    for answer in thread.opened, thread.ended:
+        with pytest.raises(OSError, match="no such place"):
+            waited_for(answer, thread.close)
+    thread.join()
+
+
+def test_it_can_be_closed_before_it_is_open() -> None:
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Any]:
+        await trio.sleep_forever()
+        yield
+
+    async def main() -> None:
+        thread = TrioThread(opening)
+        thread.close()
+        thread.start()
+        with pytest.raises(EngineClosed):
+            await seen_through(thread.opened, thread.close)
+        await seen_through(thread.ended, thread.close)
+        thread.join()
+
+    asyncio.run(main())

@@ -1,0 +1,325 @@
+"""Opening clients and engines for other colours, and closing them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import outcome
+import pytest
+import trio
+
+from nurselog import (
+    AsyncClient,
+    Client,
+    EngineClosed,
+    MisplacedCallError,
+    Status,
+    StoreError,
+    UsageError,
+    WorkflowHandle,
+    open_client,
+    open_engine,
+    open_engine_thread,
+    step,
+    workflow,
+)
+from nurselog._engine.clock import SystemClock
+from tests.client.colours import Colour, play, play_beside
+from tests.client.shop import SHOP, Receipt, listens, order, sleeps, tells
+from tests.testing.dict_store import Data, DictStore
+
+# -- what is no client ---------------------------------------------------------------------------
+
+MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "in memory": ("sqlite://", {}, "in memory"),
+    "no guests": (DictStore(Data(), SystemClock()), {}, "polls, visit"),
+    "no store": (3, {}, "must have the interface"),
+    "no address": ("file.db", {}, "no address"),
+    "a codec": ("sqlite:///x.db", {"codec": 3}, "codec must have the interface"),
+    "a limit": ("sqlite:///x.db", {"max_payload": "x"}, "max_payload"),
+    "another limit": ("sqlite:///x.db", {"max_inbox": -1}, "max_inbox"),
+}
+
+
+async def nothing(_: AsyncClient) -> None:
+    """Play no scene."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(colour: Colour, mistake: str) -> None:
+    store, options, why = MISTAKES[mistake]
+    with pytest.raises(UsageError, match=why):
+        play(colour, store, nothing, **options)
+
+
+def test_a_store_that_cannot_be_opened(colour: Colour, tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        play(colour, f"sqlite:///{tmp_path}/nowhere/x.db", nothing)
+
+
+def test_without_a_loop(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nurselog\.Client"):
+        open_client(f"sqlite:///{tmp_path}/x.db").__aenter__().send(None)  # type: ignore[attr-defined]  # a coroutine
+
+
+def test_an_engine_needs_no_thread_on_trio() -> None:
+    with pytest.raises(UsageError, match="use open_engine"):
+        play_beside(Colour.TRIO, lambda: open_engine_thread("sqlite://", SHOP), nothing)
+
+
+# -- one that breaks, or is closed -----------------------------------------------------------------
+
+
+def test_a_closed_one(colour: Colour, tmp_path: Path) -> None:
+    kept: list[AsyncClient] = []
+
+    async def keep(client: AsyncClient) -> None:
+        kept.append(client)
+
+    async def ask() -> None:
+        await kept[0].list()
+
+    play(colour, f"sqlite:///{tmp_path}/x.db", keep)
+    with pytest.raises(EngineClosed):
+        anyio.run(ask, backend="trio" if colour is Colour.SYNC else colour.value)
+    if colour is Colour.SYNC:
+        kept[0]._inner.close()  # type: ignore[attr-defined]  # again
+
+
+@pytest.mark.usefixtures("engine")
+def test_who_waits_when_it_closes_is_told(loop: Colour, url: str) -> None:
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks, open_client(url) as client:
+            handle = await client.submit(sleeps)
+            tasks.start_soon(wait, handle.result)
+            tasks.start_soon(wait, aiter(handle.follow("x")).__anext__)
+            await client.list()
+            await anyio.wait_all_tasks_blocked()
+        assert len(told) == 2
+
+    async def wait(call: Callable[[], Any]) -> None:
+        with pytest.raises(EngineClosed):
+            await call()
+        told.append(call)
+
+    told: list[object] = []
+    anyio.run(main, backend=loop.value)
+
+
+def test_a_store_that_breaks(colour: Colour, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit("sleeps")
+        path.unlink()
+        with pytest.raises(StoreError, match="deleted"):
+            await client.list()
+        with contextlib.suppress(EngineClosed):
+            await handle.result()
+
+    with pytest.raises(StoreError, match="deleted"):
+        play(colour, f"sqlite:///{path}", scene)
+
+
+def test_an_engine_that_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+
+    def scene() -> None:
+        with open_engine_thread(f"sqlite:///{path}", SHOP) as client:
+            handle = client.submit(sleeps)
+            path.unlink()
+            with pytest.raises((EngineClosed, StoreError)):
+                handle.result()
+            with pytest.raises((EngineClosed, StoreError)):
+                client.submit(order, 1)
+
+    with pytest.raises(StoreError, match="deleted"):
+        scene()
+
+
+def test_its_own_error_comes_out(colour: Colour, tmp_path: Path) -> None:
+    async def fail(_: AsyncClient) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        play(colour, f"sqlite:///{tmp_path}/x.db", fail)
+
+
+@pytest.mark.parametrize("colour", Colour)
+def test_a_fork(colour: Colour, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.client.forked", f"sqlite:///{tmp_path}/x.db", colour.value]
+    said = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("this client was opened before the process was forked"), said
+
+
+# -- cancellation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_wait_that_is_cancelled_cancels_no_workflow(loop: Colour, url: str) -> None:
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(listens, 1, id="l")
+        for _ in range(3):
+            with anyio.move_on_after(0.01) as scope:
+                await handle.result()
+            assert scope.cancelled_caught
+        assert await client.send("l", "numbers", 5)
+        assert await handle.result() == [5]
+
+    play(loop, url, scene)
+
+
+@pytest.mark.usefixtures("engine")
+def test_no_item_is_lost_by_who_is_cancelled(loop: Colour, url: str) -> None:
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(tells, 30, id="t")
+        items, seen = aiter(handle.follow("numbers", int)), list[int]()
+        while len(seen) < 30:
+            with anyio.move_on_after(0.003):
+                seen.append((await anext(items)).value)
+                with anyio.CancelScope(shield=True):
+                    await client.send("t", "more", 0)
+        assert seen == list(range(30))
+        with pytest.raises(StopAsyncIteration):
+            await anext(items)
+
+    play(loop, url, scene)
+
+
+@pytest.mark.usefixtures("engine")
+def test_many_at_once(loop: Colour, url: str) -> None:
+    async def scene(client: AsyncClient) -> None:
+        async def one(number: int) -> None:
+            results[number] = await client.run(order, number, id=f"o-{number}")
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(one, number)
+        assert results == {number: Receipt(3 * number, 0) for number in range(30)}
+
+    results: dict[int, Receipt] = {}
+    play(loop, url, scene)
+
+
+# -- where one is ------------------------------------------------------------------------------------
+
+
+def test_trio_as_a_guest_of_asyncio(tmp_path: Path) -> None:
+    """Each has its own way: Trio's tasks none at all, asyncio's by a thread."""
+    url = f"sqlite:///{tmp_path}/x.db"
+
+    async def way() -> str:
+        async with open_client(url) as client:
+            await client.list()
+            return type(client._bridge).__name__
+
+    async def host() -> tuple[str, str]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[outcome.Outcome[str]] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            way, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=done.set_result
+        )
+        return await way(), (await done).unwrap()
+
+    assert asyncio.run(host()) == ("OutOfAsyncio", "Straight")
+
+
+@step
+def ask_in_a_step(url: str) -> int:
+    with Client(url) as client:
+        return len(client.list())
+
+
+@workflow
+async def asks_in_a_step(url: str) -> int:
+    return await ask_in_a_step(url)
+
+
+@workflow
+async def opens_a_client(url: str) -> None:
+    async with open_client(url):
+        pass
+
+
+@workflow
+async def opens_a_sync_client(url: str) -> None:
+    with Client(url):
+        pass
+
+
+elsewhere: list[Client] = []
+
+
+@workflow
+async def asks_a_client() -> None:
+    elsewhere[0].list()
+
+
+def test_workflow_code_asks_no_client(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    workflows = [asks_in_a_step, opens_a_client, opens_a_sync_client, asks_a_client]
+    with open_engine_thread(url, workflows) as client:
+        assert client.run(asks_in_a_step, url) == 1
+        for misplaced in opens_a_client, opens_a_sync_client:
+            with pytest.raises(MisplacedCallError, match="in workflow code"):
+                client.run(misplaced, url)
+        elsewhere.append(client)
+        with pytest.raises(MisplacedCallError, match="in workflow code"):
+            client.run(asks_a_client)
+
+
+# -- an engine in a thread -----------------------------------------------------------------------------
+
+
+async def shop_scene(client: AsyncClient) -> None:
+    assert await client.run(order, 2) == Receipt(6, 0)
+    assert await client.run("order", 2, 5, type=Receipt) == Receipt(6, 5)
+    assert await (await client.get((await client.list())[0].id)).result() == Receipt(6, 5)
+    with pytest.raises(UsageError, match="no workflow 'nothing'"):
+        await client.submit("nothing")
+    with pytest.raises(UsageError, match="no workflow 'prices' in version '3'"):
+        await client.submit("prices", 1, version="3")
+    assert await client.run("prices", 1, version="2") == await client.run("prices", 1) == 3
+    with pytest.raises(TypeError, match="missing"):
+        await client.submit("order")
+
+
+def test_an_engine_beside_asyncio() -> None:
+    play_beside(Colour.ASYNCIO, lambda: open_engine_thread("sqlite://", SHOP), shop_scene)
+
+
+def test_leaving_suspends(url: str) -> None:
+    with open_engine_thread(url, SHOP, grace=1) as client:
+        client.submit(listens, 1, id="l")
+        while client.get("l").status() is not Status.RUNNING:
+            pass
+    with open_engine_thread(url, SHOP) as client:
+        client.send("l", "numbers", 4)
+        assert client.get("l", list[int]).result() == [4]
+
+
+def test_an_engine_that_cannot_be_opened() -> None:
+    with pytest.raises(UsageError, match="no address"), open_engine_thread("nowhere"):
+        pass
+
+    async def main() -> None:
+        async with open_engine_thread("nowhere"):
+            pass
+
+    with pytest.raises(UsageError, match="no address"):
+        asyncio.run(main())
+
+
+async def test_an_engine_on_trio_takes_no_names() -> None:
+    async with open_engine("sqlite://", workflows=SHOP) as engine:
+        with pytest.raises(UsageError, match="is no workflow"):
+            await engine.submit("order", 1)  # type: ignore[arg-type]  # it is a mistake
+        handle: WorkflowHandle[Receipt] = await engine.submit(order, 1)
+        assert await handle.result() == Receipt(3, 0)
