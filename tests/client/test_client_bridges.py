@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -167,6 +168,21 @@ def test_control_c_in_sync_code() -> None:
         assert bridge.call(twice, 1) == 2
 
     assert in_sync(scene) == ["let go", "closed"]
+
+
+def test_sync_code_does_not_wait_for_ever() -> None:
+    def scene(place: Place, bridge: Bridge) -> None:
+        with bridge.fail_after(1000):
+            assert bridge.call(twice, 1) == 2
+            with bridge.fail_after(0.001), bridge.fail_after(1000):
+                with pytest.raises(TimeoutError, match="longer"):
+                    bridge.call(place.wait_for_ever)
+                with pytest.raises(TimeoutError):
+                    bridge.call(place.wait_for_ever)
+            assert bridge.call(twice, 2) == 4
+        assert bridge._until.get() == math.inf
+
+    assert in_sync(scene) == ["let go", "let go", "closed"]
 
 
 def test_who_waits_when_it_is_closed_is_told() -> None:

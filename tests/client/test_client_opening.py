@@ -177,6 +177,19 @@ def test_a_wait_that_is_cancelled_cancels_no_workflow(loop: Colour, url: str) ->
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_wait_in_sync_code_ends_in_time(url: str) -> None:
+    with Client(url) as client:
+        handle = client.submit(listens, 1, id="l")
+        for _ in range(3):
+            with pytest.raises(TimeoutError), client.fail_after(0.01):
+                handle.result()
+        assert client.send("l", "numbers", 5)
+        assert handle.result() == [5]
+        with pytest.raises(UsageError, match="seconds"):
+            client.fail_after(-1)
+
+
+@pytest.mark.usefixtures("engine")
 def test_no_item_is_lost_by_who_is_cancelled(loop: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
         handle = await client.submit(tells, 30, id="t")

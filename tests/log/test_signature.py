@@ -55,6 +55,9 @@ class Shop:
 async def wrapped(*args: Any, **kwargs: Any) -> Any: ...
 
 
+async def nothing() -> None: ...
+
+
 def elsewhere(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a function in one that knows nothing of this module's names."""
     scope: dict[str, Any] = {"functools": functools, "fn": fn}
@@ -114,6 +117,31 @@ def test_a_call_comes_back(args: list[Any], kwargs: dict[str, Any]) -> None:
     back = decode(signature, data)
     assert back == ((*args, *([2] if len(args) == 1 else [])), kwargs)
     assert encode(signature, *back[0], **back[1]) == data
+
+
+def test_a_call_by_position() -> None:
+    """It is an array where somebody called who does not have the function, nor the names of its parameters."""
+    signature = signature_of(buy)
+    tea, milk = {"item": "tea"}, {"item": "milk", "count": 2}
+    assert decode(signature, codec.encode([tea, "corner"], Any)) == ((Order("tea"), "corner"), {})
+    args, kwargs = decode(signature, codec.encode([tea, "corner", milk, tea], Any))
+    assert (args, kwargs) == ((Order("tea"), "corner", Order("milk", 2), Order("tea")), {})
+    assert decode(signature_of(nothing), b"[]") == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"[1]", r"buy\(\): missing a required"),
+        (b'[{"item": "tea"}, 1]', r"Expected `str`, got `int` - at `\$\[1\]`"),
+        (b'[{"item": "tea"}, "corner", {"item": 1}]', r"Expected `str`, got `int` - at `\$\[2\].item`"),
+        (b"1", r"fit test_signature.buy\(...\)"),
+        (b"[", r"fit test_signature.buy\(...\)"),
+    ],
+)
+def test_a_call_by_position_that_does_not_fit(data: bytes, complaint: str) -> None:
+    with pytest.raises(DecodingError, match=complaint):
+        decode(signature_of(buy), data)
 
 
 @pytest.mark.parametrize(

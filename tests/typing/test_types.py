@@ -28,6 +28,7 @@ def check(*command: str) -> str:
 
 def test_there_is_something_to_check() -> None:
     assert [Path(file).name for file in FILES] == [
+        "clients.py",
         "data.py",
         "engines.py",
         "outboxes.py",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
+from time import monotonic
 from typing import ParamSpec, Protocol, TypeVar
 
 from .._errors import UsageError
@@ -75,12 +79,27 @@ class Bridge:
 
     def __init__(self, thread: TrioThread) -> None:
         self._thread = thread
+        self._until: ContextVar[float] = ContextVar("until", default=math.inf)
+        """When calls must be over, by the monotonic clock."""
 
     def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call in the thread, and wait for it. When Control-C comes the call is cancelled."""
-        order = self._thread.order(partial(function, *args, **kwargs))
+        """Make a call in the thread, and wait for it. When Control-C comes the call is cancelled.
+
+        Raises:
+            TimeoutError: if it was made in a block of `fail_after`, and is not over when that is.
+        """
+        order = self._thread.order(partial(function, *args, **kwargs), self._until.get() - monotonic())
         answer: T = waited_for(order.answer, partial(self._thread.cancel, order))
         return answer
+
+    @contextmanager
+    def fail_after(self, seconds: float) -> Generator[None]:
+        """Cancel calls of the block that are not over after some seconds."""
+        token = self._until.set(min(self._until.get(), monotonic() + seconds))
+        try:
+            yield
+        finally:
+            self._until.reset(token)
 
 
 def waited_for(answer: Answer[T], cancel: Callable[[], None]) -> T:

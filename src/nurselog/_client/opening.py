@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, final
@@ -15,6 +21,7 @@ from .._engine.desk import Desk, check_place
 from .._engine.engine import Engine
 from .._engine.opening import open_engine
 from .._errors import UsageError
+from .._flow.arguments import PERIOD
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
 from ..abc import Codec, Store
@@ -127,6 +134,21 @@ class Client(BlockingClient):
         except BaseException:
             self.close()
             raise
+
+    def fail_after(self, seconds: float) -> AbstractContextManager[None]:
+        """Let the calls of a block take so many seconds at most, all together: `with client.fail_after(10)`.
+
+        Args:
+            seconds: how many.
+
+        A call that is not over by then is cancelled, as on Trio, and raises `TimeoutError`. No workflow is. Blocks of
+        other threads are not concerned, and inside another block the earlier end counts.
+
+        Raises:
+            UsageError: if that is no time.
+        """
+        PERIOD.check("seconds", seconds)
+        return self._bridge.fail_after(seconds)
 
     def close(self) -> None:
         """Let everything go; it may be called again. In a process that was forked from the client's it does nothing.

@@ -17,6 +17,7 @@ so that no call goes on behind the back of who made it. Every order gets an outc
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -43,26 +44,34 @@ Answer: TypeAlias = Future[outcome.Outcome[T]]
 
 
 class Order:
-    """A call on its way to the thread, or back."""
+    """A call on its way to the thread, or back.
 
-    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
-        self._call = call
+    Args:
+        call: what is to be done, in Trio.
+        seconds: how long it may take.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[Any]], seconds: float) -> None:
+        self._call, self._seconds = call, seconds
         self.context: contextvars.Context = contextvars.copy_context()
         self.scope: trio.CancelScope = trio.CancelScope()
         self.answer: Answer[Any] = Future()
 
     async def carry_out(self) -> None:
         """Make the call, in Trio. A checkpoint, if it is one."""
+        self.scope.deadline = trio.current_time() + self._seconds
         try:
             with self.scope:
                 self._settle(outcome.Value(await self._call()))
         except Exception as exc:  # noqa: BLE001 - it is the caller's
             self._settle(outcome.Error(exc))
         finally:
+            if self.scope.cancelled_caught:  # if not by the deadline, whoever did it does not look at this
+                self._settle(outcome.Error(TimeoutError("it took longer than it may; what was asked may be done")))
             self.drop()
 
     def drop(self) -> None:
-        """If it has no answer, it gets none any more; whoever has cancelled it does not look at this one."""
+        """If it has no answer, it gets none any more."""
         self._settle(outcome.Error(EngineClosed("what was asked is closed, and was before it could answer")))
 
     def _settle(self, answer: outcome.Outcome[Any]) -> None:
@@ -101,8 +110,8 @@ class TrioThread:
         """Start it; `opened` tells when the desk is open, `ended` when all is over."""
         self._thread.start()
 
-    def order(self, call: Callable[[], Awaitable[Any]]) -> Order:
-        """Have a call made there.
+    def order(self, call: Callable[[], Awaitable[Any]], seconds: float = math.inf) -> Order:
+        """Have a call made there, which may take so many seconds.
 
         Raises:
             UsageError: if the thread is another process's.
@@ -111,7 +120,7 @@ class TrioThread:
         check_place()
         if self.is_inherited:
             raise UsageError(INHERITED)
-        order = Order(call)
+        order = Order(call, seconds)
         self._orders.add(order)  # first: if the loop ends meanwhile, it is dropped by one of the two
         order.answer.add_done_callback(lambda _: self._orders.discard(order))
         if not self._soon(partial(self._begin, order)):
