@@ -62,6 +62,9 @@ class Awaited:
     def __init__(self, inner: Client | ClientHandle[Any]) -> None:
         self._inner = inner
 
+    def __repr__(self) -> str:
+        return repr(self._inner)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
         if not callable(found):
@@ -80,7 +83,7 @@ def _gone_through(call: Callable[..., Iterator[T]], *args: Any, **kwargs: Any) -
 
 class _Turns:
     def __init__(self, items: Iterator[Any]) -> None:
-        self._items = items
+        self._items = iter(items)
 
     def __aiter__(self) -> _Turns:
         return self

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
 import trio
 
-from nurselog import EngineClosed
-from nurselog._client.bridges import Bridge, OutOfAsyncio, seen_through, waited_for
-from nurselog._client.thread import TrioThread
+from nurselog import EngineClosed, UsageError
+from nurselog._client.bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
+from nurselog._client.opening import _beside_asyncio
+from nurselog._client.thread import Order, TrioThread
 from nurselog._engine.desk import Desk
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -170,6 +173,76 @@ def test_control_c_in_sync_code() -> None:
     assert in_sync(scene) == ["let go", "closed"]
 
 
+def test_control_c_before_the_order_is_given() -> None:
+    def scene(place: Place, bridge: Bridge) -> None:
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        order = Order(place.wait_for_ever)
+        with pytest.raises(KeyboardInterrupt):
+            waited_for(order.answer, partial(bridge._thread.cancel, order), interrupted)
+
+    assert in_sync(scene) == ["closed"]
+
+
+def test_what_is_cancelled_when_all_is_over() -> None:
+    orders: list[tuple[TrioThread, Order]] = []
+
+    def scene(place: Place, bridge: Bridge) -> None:
+        orders.append((bridge._thread, Order(place.wait_for_ever)))
+
+    in_sync(scene)
+    [(thread, order)] = orders
+    thread.cancel(order)
+    with pytest.raises(EngineClosed):
+        order.answer.result().unwrap()
+
+
+def test_an_order_that_the_loop_never_saw() -> None:
+    """The loop may end between the two looks at it."""
+    place = Place()
+    thread, order = TrioThread(place.opening), Order(place.wait_for_ever)
+    thread._orders.add(order)
+    thread.close()
+    thread.start()
+    with pytest.raises(EngineClosed):
+        waited_for(order.answer, thread.close)
+    thread.join()
+
+
+def test_in_a_fork_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync_scene(_: Place, bridge: Bridge) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 0)
+            with pytest.raises(UsageError, match="forked"):
+                bridge.call(twice, 1)
+
+    async def straight() -> None:
+        bridge = Straight()
+        assert await bridge.call(twice, 1) == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 0)
+            with pytest.raises(UsageError, match="forked"):
+                await bridge.call(twice, 1)
+
+    async def asyncio_main() -> None:
+        place = Place()
+        with monkeypatch.context() as patch:
+            async with _beside_asyncio(place.opening) as client:
+                patch.setattr(os, "getpid", lambda: 0)
+                with pytest.raises(UsageError, match="forked"):
+                    await client._bridge.call(twice, 1)
+        assert place.said == []  # the parent's goes on
+        thread = cast("OutOfAsyncio", client._bridge)._thread
+        thread.close()
+        await seen_through(thread.ended, thread.close)
+        thread.join()
+
+    assert in_sync(sync_scene) == ["closed"]
+    trio.run(straight)
+    asyncio.run(asyncio_main())
+
+
 def test_sync_code_does_not_wait_for_ever() -> None:
     def scene(place: Place, bridge: Bridge) -> None:
         with bridge.fail_after(1000):
@@ -213,7 +286,8 @@ def test_who_asks_while_it_closes_is_told() -> None:
             try:
                 await place.wait_for_ever(ask_again)
             finally:
-                order = bridge._thread.order(trio.sleep_forever)
+                order = Order(trio.sleep_forever)
+                bridge._thread.give(order)
                 with trio.CancelScope(shield=True):
                     while not order.answer.done():
                         await trio.lowlevel.checkpoint()

@@ -51,6 +51,7 @@ def test_a_workflow_by_its_name(colour: Colour, url: str) -> None:
         assert await (await client.get("o-1", Receipt)).result() == Receipt(18, tip=2)
         assert await (await client.submit("order", 6, 2, id="o-1")).status() is Status.COMPLETED
         assert await client.run("sums", 1, 2, 3) == 6
+        assert repr(handle).endswith("ClientHandle 'o-1' of order>")
 
     play(colour, url, scene)
 

@@ -270,6 +270,16 @@ async def opens_a_sync_client(url: str) -> None:
 elsewhere: list[Client] = []
 
 
+@step
+async def ask_the_own_thread() -> None:
+    elsewhere[0].list()
+
+
+@workflow
+async def asks_its_own_thread() -> None:
+    await ask_the_own_thread()
+
+
 @workflow
 async def asks_a_client() -> None:
     elsewhere[0].list()
@@ -277,13 +287,15 @@ async def asks_a_client() -> None:
 
 def test_workflow_code_asks_no_client(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
-    workflows = [asks_in_a_step, opens_a_client, opens_a_sync_client, asks_a_client]
+    workflows = [asks_in_a_step, opens_a_client, opens_a_sync_client, asks_a_client, asks_its_own_thread]
     with open_engine_thread(url, workflows) as client:
         assert client.run(asks_in_a_step, url) == 1
         for misplaced in opens_a_client, opens_a_sync_client:
             with pytest.raises(MisplacedCallError, match="in workflow code"):
                 client.run(misplaced, url)
-        elsewhere.append(client)
+        elsewhere[:] = [client]
+        with pytest.raises(UsageError, match="wait for itself"):
+            client.run(asks_its_own_thread)
         with pytest.raises(MisplacedCallError, match="in workflow code"):
             client.run(asks_a_client)
 
@@ -319,11 +331,11 @@ def test_leaving_suspends(url: str) -> None:
 
 
 def test_an_engine_that_cannot_be_opened() -> None:
-    with pytest.raises(UsageError, match="no address"), open_engine_thread("nowhere"):
+    with pytest.raises(UsageError, match="no address"), open_engine_thread("nowhere", []):
         pass
 
     async def main() -> None:
-        async with open_engine_thread("nowhere"):
+        async with open_engine_thread("nowhere", []):
             pass
 
     with pytest.raises(UsageError, match="no address"):

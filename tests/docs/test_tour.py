@@ -12,9 +12,13 @@ SECTION = re.compile(r"^## `(?P<folder>_\w+)`: .*?(?=^## |\Z)", re.MULTILINE | r
 ROW = re.compile(r"^\| (?P<files>`.*?) \|", re.MULTILINE)
 
 # The tour tells of a folder's __init__.py only where it has something in it.
-EMPTY = {"_engine/__init__.py", "_flow/__init__.py", "_log/__init__.py", "_stores/_sqlite/__init__.py"} | {
-    "_stores/_postgres/__init__.py"
-}
+EMPTY = {
+    "_client/__init__.py",
+    "_engine/__init__.py",
+    "_flow/__init__.py",
+    "_log/__init__.py",
+    "_stores/_sqlite/__init__.py",
+} | {"_stores/_postgres/__init__.py"}
 
 
 def named(tour: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import ParamSpec, Protocol, TypeVar
 
 from .._errors import UsageError
-from .thread import INHERITED, Answer, TrioThread
+from .thread import INHERITED, Answer, Order, TrioThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +52,9 @@ class OutOfAsyncio:
 
     async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call in the thread. When it is cancelled the call is, and it waits for its end."""
-        order = self._thread.order(partial(function, *args, **kwargs))
+        self._thread.check()
+        order = Order(partial(function, *args, **kwargs))
+        self._thread.give(order)
         answer: T = await seen_through(order.answer, partial(self._thread.cancel, order))
         return answer
 
@@ -88,8 +90,10 @@ class Bridge:
         Raises:
             TimeoutError: if it was made in a block of `fail_after`, and is not over when that is.
         """
-        order = self._thread.order(partial(function, *args, **kwargs), self._until.get() - monotonic())
-        answer: T = waited_for(order.answer, partial(self._thread.cancel, order))
+        self._thread.check()
+        order = Order(partial(function, *args, **kwargs), self._until.get() - monotonic())
+        give, cancel = partial(self._thread.give, order), partial(self._thread.cancel, order)
+        answer: T = waited_for(order.answer, cancel, give)
         return answer
 
     @contextmanager
@@ -102,9 +106,10 @@ class Bridge:
             self._until.reset(token)
 
 
-def waited_for(answer: Answer[T], cancel: Callable[[], None]) -> T:
-    """Wait for an answer; when that is interrupted, cancel it there, and wait on."""
+def waited_for(answer: Answer[T], cancel: Callable[[], None], begin: Callable[[], None] = lambda: None) -> T:
+    """Begin something, and wait for its answer; if that is interrupted, cancel it, and wait on."""
     try:
+        begin()
         wait([answer])
     except BaseException:
         cancel()

@@ -22,7 +22,7 @@ from .._engine.journal import Journal
 from .._engine.named import Named
 from .._engine.office import Office
 from .._engine.owning import Target
-from .._engine.patience import patiently
+from .._engine.patience import Outage, patiently
 from .._engine.remover import Remover
 from .._engine.starter import Starter
 from .._engine.table import Table
@@ -49,6 +49,7 @@ class Guest:
 
     def __init__(self, store: Store, *, polls: bool) -> None:
         self._store, self._polls = store, polls
+        self._outage = Outage()
         self._wanted = trio.Event()
         """Set while somebody waits, or has just waited, for something."""
         self.waiters: Waiters = Waiters(self._want)
@@ -101,7 +102,7 @@ class Guest:
                     continue
             changes: frozenset[Change] = frozenset()
             with trio.move_on_after(ROUND if self._polls else math.inf):
-                changes = await patiently(self._store.wait_changed)
+                changes = await patiently(self._store.wait_changed, self._outage)
             if Change.END in changes:
                 await patiently(partial(self.waiters.look, self._store))
             if not changes.isdisjoint({Change.ROWS, Change.END}):

@@ -127,10 +127,10 @@ class Client(BlockingClient):
 
     def _open(self, thread: TrioThread) -> None:
         check_place()
-        self._thread, self._bridge, self._closed = thread, Bridge(thread), False
+        self._thread, self._closed = thread, False
         thread.start()
         try:
-            self._desk = waited_for(thread.opened, thread.close)
+            super().__init__(Bridge(thread), waited_for(thread.opened, thread.close))
         except BaseException:
             self.close()
             raise

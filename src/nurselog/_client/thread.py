@@ -51,11 +51,12 @@ class Order:
         seconds: how long it may take.
     """
 
-    def __init__(self, call: Callable[[], Awaitable[Any]], seconds: float) -> None:
+    def __init__(self, call: Callable[[], Awaitable[Any]], seconds: float = math.inf) -> None:
         self._call, self._seconds = call, seconds
         self.context: contextvars.Context = contextvars.copy_context()
-        self.scope: trio.CancelScope = trio.CancelScope()
+        self.scope = trio.CancelScope()
         self.answer: Answer[Any] = Future()
+        self.begun: bool = False
 
     async def carry_out(self) -> None:
         """Make the call, in Trio. A checkpoint, if it is one."""
@@ -68,6 +69,13 @@ class Order:
         finally:
             if self.scope.cancelled_caught:  # if not by the deadline, whoever did it does not look at this
                 self._settle(outcome.Error(TimeoutError("it took longer than it may; what was asked may be done")))
+            self.drop()
+
+    def cancel(self) -> None:
+        """Cancel the call, in Trio; one that has not begun will not: what is said there comes in its order."""
+        if self.begun:
+            self.scope.cancel()
+        else:
             self.drop()
 
     def drop(self) -> None:
@@ -110,26 +118,33 @@ class TrioThread:
         """Start it; `opened` tells when the desk is open, `ended` when all is over."""
         self._thread.start()
 
-    def order(self, call: Callable[[], Awaitable[Any]], seconds: float = math.inf) -> Order:
-        """Have a call made there, which may take so many seconds.
+    def check(self) -> None:
+        """See that who is here may give orders.
 
         Raises:
-            UsageError: if the thread is another process's.
+            UsageError: if the thread is another process's, or this one.
             MisplacedCallError: in workflow code.
         """
         check_place()
         if self.is_inherited:
             raise UsageError(INHERITED)
-        order = Order(call, seconds)
+        if threading.current_thread() is self._thread:
+            raise UsageError(
+                "a step asked the client of its own engine's thread, which would wait for itself. Do it in the "
+                "workflow by nurselog's functions, or make the step a sync one: it has a thread of its own"
+            )
+
+    def give(self, order: Order) -> None:
+        """Have an order carried out."""
         self._orders.add(order)  # first: if the loop ends meanwhile, it is dropped by one of the two
         order.answer.add_done_callback(lambda _: self._orders.discard(order))
         if not self._soon(partial(self._begin, order)):
             order.drop()
-        return order
 
     def cancel(self, order: Order) -> None:
-        """Cancel a call; its outcome comes all the same."""
-        self._soon(order.scope.cancel)
+        """Cancel an order, which may not have been given yet; its answer comes all the same."""
+        if not self._soon(order.cancel):
+            order.drop()
 
     def close(self) -> None:
         """Have everything let go; `ended` tells when that is done. It may be told so before it is open."""
@@ -178,4 +193,5 @@ class TrioThread:
         if self._nursery is None:
             order.drop()
         else:
+            order.begun = True
             order.context.run(self._nursery.start_soon, order.carry_out)
