@@ -135,8 +135,7 @@ class BlockingClient:
         version: str | None = None,
     ) -> Any:
         """Run a workflow and return its result: `submit` and `result` in one."""
-        handle = self._bridge.call(self._desk.submit, workflow, args, id, version=version, returns=type)
-        return self._bridge.call(handle.result)
+        return self._bridge.call(self._desk.run, workflow, args, id, version=version, returns=type)
 
     @overload
     def submit(self, workflow: Callable[[*Ts], Awaitable[T]], *args: *Ts, id: str | None = ...) -> ClientHandle[T]: ...

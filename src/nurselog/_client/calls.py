@@ -136,8 +136,7 @@ class AsyncClient:
         version: str | None = None,
     ) -> Any:
         """Run a workflow and return its result: `submit` and `result` in one."""
-        handle = await self._bridge.call(self._desk.submit, workflow, args, id, version=version, returns=type)
-        return await self._bridge.call(handle.result)
+        return await self._bridge.call(self._desk.run, workflow, args, id, version=version, returns=type)
 
     @overload
     async def submit(

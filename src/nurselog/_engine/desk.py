@@ -99,6 +99,18 @@ class Desk:
             row = await self.starter.submit(target, args, kwargs, name)
         return WorkflowHandle(self, row, returns)
 
+    async def run(
+        self,
+        workflow: Callable[..., Any] | str,
+        args: tuple[Any, ...],
+        id: str | None,
+        *,
+        version: str | None = None,
+        returns: Any = Any,
+    ) -> Any:
+        """Start a workflow, and wait for its result."""
+        return await (await self.submit(workflow, args, id, version=version, returns=returns)).result()
+
     async def fork(self, id: str, at: int, new_id: str | None) -> WorkflowHandle[Any]:
         """Start a workflow with the first rows of another one's log."""
         WHOLE.check("at", at)
