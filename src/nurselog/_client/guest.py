@@ -8,7 +8,7 @@ statement: a store that must be asked for news is not asked, and one that tells 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +50,8 @@ class Guest:
     def __init__(self, store: Store, *, polls: bool) -> None:
         self._store, self._polls = store, polls
         self._outage = Outage()
+        self.keys: Mapping[str, WorkflowKey] = {}
+        """Nothing is in memory."""
         self._wanted = trio.Event()
         """Set while somebody waits, or has just waited, for something."""
         self.waiters: Waiters = Waiters(self._want)

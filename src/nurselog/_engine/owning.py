@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from .._flow.workflow import Workflow
@@ -16,6 +16,11 @@ Target: TypeAlias = Workflow[..., Any] | Named
 
 class Owning(Protocol):
     """An engine's `Ownership`, or, where nothing runs, a client's `Guest`."""
+
+    @property
+    def keys(self) -> Mapping[str, WorkflowKey]:
+        """The keys of the workflows in memory, by their ids."""
+        ...
 
     def prepare(
         self, function: Target, id: str, digest: str, rows: Sequence[Row], parent: WorkflowKey | None = None
