@@ -150,6 +150,25 @@ def test_what_asyncio_cancels_is_cancelled_there_and_waited_for() -> None:
     assert in_asyncio(scene) == ["let go", "let go", "closed"]
 
 
+def test_what_asyncio_cancels_twice_is_cancelled_once() -> None:
+    async def scene(place: Place, bridge: OutOfAsyncio) -> None:
+        loop, began, asked = asyncio.get_running_loop(), asyncio.Event(), list[Order]()
+        cancel = bridge._thread.cancel
+        bridge._thread.cancel = asked.append  # type: ignore[method-assign]  # it waits on
+        task = asyncio.create_task(bridge.call(place.wait_for_ever, lambda: loop.call_soon_threadsafe(began.set)))
+        await began.wait()
+        for why in "one", "two":
+            task.cancel(why)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert len(asked) == 1
+        cancel(asked[0])
+        with pytest.raises(asyncio.CancelledError, match="two"):
+            await task
+
+    assert in_asyncio(scene) == ["let go", "closed"]
+
+
 def test_what_is_cancelled_before_it_begins_does_not_begin() -> None:
     async def scene(place: Place, bridge: OutOfAsyncio) -> None:
         task = asyncio.create_task(bridge.call(place.wait_for_ever))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._client import opening
 from nurselog._engine.clock import SystemClock
 from tests.client.colours import Colour, play, play_beside
 from tests.client.shop import SHOP, Receipt, listens, order, sleeps, tells
@@ -62,6 +64,21 @@ def test_mistakes(colour: Colour, mistake: str) -> None:
 def test_a_store_that_cannot_be_opened(colour: Colour, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         play(colour, f"sqlite:///{tmp_path}/nowhere/x.db", nothing)
+
+
+def test_control_c_while_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = []
+
+    def interrupted(answer: Any, _: object) -> None:
+        monkeypatch.undo()
+        answers.append(answer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opening, "waited_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Client(f"sqlite:///{tmp_path}/x.db")
+    assert answers[0].done()
+    assert "nurselog client" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_without_a_loop(tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ async def seen_through(answer: Answer[T], cancel: Callable[[], None]) -> T:
         try:
             await asyncio.wait([here])
         except asyncio.CancelledError as exc:
+            if cancelled is None:  # some cancel again and again, until one goes
+                cancel()
             cancelled = exc
-            cancel()
     if cancelled is not None:
         raise cancelled
     return here.result().unwrap()

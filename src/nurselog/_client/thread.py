@@ -80,7 +80,9 @@ class Order:
 
     def drop(self) -> None:
         """If it has no answer, it gets none any more."""
-        self._settle(outcome.Error(EngineClosed("the client was closed before this was answered; it may have been done")))
+        self._settle(
+            outcome.Error(EngineClosed("the client was closed before this was answered; it may have been done"))
+        )
 
     def _settle(self, answer: outcome.Outcome[Any]) -> None:
         with suppress(InvalidStateError):  # there is an answer
