@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,15 +10,25 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import AsyncClient, Client, Status, UsageError, open_client, open_engine
+from nurselog import (
+    AsyncClient,
+    Client,
+    Status,
+    StoreUnavailable,
+    UsageError,
+    open_client,
+    open_engine,
+    open_engine_thread,
+)
 from nurselog._client.guest import ROUND
 from nurselog._stores._sqlite.executors import InlineExecutor
 from nurselog._stores.sqlite import SqliteStore, parse_url
 from nurselog.abc import Change, TakesGuests
 from nurselog.testing import VirtualClock
 from tests.client.colours import Colour, play
-from tests.client.shop import SHOP, listens, order
+from tests.client.shop import SHOP, listens, order, tells
 from tests.engine.rig import settle
+from tests.postgres_server import PostgresServer
 from tests.stores.kit import behind
 
 Clock = trio.testing.MockClock
@@ -113,3 +124,29 @@ async def test_one_store_is_opened_once(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="open already"):
             async with open_client(store):
                 pass
+
+
+def test_a_server_that_goes_away_and_comes_back(colour: Colour, server: PostgresServer) -> None:
+    """Who waits waits on; what is started meanwhile is started then; other calls say that it is away."""
+
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(listens, 1, id="l")
+        item = aiter((await client.submit(tells, 1, id="t")).follow("numbers", int))
+        assert (await anext(item)).value == 0
+        server.stop(signal.SIGKILL)
+        with pytest.raises(StoreUnavailable):
+            await client.list()
+        server.start()
+        while True:
+            try:
+                await client.send("l", "numbers", 7, key="seven")
+                break
+            except StoreUnavailable:
+                pass
+        assert await handle.result() == [7]
+        await client.send("t", "more", 0)
+        with pytest.raises(StopAsyncIteration):
+            await anext(item)
+
+    with open_engine_thread(server.url, SHOP):
+        play(colour, server.url, scene)
