@@ -19,6 +19,7 @@ import trio
 from nurselog import EngineClosed, UsageError
 from nurselog._client.bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
 from nurselog._client.opening import _beside_asyncio
+from nurselog._client.receiving import Received
 from nurselog._client.thread import Order, TrioThread
 from nurselog._engine.desk import Desk
 
@@ -169,6 +170,22 @@ def test_what_asyncio_cancels_twice_is_cancelled_once() -> None:
     assert in_asyncio(scene) == ["let go", "closed"]
 
 
+async def test_what_comes_when_nobody_waits_any_more_is_the_next() -> None:
+    """Whoever waits in another thread may be cancelled when the item is here already."""
+    send, receive = trio.open_memory_channel[int](3)
+    for number in range(3):
+        send.send_nowait(number)
+    send.close()
+    received = Received(receive)
+    assert await received.more()  # and who waited for it is cancelled
+    assert await received.more()
+    assert [received.take(), received.take()] == [0, 1]
+    assert not received
+    assert await received.more()
+    assert received.take() == 2
+    assert not await received.more()
+
+
 def test_what_is_cancelled_before_it_begins_does_not_begin() -> None:
     async def scene(place: Place, bridge: OutOfAsyncio) -> None:
         task = asyncio.create_task(bridge.call(place.wait_for_ever))
@@ -224,9 +241,11 @@ def test_an_order_that_the_loop_never_saw() -> None:
     thread._orders.add(order)
     thread.close()
     thread.start()
-    with pytest.raises(EngineClosed):
-        waited_for(order.answer, thread.close)
+    waited_for(thread.ended, thread.close)
     thread.join()
+    assert order.answer.done()
+    with pytest.raises(EngineClosed):
+        order.answer.result().unwrap()
 
 
 def test_in_a_fork_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
