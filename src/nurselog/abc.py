@@ -1,5 +1,7 @@
 """The contracts that others may implement: `Store` keeps logs, `Codec` turns values into bytes, `Clock` tells UTC.
 
+`Instrument` looks on; it and what it is told are here, too.
+
 The engine calls a store with frozen records and gets frozen records; it knows no SQL, and a store knows no Trio task.
 """
 
@@ -12,6 +14,23 @@ from typing import Any, NewType, Protocol, runtime_checkable
 import msgspec
 
 from ._errors import StoreUnavailable
+from ._instrument import Committed as Committed
+from ._instrument import Happening as Happening
+from ._instrument import Instrument as Instrument
+from ._instrument import LeaseLost as LeaseLost
+from ._instrument import Left as Left
+from ._instrument import Life as Life
+from ._instrument import LongTurn as LongTurn
+from ._instrument import Looked as Looked
+from ._instrument import Parting as Parting
+from ._instrument import Recorded as Recorded
+from ._instrument import Replayed as Replayed
+from ._instrument import ScopeEntered as ScopeEntered
+from ._instrument import ScopeLeft as ScopeLeft
+from ._instrument import StepBegins as StepBegins
+from ._instrument import Stuck as Stuck
+from ._instrument import Submitted as Submitted
+from ._instrument import TakenUp as TakenUp
 from ._log.events import Row
 from ._log.lifecycle import Status
 

@@ -30,7 +30,7 @@ def creation(parent: WorkflowKey, id: str) -> Creation:
 
 async def test_children_of_a_former_run_are_dropped_with_its_rows() -> None:
     """Else the store would make them with the rows of the run that follows, which may not come to their place."""
-    journal = Journal(in_memory(VirtualClock()))
+    journal = Journal(in_memory(VirtualClock()), None)
     former, again = (cast("Any", Parent()) for _ in range(2))
     made = list[Created | None]()
     journal.make_child(former, creation(former.key, "w/1"), made.append)

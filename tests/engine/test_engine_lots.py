@@ -67,7 +67,7 @@ async def test_a_burst_is_committed_in_lots(autojump_clock: Clock, tmp_path: Pat
 
 async def test_a_message_is_removed_in_the_batch_that_enters_it(autojump_clock: Clock) -> None:
     """Also where it is the last thing that a lot has room for: or a cancellation that was promised could be lost."""
-    journal = Journal(in_memory(VirtualClock()))
+    journal = Journal(in_memory(VirtualClock()), None)
     for key in range(1, 2 * MOST):
         journal.stand(cast("Any", Says(key)), Standing(status=Status.WAITING, due_at=None))
     writer = cast("Any", Says(0))
@@ -93,7 +93,7 @@ class Says:
 
 async def test_what_a_former_run_has_to_say_is_dropped_from_all_lots() -> None:
     """It waits for its turn behind a crowd when its workflow, lost meanwhile, is taken up again here."""
-    journal = Journal(in_memory(VirtualClock()))
+    journal = Journal(in_memory(VirtualClock()), None)
     standing = Standing(status=Status.WAITING, due_at=None)
     former, again = (cast("Any", Says(1)) for _ in range(2))
     journal.stand(former, standing)

@@ -25,6 +25,7 @@ LAYERS = (
     ("_engine",),
     ("_flow", "_stores"),
     ("abc",),
+    ("_instrument",),
     ("_log",),
     ("_errors",),
 )

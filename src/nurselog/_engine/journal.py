@@ -21,6 +21,7 @@ import trio
 from .._errors import EngineClosed
 from .._log.events import FROM_OUTSIDE, PUBLIC, Event, Row
 from ..abc import Append, Batch, Created, Creation, Post, Receipt, Standing, Store, WorkflowKey
+from .instruments import Instruments
 from .patience import Outage, patiently
 
 MOST = 1_000
@@ -155,8 +156,8 @@ class _Lot:
 class Journal:
     """Collects what is to be written, and commits it in groups."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, instruments: Instruments | None) -> None:
+        self._store, self._instruments = store, instruments
         self._queued = deque([_Lot()])
         """There is always one that takes more: the last."""
         self._flying = _Lot()
@@ -280,7 +281,11 @@ class Journal:
             self._queued.append(_Lot())
             self._some = trio.Event()
         if self._flying:
-            self._flying.answer(await self._commit(self._flying.batch()))
+            batch, began = self._flying.batch(), trio.current_time()
+            receipt = await self._commit(batch)
+            if self._instruments is not None:
+                self._instruments.committed(batch, lag=self.lag, seconds=trio.current_time() - began)
+            self._flying.answer(receipt)
         self._flying.pass_barriers()
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
 

@@ -209,8 +209,8 @@ class Office:
         """
         workflow = child.workflow
         seed = child_seed(parent.sequencer.seed, child.operation.path)
-        started = encode_event(Started(name=workflow.name, version=workflow.version, seed=seed))
-        rows = (Row(1, at, 0, new_writer(), started, child.input),)
+        started = Started(name=workflow.name, version=workflow.version, seed=seed, headers=parent.headers_for(child))
+        rows = (Row(1, at, 0, new_writer(), encode_event(started), child.input),)
         creation, begin = self._ownership.prepare(workflow, child.id, child.digest, rows, parent.key)
 
         def created(found: Created | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,11 +12,12 @@ from .._flow.arguments import WHOLE, check_interface
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
 from .._stores import open_store
-from ..abc import Clock, Codec, Store
+from ..abc import Clock, Codec, Instrument, Store
 from .checked import CheckedCodec
 from .clock import SystemClock
 from .databases import Databases
 from .engine import Engine
+from .instruments import Instruments
 from .service import Options, Service
 from .table import Table
 from .unwrap import unwrapped
@@ -38,6 +39,7 @@ async def open_engine(
     retention: float | None = None,
     codec: Codec | None = None,
     clock: Clock | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> AsyncGenerator[Engine]:
     """Open an engine on a store; it takes up at once what others have left, and runs workflows until the block ends.
 
@@ -61,6 +63,7 @@ async def open_engine(
             ended, too; it may take a minute more. None: they are kept until somebody deletes them.
         codec: turns values into bytes; by default JSON.
         clock: tells the time of day; by default the system's.
+        instruments: who is told what happens.
 
     Leaving the block suspends all workflows: nothing of that is recorded, and they go on when an engine is opened on
     the same store. Cancelling the block from outside does the same. Entering and leaving are checkpoints.
@@ -88,7 +91,15 @@ async def open_engine(
         grace=grace,
         retention=retention,
     )
-    service = Service(opened, Databases(opened, databases or {}), table, clock, checked, options)
+    service = Service(
+        opened,
+        Databases(opened, databases or {}),
+        table,
+        clock=clock,
+        codec=checked,
+        instruments=Instruments.of(instruments, clock),
+        options=options,
+    )
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:

@@ -107,7 +107,7 @@ class Outbox:
         target, args_, kwargs = unwrap_workflow(workflow, args)
         name = uuid.uuid4().hex if id is None else id
         check_id(name)
-        beginning = self._pen.beginning(target, args_, kwargs, name, SystemClock().utc())
+        beginning = self._pen.beginning(target, args_, kwargs, id=name, at=SystemClock().utc(), headers={})
         creation = Creation(
             id=name,
             name=target.name,

@@ -18,6 +18,7 @@ import trio
 
 from .._errors import StoreError, StoreUnavailable
 from .._flow.workflow import Workflow
+from .._instrument import LeaseLost, Looked
 from .._log.events import Row
 from .._log.lifecycle import Status
 from ..abc import Change, Claim, Created, Creation, Lease, Message, Store, WorkflowKey
@@ -115,7 +116,10 @@ class Ownership:
         """Claim what there is room for; return when the next one is due."""
         while (limit := min(self.room, _BATCH)) > 0:
             wanted = self._table.wanted(self._lease.worker, limit)
+            began = trio.current_time()
             claims = await self._store.claim(wanted)
+            if self._runner.instruments is not None:
+                self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
                 self._start(claim)
             if len(claims) < limit:
@@ -166,6 +170,8 @@ class Ownership:
 
         def made(created: Created | None) -> None:
             self.arriving -= here
+            if created is not None and created.new and self._runner.instruments is not None:
+                self._runner.instruments.submitted(id, rows)
             if here and created is not None and created.new:
                 assert isinstance(function, Workflow), "an engine makes what it has"
                 self.begin(function, created.workflow, rows[-1].writer, rows, ())
@@ -306,6 +312,8 @@ class Ownership:
             if await self._renew(outage):
                 continue
             logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
+            if self._runner.instruments is not None:
+                self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
             leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
             await patiently(self._enter_again, outage)
             self.look()

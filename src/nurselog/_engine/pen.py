@@ -62,7 +62,16 @@ class Pen(NamedTuple):
         value = self.limited(f"a message for mailbox {topic!r}", self.codec.encode(letter.value, Any))
         return body_of(event=Received(topic=topic), value=value)
 
-    def beginning(self, target: Target, args: Sequence[Any], kwargs: dict[str, Any], id: str, at: int) -> Beginning:
+    def beginning(
+        self,
+        target: Target,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        *,
+        id: str,
+        at: int,
+        headers: dict[str, str],
+    ) -> Beginning:
         """Return the first row of a workflow.
 
         Raises:
@@ -71,7 +80,7 @@ class Pen(NamedTuple):
         """
         data = target.signature.encode_call(self.codec.encode, args, kwargs)
         self.limited(f"the input of workflow {id!r}", data)
-        started = Started(name=target.name, version=target.version, seed=secrets.token_hex(8))
+        started = Started(name=target.name, version=target.version, seed=secrets.token_hex(8), headers=headers)
         return Beginning(digest(data), Row(1, at, 0, new_writer(), encode_event(started), data))
 
     def check_same(self, id: str, holder: Holder, target: Target, asked: Holder) -> None:

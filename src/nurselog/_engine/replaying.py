@@ -108,8 +108,11 @@ class Replay:
     append: Callable[..., None] = _nothing
     check_name: Callable[..., None] = _nothing
     check_workflow: Callable[..., None] = _nothing
+    held_up: Callable[..., None] = _nothing
     hungry: Callable[..., None] = _nothing
     read: Callable[..., None] = _nothing
+    scope_entered: Callable[..., None] = _nothing
+    scope_left: Callable[..., None] = _nothing
 
     def _nobody_asks(self, *_: object) -> NoReturn:
         raise AssertionError("nothing of this comes before the log has been followed")  # pragma: no cover - see there

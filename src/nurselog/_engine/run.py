@@ -16,10 +16,12 @@ from .._flow.body import Body
 from .._flow.children import Child
 from .._flow.names import plain_text
 from .._flow.run import run_workflow
+from .._flow.scope import CancelScope
 from .._flow.sequencer import Sequencer
 from .._flow.timers import Timer
 from .._flow.times import FAR
 from .._flow.workflow import Workflow
+from .._instrument import Life, Parting
 from .._log.events import (
     PUBLIC,
     ROW_FORMAT,
@@ -39,6 +41,7 @@ from .._log.events import (
 from .._log.lifecycle import Status
 from ..abc import Clock, Codec, Database, Message, Post, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
+from .instruments import Teller
 from .messages import Kind, Letter, body_of
 from .patience import patiently
 
@@ -117,6 +120,10 @@ class Leaving(enum.Enum):
     """Its end is in the log already."""
 
 
+_PARTINGS: dict[Leaving | None, Parting] = {Leaving.EVICTED: Parting.EVICTED, Leaving.LOST: Parting.LOST}
+"""How those that look on are told why; all else is a suspension, also that by something that no code may handle."""
+
+
 class Run:
     """A workflow that this engine has in memory: its `Host`, and its `Writer`."""
 
@@ -134,6 +141,7 @@ class Run:
         self.workflow: Workflow[..., Any] = workflow
         self.input: bytes = rows[0].value or b""
         started = started_of(rows)
+        self._headers = started.headers
         self.sequencer: Sequencer = Sequencer(
             host=self, watch=runner.watch, id=row.id, seed=started.seed, writer=writer, rows=rows
         )
@@ -154,6 +162,12 @@ class Run:
         self.idle_since: float | None = None
         self._last_said = False
         """Whether the standing that it leaves with is on its way."""
+        self._teller: Teller | None = None
+        """Who tells those that look on; None where nobody does."""
+        if runner.instruments is not None:
+            life = Life(id=row.id, started=started, began_at=rows[0].at, writer=writer)
+            self._teller = Teller(runner.instruments, life)
+            self._teller.taken_up(rows, self.sequencer.cursor)
 
     @property
     def is_lost(self) -> bool:
@@ -199,6 +213,8 @@ class Run:
 
     def start(self, body: Body) -> None:
         """Start a step's body."""
+        if self._teller is not None:
+            self._teller.begins(body)
         self._runner.bench.start(body)
 
     def arm(self, timer: Timer) -> None:
@@ -258,7 +274,28 @@ class Run:
 
     def goes_on(self) -> bool:
         """It lives on."""
+        if self._teller is not None and self.sequencer.cursor.lived:
+            self._teller.replayed()
         return True
+
+    def headers_for(self, child: Child) -> dict[str, str]:
+        """Return what goes along with a child."""
+        return self._headers if self._teller is None else self._headers | self._teller.headers(child.scope.path)
+
+    def scope_entered(self, scope: CancelScope) -> None:
+        """Its code has entered a scope."""
+        if self._teller is not None:
+            self._teller.entered(scope)
+
+    def scope_left(self, scope: CancelScope) -> None:
+        """Its code has left a scope."""
+        if self._teller is not None:
+            self._teller.left(scope)
+
+    def held_up(self, path: str, seconds: float) -> None:
+        """A turn of it was long."""
+        if self._teller is not None:
+            self._teller.held_up(path, seconds)
 
     def waits(self) -> None:
         """It only waits: others may need its place."""
@@ -295,6 +332,8 @@ class Run:
 
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
+        if self._teller is not None:
+            self._teller.recorded(row, event)
         if isinstance(event, PUBLIC):
             self._runner.readers.tell(self.key)
         if isinstance(event, Ended):
@@ -305,6 +344,8 @@ class Run:
 
     def standing_committed(self, standing: Standing) -> None:
         """A change of standing is durable."""
+        if standing.status is Status.STUCK:
+            self._runner.got_stuck(self.id, self.workflow.name, standing)
         if standing.release:
             self._runner.left(self)
 
@@ -335,6 +376,18 @@ class Run:
         await self.sequencer.explained()
         return not self.out and self.sequencer.has_state
 
+    def tell_parting(self) -> None:
+        """Everything about it is durable: tell those that look on."""
+        if self._teller is None:
+            return
+        if self.sequencer.problem is not None:
+            why = Parting.STUCK
+        elif self.sequencer.ended is not None:
+            why = Parting.ENDED
+        else:
+            why = _PARTINGS.get(self.leaving, Parting.SUSPENDED)
+        self._teller.over(self.sequencer, why)
+
     # -- leaving ---------------------------------------------------------------------------------
 
     def leave(self, why: Leaving) -> None:
@@ -358,7 +411,7 @@ class Unreadable:
 
     def __init__(self, runner: Runner, row: WorkflowRow) -> None:
         self._runner = runner
-        self._id, self._parent = row.id, row.parent
+        self._id, self._name, self._parent = row.id, row.name, row.parent
         self.key: WorkflowKey = row.key
 
     def stuck(self, problem: Exception, messages: Sequence[Message]) -> None:
@@ -391,7 +444,8 @@ class Unreadable:
 
     def standing_committed(self, standing: Standing) -> None:
         """How it stands is there for everybody to see."""
-        self._runner.stuck += standing.status is Status.STUCK
+        if standing.status is Status.STUCK:
+            self._runner.got_stuck(self._id, self._name, standing)
         self._runner.waiters.tell(self.key)
         self._runner.readers.tell(self.key)
 

@@ -13,11 +13,13 @@ from .._errors import RegistrationError
 from .._flow import trouble
 from .._flow.watch import Watch
 from .._flow.workflow import Workflow
+from .._instrument import Stuck
 from .._log.events import Resumed, Row
 from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .bench import Bench
 from .databases import Databases
+from .instruments import Instruments
 from .journal import Journal
 from .messages import Kind, read_message
 from .replaying import Replay
@@ -75,6 +77,7 @@ class Runner:
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
+        instruments: Instruments | None,
         crash: Callable[[BaseException], None],
     ) -> None:
         self.clock: Clock = clock
@@ -84,6 +87,7 @@ class Runner:
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
+        self.instruments: Instruments | None = instruments
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
         self.watch: Watch = Watch()
@@ -152,7 +156,7 @@ class Runner:
                 self.occupied = trio.Event()
         self.evicted += run.leaving is Leaving.EVICTED
         self.released |= run.leaving in {Leaving.EVICTED, Leaving.SPOILED}
-        self.stuck += run.sequencer.problem is not None
+        run.tell_parting()
         if run.out and run.leaving is not Leaving.LOST:  # else something may still be on its way
             run.let_go()
         run.gone.set()
@@ -160,6 +164,12 @@ class Runner:
         self.readers.tell(run.key)
         self.room.set()
         self.room = trio.Event()
+
+    def got_stuck(self, id: str, name: str, standing: Standing) -> None:
+        """A workflow cannot go on, and that is durable."""
+        self.stuck += 1
+        if self.instruments is not None:
+            self.instruments.tell(Stuck(id=id, name=name, problem=standing.problem or ""))
 
     def _depart(self, run: Run) -> None:
         self._departing.append(run)

@@ -18,6 +18,7 @@ from .._flow.arguments import COUNT, LIMIT, PERIOD
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
 from .databases import Databases
+from .instruments import Instruments
 from .journal import Journal
 from .office import Office
 from .ownership import Ownership
@@ -53,7 +54,15 @@ class Service:
     """An engine's inside."""
 
     def __init__(
-        self, store: Store, databases: Databases, table: Table, clock: Clock, codec: Codec, options: Options
+        self,
+        store: Store,
+        databases: Databases,
+        table: Table,
+        *,
+        clock: Clock,
+        codec: Codec,
+        instruments: Instruments | None,
+        options: Options,
     ) -> None:
         self.store: Store = store
         self.databases: Databases = databases
@@ -62,7 +71,7 @@ class Service:
         self.codec: Codec = codec
         self._evict_after, self._grace = options.evict_after, options.grace
         self.worker: str = uuid.uuid4().hex
-        self.journal: Journal = Journal(store)
+        self.journal: Journal = Journal(store, instruments)
         self.runner: Runner = Runner(
             clock=clock,
             codec=codec,
@@ -71,6 +80,7 @@ class Service:
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
+            instruments=instruments,
             crash=self.crash,
         )
         duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
@@ -85,6 +95,7 @@ class Service:
             codec=codec,
             clock=clock,
             max_payload=options.max_payload,
+            instruments=instruments,
         )
         self.remover: Remover = Remover(store, self.office, clock, options.retention)
         self.replays: Replays = Replays(self.runner, options.grace)

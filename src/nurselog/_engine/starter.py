@@ -12,6 +12,7 @@ from .._log.events import Row
 from .._stores.outlet import Holder
 from ..abc import Clock, Codec, Store
 from ..abc import Workflow as WorkflowRow
+from .instruments import Instruments
 from .journal import Journal
 from .named import Named
 from .owning import Owning, Target
@@ -34,7 +35,9 @@ class Starter:
         codec: Codec,
         clock: Clock,
         max_payload: int,
+        instruments: Instruments | None,
     ) -> None:
+        self._instruments = instruments
         self._journal, self._store, self._ownership, self._table = journal, store, ownership, table
         self._clock, self._pen = clock, Pen(codec, max_payload)
 
@@ -50,7 +53,8 @@ class Starter:
         """
         if not isinstance(target, Named):
             self._table.add(target)
-        beginning = self._pen.beginning(target, args, kwargs, id, self._clock.utc())
+        headers = {} if self._instruments is None else self._instruments.headers()
+        beginning = self._pen.beginning(target, args, kwargs, id=id, at=self._clock.utc(), headers=headers)
         return await self.create(id, target, beginning.digest, (beginning.row,))
 
     async def create(self, id: str, target: Target, digest_: str, rows: Sequence[Row]) -> WorkflowRow:

@@ -139,6 +139,11 @@ class Call(ABC):
         self.body = None  # it is over; and without the circle that the two make, the collector is spared both
         self.settle(outcome_of(self.sequencer, self.step, event, value))
 
+    @property
+    @abstractmethod
+    def scope(self) -> CancelScope:
+        """The innermost durable scope around it."""
+
     @abstractmethod
     def settle(self, outcome: Outcome[Any]) -> None:
         """Hand the outcome to whoever called."""
@@ -162,6 +167,13 @@ class Awaited:
 
         def cancel(self, why: Why) -> None:
             """Tell what is awaited."""
+
+    @property
+    def scope(self) -> CancelScope:
+        """The innermost durable scope around it."""
+        scope = self._strand.scope
+        assert scope is not None, "there is that of the whole workflow"
+        return scope
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         if self.sequencer.suspending:

@@ -30,6 +30,7 @@ from .arguments import digests_of
 from .call import NOBODY, Awaited, Why
 from .guards import check_deadline
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
+from .scope import CancelScope
 from .strand import Operation, Strand
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class Child(ABC):
                     return Failed(WorkflowKilled(self.id))
         except NurselogError as exc:
             raise trouble.unreadable(self.sequencer, describe(event), self.path, exc) from exc
+
+    @property
+    @abstractmethod
+    def scope(self) -> CancelScope:
+        """The innermost durable scope around it."""
 
     @abstractmethod
     def settle(self, outcome: Outcome[Any]) -> None:

@@ -14,6 +14,7 @@ from ..abc import Clock, Codec, Database, WorkflowKey
 if TYPE_CHECKING:
     from .body import Body
     from .children import Child
+    from .scope import CancelScope
     from .timers import Timer
     from .workflow import Workflow
 
@@ -90,6 +91,18 @@ class Host(Protocol):
 
     def goes_on(self) -> bool:
         """The code has followed the recorded log, and waits: return whether anything is to happen now."""
+        ...
+
+    def scope_entered(self, scope: CancelScope) -> None:
+        """The workflow's code has entered a durable scope."""
+        ...
+
+    def scope_left(self, scope: CancelScope) -> None:
+        """The workflow's code has left a durable scope, by itself: the workflow is not leaving memory."""
+        ...
+
+    def held_up(self, path: str, seconds: float) -> None:
+        """A turn of the strand at this path has held up the whole process."""
         ...
 
     def waits(self) -> None:

@@ -54,7 +54,7 @@ class Nursery:
         """Whether the body has ended."""
         self._failed: Swept[Handle[Any]] = Swept(_is_claimed)
         """Children that have failed, unless somebody is known to have claimed that."""
-        self.cancel_scope: CancelScope = CancelScope._around(strand, operation, inner.cancel_scope)
+        self.cancel_scope: CancelScope = CancelScope._around("nursery", strand, operation, inner.cancel_scope)
         """The nursery's durable scope: `cancel_scope.cancel(reason)` is in the log."""
 
     def go(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str | None = None) -> Handle[T]:
@@ -165,7 +165,7 @@ class Nursery:
     def _go_branch(
         self, strand: Strand, operation: Operation, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], name: str
     ) -> Handle[T]:
-        scope = CancelScope._around(strand, operation)
+        scope = CancelScope._around(f"branch {name}", strand, operation)
         handle: Handle[T] = Handle(self._sequencer, operation, name, partial(scope.cancel_by, Cause.EXPLICIT))
         self._spawn(operation, partial(self._run_branch, handle, scope, fn, args), name)
         return handle

@@ -34,7 +34,7 @@ async def run_workflow(sequencer: Sequencer, workflow: Workflow[..., Any], argum
         sequencer.host.over()
         return
     strand = Strand(sequencer, (), None)
-    sequencer.root = CancelScope._around(strand, ROOT)
+    sequencer.root = CancelScope._around("workflow", strand, ROOT)
     task = strand.task = current_task()
     sequencer.watch.enter(strand)
     strand.scheduled += 1  # for this very step of the task, which `runnable` has counted from the beginning

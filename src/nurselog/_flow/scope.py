@@ -42,6 +42,7 @@ class CancelScope:
     def _start(
         self, strand: Strand, operation: Operation, scope: trio.CancelScope, due: int | None, seconds: float | None
     ) -> None:
+        self._name = "scope"
         self._sequencer = strand.sequencer
         self.path: str = operation.text
         """Its place in the workflow."""
@@ -49,6 +50,7 @@ class CancelScope:
         """The text that it was cancelled with."""
         self.cause: Cause | None = None
         """What cancelled it; None while nothing has."""
+        self._cancelled_at: int | None = None
         self._trio = scope
         self._due, self._seconds = due, seconds
         self._timer: Timer | None = None
@@ -59,10 +61,13 @@ class CancelScope:
         """How many nurseries its task had open when it was entered."""
 
     @classmethod
-    def _around(cls, strand: Strand, operation: Operation, scope: trio.CancelScope | None = None) -> CancelScope:
-        """Make the durable scope of a nursery, a child or a whole workflow."""
+    def _around(
+        cls, name: str, strand: Strand, operation: Operation, scope: trio.CancelScope | None = None
+    ) -> CancelScope:
+        """Make the durable scope of a nursery, a child or a whole workflow, named for people."""
         self = object.__new__(cls)
         self._start(strand, operation, scope or trio.CancelScope(), None, None)
+        self._name = name
         return self
 
     @classmethod
@@ -99,11 +104,14 @@ class CancelScope:
             self._due = due_in(self._sequencer, self._seconds)
         if self._due is not None:
             self._set_timer(self._due)
+        self._sequencer.host.scope_entered(self)
 
     def _leave(self) -> None:
         strand, self._strand = self._strand, None
         if strand is not None and strand.scope is self:
             strand.scope = self._outer
+        if not self._sequencer.suspending:
+            self._sequencer.host.scope_left(self)
         self._drop_timer()
 
     def _entered_in(self, strand: Strand, nurseries: int) -> bool:
@@ -157,7 +165,7 @@ class CancelScope:
         """Cancel the scope for a cause that is not the caller's own decision; for nurselog itself."""
         if self._trio.cancel_called:
             return
-        self.cause, self.reason = cause, reason
+        self.cause, self.reason, self._cancelled_at = cause, reason, self._sequencer.now
         if cause is not Cause.EXTERNAL:  # that one is in the log already
             self._sequencer.note(ScopeCancelled(path=self.path, by=cause, reason=reason))
         self._trio.cancel(reason)

@@ -148,6 +148,8 @@ class Sequencer:
         self._first = 0
         """Events up to this seq were due while nobody was there: no body starts before they are delivered."""
         self._breath = 0
+        self.turns: int = 0
+        """How many turns its strands have had in this life."""
 
     # -- the turn --------------------------------------------------------------------------------
 
@@ -297,6 +299,11 @@ class Sequencer:
             self._log_due(timer)
         self._live = True
         return True
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the code that runs has most likely run before, in a former life."""
+        return self.cursor.lived and not self._live
 
     @property
     def has_state(self) -> bool:

@@ -51,6 +51,11 @@ class _Settling:
     handle: Handle[Any]
     """Both are given by the nursery that takes it on."""
 
+    @property
+    def scope(self) -> CancelScope:
+        """The innermost durable scope around it."""
+        return self.nursery.cancel_scope
+
     def settle(self, outcome: Outcome[Any]) -> None:
         """Hand the outcome to the handle, and let the steward know."""
         self.nursery._settle(self.handle, outcome)

@@ -170,11 +170,13 @@ class Strand:
             finally:
                 sys.set_asyncgen_hooks(*hooks)
                 sequencer.turn = value = None  # what was sent may be an error, whose traceback leads here
+                sequencer.turns += 1
                 if (seconds := perf_counter() - began) > LONG_TURN:
                     self._warn_of_turn(seconds)
             value = yield self.trap
 
     def _warn_of_turn(self, seconds: float) -> None:
+        self.sequencer.host.held_up(self.text, seconds)
         logger.warning(
             "workflow %r, path %s held up its whole process for %.1f s before %s: move what computes that long into a "
             "sync step, which has a thread", self.sequencer.id, self.text or "root", seconds,

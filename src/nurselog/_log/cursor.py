@@ -182,6 +182,8 @@ class Cursor:
             for row in rows:
                 self._load(Entry(row, decode_event(row.event)))
             self.former = len(self.left)
+        self.lived: bool = bool(self.left or self._notes or self.histories)
+        """Whether the log shows that its code has run before: in a former life, or in the workflow it is a fork of."""
 
     def _load(self, entry: Entry) -> None:
         row, event = entry

@@ -49,6 +49,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     version: str | None = None
     seed: str
     semantics: int = SEMANTICS
+    headers: dict[str, str] = {}
+    """What instruments have given along where it was submitted, for those where it runs."""
 
 
 class Claimed(_Event, frozen=True, kw_only=True, tag="claimed"):

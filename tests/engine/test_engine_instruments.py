@@ -1,0 +1,510 @@
+"""Those who look on are told what happens, each thing once, and can do no harm."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from nurselog import (
+    Outbox,
+    Retry,
+    UsageError,
+    WorkflowCancelled,
+    WorkflowStuck,
+    expose,
+    move_on_after,
+    open_engine,
+    open_nursery,
+    sleep,
+    step,
+    submit,
+    workflow,
+)
+from nurselog._flow import strand
+from nurselog.abc import (
+    Committed,
+    Happening,
+    Instrument,
+    LeaseLost,
+    Left,
+    Life,
+    LongTurn,
+    Looked,
+    Parting,
+    Recorded,
+    Replayed,
+    ScopeEntered,
+    ScopeLeft,
+    StepBegins,
+    Stuck,
+    Submitted,
+    TakenUp,
+)
+from nurselog.lowlevel import Cause, Ended, Event, Result, ScopeCancelled, Started, StepEnded, StepRetried
+from nurselog.testing import VirtualClock
+from tests.engine.rig import Hooked, crashed, file_store, in_memory, on_file, sql
+from tests.engine.test_engine_many import stall
+
+Clock = trio.testing.MockClock
+colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
+
+
+class Watcher(Instrument):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.all: list[Happening] = []
+
+    def happened(self, what: Happening) -> None:
+        self.all.append(what)
+
+    def of(self, *kinds: type[Any]) -> list[Any]:
+        return [what for what in self.all if isinstance(what, kinds)]
+
+    def events(self) -> list[Event]:
+        return [what.event for what in self.of(Recorded)]
+
+    def names(self, *but: type[Any]) -> list[str]:
+        return [type(what).__name__ for what in self.all if not isinstance(what, but)]
+
+
+class Painter(Instrument):
+    """Sets a variable for each step, and gives headers along."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[tuple[Life | None, str]] = []
+
+    def happened(self, what: Happening) -> None:
+        if isinstance(what, StepBegins):
+            colour.set(f"{self.name} for {what.path}")
+
+    def headers(self, parent: Life | None, scope: str) -> Mapping[str, str]:
+        self.asked.append((parent, scope))
+        return {self.name: f"{parent.id if parent else colour.get()}:{scope}"}
+
+
+@step
+async def nap(seconds: float) -> str:
+    await trio.sleep(seconds)
+    return colour.get()
+
+
+@step
+def paint() -> str:
+    return colour.get()
+
+
+@workflow(name="instruments.napping")
+async def napping(*seconds: float) -> list[str]:
+    return [await nap(one) for one in seconds]
+
+
+@workflow(name="instruments.sleeping")
+async def sleeping(seconds: float) -> str:
+    await sleep(seconds)
+    return "awake"
+
+
+# -- what is told --------------------------------------------------------------------------------
+
+
+async def test_a_life_from_its_beginning_to_its_end(autojump_clock: Clock) -> None:
+    watcher, clock = Watcher(), VirtualClock()
+    begin = clock.utc()
+    async with in_memory(clock, workflows=[napping], instruments=[watcher]) as engine:
+        await engine.run(napping, 1.0, id="one")
+    assert watcher.names(Looked) == [
+        "Committed", "Submitted", "TakenUp", "ScopeEntered", "StepBegins",
+        "Committed", "Recorded", "ScopeLeft",
+        "Committed", "Recorded", "Left",
+    ]  # fmt: skip
+    [submitted] = watcher.of(Submitted)
+    started = submitted.started
+    assert (submitted.id, started.name, submitted.at) == ("one", "instruments.napping", begin)
+    [taken_up] = watcher.of(TakenUp)
+    life = taken_up.life
+    assert taken_up == TakenUp(life=life, at=begin, rows=1, events=0, former=None, sources=())
+    assert (life.id, life.started, life.began_at) == ("one", started, begin)
+    assert all(what.life == life for what in watcher.of(ScopeEntered, StepBegins, Recorded, ScopeLeft, Left))
+    assert watcher.of(ScopeEntered) == [ScopeEntered(life=life, path="", outer="", name="workflow", at=begin)]
+    assert watcher.of(StepBegins) == [
+        StepBegins(life=life, path="1", scope="", name="nap", attempt=1, at=begin),
+    ]
+    ended, end = watcher.of(Recorded)
+    assert (type(ended.event), ended.row.seq, ended.row.at, ended.row.value) == (StepEnded, 2, begin + 10**6, b'"none"')
+    assert (type(end.event), end.row.seq) == (Ended, 3)
+    [left] = watcher.of(Left)
+    assert (left.why, left.at, left.turns) == (Parting.ENDED, begin + 10**6, 2)
+    commits = watcher.of(Committed)
+    assert [(one.workflows, one.rows) for one in commits] == [(1, 1), (1, 1), (1, 1)]
+    assert all(one.bytes > 30 and 0 <= one.seconds <= one.lag for one in commits)
+    assert sum(one.found for one in watcher.of(Looked)) == 0
+
+
+async def test_nothing_is_told_twice_when_a_workflow_lives_again(autojump_clock: Clock, tmp_path: Path) -> None:
+    watcher, clock = Watcher(), VirtualClock()
+    for _ in range(2):
+        async with on_file(tmp_path / "log.db", napping, clock=clock, instruments=[watcher]) as engine:
+            if not watcher.all:
+                await engine.submit(napping, 1.0, 5.0, id="one")
+            await trio.sleep(3)
+    async with on_file(tmp_path / "log.db", napping, clock=clock, instruments=[watcher]) as engine:
+        await (await engine.get("one")).result()
+    first, second, third = watcher.of(TakenUp)
+    assert [one.life.writer for one in (first, second)] == [second.former, third.former]
+    assert (first.events, second.events, third.events) == (0, 1, 1)
+    assert [type(one).__name__ for one in watcher.events()] == [
+        "StepEnded", "StepBegan", "StepBegan", "StepBegan", "StepEnded", "Ended",
+    ]  # fmt: skip
+    assert [one.why for one in watcher.of(Left)] == [Parting.SUSPENDED, Parting.SUSPENDED, Parting.ENDED]
+    assert [what.life.writer for what in watcher.of(Replayed)] == [second.life.writer, third.life.writer]
+    assert all(what.seconds >= 0 for what in watcher.of(Replayed))
+    assert [one.path for one in watcher.of(StepBegins)] == ["1", "2", "2", "2"], "bodies that were cut off begin anew"
+    assert len(watcher.of(ScopeEntered)) == 3
+    assert [one.replaying for one in watcher.of(ScopeLeft)] == [False]
+    assert len(watcher.of(Submitted)) == 1
+    assert sum(one.found for one in watcher.of(Looked)) == 2
+
+
+async def test_retries_and_attempts_of_former_lives(autojump_clock: Clock, tmp_path: Path) -> None:
+    @step(name="flaky", retry=Retry(attempts=4, delay=10, jitter=0))
+    async def flaky() -> str:
+        if trio.current_time() < 12:
+            raise OSError("down")
+        return "up"
+
+    @workflow(name="instruments.flaky")
+    async def trying() -> str:
+        return await flaky()
+
+    watcher, clock = Watcher(), VirtualClock()
+    async with on_file(tmp_path / "log.db", trying, clock=clock, instruments=[watcher]) as engine:
+        await engine.submit(trying, id="one")
+        await trio.sleep(5)
+    async with on_file(tmp_path / "log.db", trying, clock=clock, instruments=[watcher]) as engine:
+        assert await (await engine.get("one")).result() == "up"
+    assert [one.attempt for one in watcher.of(StepBegins)] == [1, 2]
+    assert [one.attempt for one in watcher.events() if isinstance(one, StepRetried)] == [1, 2]
+
+
+async def test_scopes_and_what_is_in_them(autojump_clock: Clock) -> None:
+    async def branch() -> str:
+        with move_on_after(1) as scope:
+            await nap(10)
+        assert scope.cancelled_caught
+        return await nap(0)
+
+    @workflow(name="instruments.scopes")
+    async def scopes() -> str:
+        async with open_nursery() as nursery:
+            nursery.go(nap, 1.0)
+            handle = nursery.go(branch, name="deep")
+        nursery.cancel_scope.cancel("too late to matter")
+        return await handle.result()
+
+    watcher, clock = Watcher(), VirtualClock()
+    begin = clock.utc()
+    async with in_memory(clock, workflows=[scopes], instruments=[watcher]) as engine:
+        await engine.run(scopes)
+    entered = [(one.path, one.outer, one.name, one.at - begin) for one in watcher.of(ScopeEntered)]
+    assert entered == [
+        ("", "", "workflow", 0),
+        ("1", "", "nursery", 0),
+        ("3", "1", "branch deep", 0),
+        ("3.1", "3", "scope", 0),
+    ]
+    left = [(one.path, one.at - begin, one.cause, one.cancelled_at) for one in watcher.of(ScopeLeft)]
+    assert left == [
+        ("3.1", 10**6, Cause.DEADLINE, begin + 10**6),
+        ("3", 10**6, None, None),
+        ("1", 10**6, None, None),
+        ("", 10**6, None, None),
+    ]
+    assert {one.path: one.scope for one in watcher.of(StepBegins)} == {"2": "1", "3.2": "3.1", "3.3": "3"}
+
+
+async def test_a_scope_that_was_left_before_is_left_again_on_replay(autojump_clock: Clock, tmp_path: Path) -> None:
+    @workflow(name="instruments.leaving")
+    async def leaving() -> None:
+        with move_on_after(1):
+            await sleep(10)
+        await nap(5)
+
+    watcher, clock = Watcher(), VirtualClock()
+    for _ in range(2):
+        async with on_file(tmp_path / "log.db", leaving, clock=clock, instruments=[watcher]) as engine:
+            await engine.submit(leaving, id="one")
+            await trio.sleep(3)
+    first, second = [what for what in watcher.of(ScopeLeft) if what.path]
+    assert (first.replaying, second.replaying) == (False, True)
+    assert (first.path, first.at, first.cause, first.cancelled_at) == (
+        second.path, second.at, second.cause, second.cancelled_at,
+    )  # fmt: skip
+    assert [one.by for one in watcher.events() if isinstance(one, ScopeCancelled)] == [Cause.DEADLINE]
+
+
+async def test_a_cancellation_from_outside_and_its_reason(autojump_clock: Clock) -> None:
+    watcher = Watcher()
+    async with in_memory(workflows=[napping], instruments=[watcher]) as engine:
+        handle = await engine.submit(napping, 10.0, id="one")
+        await trio.sleep(1)
+        await engine.cancel("one", "not any more")
+        with pytest.raises(WorkflowCancelled):
+            await handle.result()
+    [left] = watcher.of(ScopeLeft)
+    assert (left.path, left.cause, left.reason) == ("", Cause.EXTERNAL, "not any more")
+    assert watcher.events()[-1] == Ended(result=Result.CANCELLED, reason="not any more")
+
+
+async def test_who_waits_is_evicted_and_taken_up_again(autojump_clock: Clock) -> None:
+    watcher = Watcher()
+    async with in_memory(workflows=[sleeping], instruments=[watcher], evict_after=5) as engine:
+        assert await engine.run(sleeping, 100.0) == "awake"
+    assert [one.why for one in watcher.of(Left)] == [Parting.EVICTED, Parting.ENDED]
+    assert len(watcher.of(TakenUp)) == 2
+
+
+async def test_a_workflow_that_is_stuck(autojump_clock: Clock) -> None:
+    @workflow(name="instruments.stuck")
+    async def stuck() -> None:
+        await trio.sleep(1)
+
+    watcher = Watcher()
+    async with in_memory(workflows=[stuck], instruments=[watcher]) as engine:
+        handle = await engine.submit(stuck, id="one")
+        with pytest.raises(WorkflowStuck):
+            await handle.result()
+        assert engine.statistics().stuck == 1
+    [told] = watcher.of(Stuck)
+    assert (told.id, told.name) == ("one", "instruments.stuck")
+    assert "trio.sleep" in told.problem
+    assert [one.why for one in watcher.of(Left)] == [Parting.STUCK]
+
+
+async def test_a_log_that_cannot_be_read_is_told_of(autojump_clock: Clock, tmp_path: Path) -> None:
+    watcher, clock = Watcher(), VirtualClock()
+    async with on_file(tmp_path / "log.db", sleeping, clock=clock) as engine:
+        await engine.submit(sleeping, 10.0, id="one")
+    sql(tmp_path / "log.db", "UPDATE log SET format = 99 WHERE seq = 1")
+    async with on_file(tmp_path / "log.db", sleeping, clock=clock, instruments=[watcher]) as engine:
+        await trio.sleep(1)
+        assert engine.statistics().stuck == 1
+    [told] = watcher.of(Stuck)
+    assert (told.id, told.name) == ("one", "instruments.sleeping")
+    assert watcher.of(TakenUp, Left) == []
+
+
+async def test_a_lost_lease_and_what_leaves_with_it(autojump_clock: Clock, tmp_path: Path) -> None:
+    watcher, clock = Watcher(), VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+    async with open_engine(store, [napping], clock=clock, instruments=[watcher]) as engine:
+        handle = await engine.submit(napping, 5.0, 5.0, id="one")
+        await trio.sleep(1)
+        go_on = stall(store)
+        await trio.sleep(20)
+        go_on.set()
+        await handle.result()
+    assert watcher.of(LeaseLost) == [LeaseLost(workflows=1)]
+    assert [one.why for one in watcher.of(Left)] == [Parting.LOST, Parting.ENDED]
+    lives = watcher.of(TakenUp)
+    assert Counter(what.life.writer for what in watcher.of(Left)) == Counter(one.life.writer for one in lives)
+
+
+async def test_a_killed_workflow_has_ended(autojump_clock: Clock) -> None:
+    watcher = Watcher()
+    async with in_memory(workflows=[napping], instruments=[watcher]) as engine:
+        await engine.submit(napping, 10.0, id="one")
+        await trio.sleep(1)
+        await engine.kill("one")
+    assert [one.why for one in watcher.of(Left)] == [Parting.ENDED]
+    assert watcher.events()[-1] == Ended(result=Result.KILLED)
+    assert watcher.of(ScopeLeft) == [], "no code of it has run"
+
+
+async def test_a_crash_repeats_nothing_that_was_durable(autojump_clock: Clock, tmp_path: Path) -> None:
+    watcher, again, clock = Watcher(), Watcher(), VirtualClock()
+    path = tmp_path / "log.db"
+    async with on_file(path, napping, clock=clock, instruments=[watcher]) as engine:
+        await engine.submit(napping, 1.0, 1.0, 100.0, id="one")
+        await trio.sleep(2.5)
+        twin = crashed(path)
+    async with on_file(twin, napping, clock=clock, instruments=[again]) as engine:
+        await (await engine.get("one")).result()
+    assert [event.path for event in watcher.events() if isinstance(event, StepEnded)] == ["1", "2"]
+    assert [event.path for event in again.events() if isinstance(event, StepEnded)] == ["3"]
+    [taken_up] = again.of(TakenUp)
+    assert (taken_up.events, taken_up.rows) == (2, 4)
+
+
+async def test_forks_and_queries(autojump_clock: Clock) -> None:
+    @workflow(name="instruments.asked")
+    async def asked() -> str:
+        expose("state")
+        await nap(1)
+        return await nap(1)
+
+    @asked.query
+    def state(state: str) -> str:
+        return state
+
+    watcher = Watcher()
+    async with in_memory(workflows=[asked], instruments=[watcher]) as engine:
+        await engine.run(asked, id="one")
+        told = len(watcher.all)
+        assert await engine.query("one", state) == "state"
+        assert len(watcher.all) == told, "a replay that only follows a log is no life"
+        await (await engine.fork("one", at=2, new_id="two")).result()
+    original, fork = watcher.of(TakenUp)
+    assert (original.sources, fork.sources) == ((), ("one",))
+    assert fork.life.started == original.life.started
+    assert fork.events == 1
+    assert fork.former == original.life.writer
+    assert [one.id for one in watcher.of(Submitted)] == ["one", "two"]
+
+
+async def test_a_long_turn(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strand, "LONG_TURN", -1.0)
+    watcher = Watcher()
+    async with in_memory(workflows=[napping], instruments=[watcher]) as engine:
+        await engine.run(napping, 0.0)
+    assert [one.path for one in watcher.of(LongTurn)] == ["", ""]
+    async with in_memory(workflows=[napping]) as engine:
+        await engine.run(napping, 0.0)
+
+
+# -- what instruments do -------------------------------------------------------------------------
+
+
+async def test_variables_set_for_a_step_are_seen_by_its_function_and_by_nobody_else(autojump_clock: Clock) -> None:
+    seen: list[str] = []
+
+    @workflow(name="instruments.painted")
+    async def painted() -> list[str]:
+        first = await nap(1)
+        seen.append(colour.get())
+        async with open_nursery() as nursery:
+            handles = [nursery.go(nap, 1.0), nursery.go(nap, 1.0)]
+        return [first, *[await handle.result() for handle in handles]]
+
+    async with in_memory(workflows=[painted], instruments=[Painter("red")]) as engine:
+        assert await engine.run(painted) == ["red for 1", "red for 3", "red for 4"]
+    assert seen == ["none"]
+    assert colour.get() == "none"
+
+
+async def test_variables_are_seen_in_threads() -> None:
+    @workflow(name="instruments.threads")
+    async def threads() -> str:
+        return await paint()
+
+    async with open_engine("sqlite://", [threads], instruments=[Painter("red")]) as engine:
+        assert await engine.run(threads) == "red for 1"
+
+
+@workflow(name="instruments.child")
+async def child() -> str:
+    return await nap(0)
+
+
+@workflow(name="instruments.parent")
+async def parent() -> str:
+    await child()
+    async with open_nursery() as nursery:
+        handle = nursery.go(child)
+    await submit(child, id="detached")
+    return await handle.result()
+
+
+@workflow(name="instruments.late_parent")
+async def late_parent() -> str:
+    await nap(5)
+    return await child()
+
+
+def headers_of(watcher: Watcher) -> dict[str, dict[str, str]]:
+    return {one.id: one.started.headers for one in watcher.of(Submitted)}
+
+
+async def test_headers_go_along_from_whoever_submits(autojump_clock: Clock) -> None:
+    watcher, red, blue = Watcher(), Painter("red"), Painter("blue")
+    colour.set("mine")
+    async with in_memory(workflows=[parent, child], instruments=[red, watcher, blue]) as engine:
+        await engine.run(parent, id="p")
+        log = await (await engine.get("p")).log()
+    assert headers_of(watcher) == {
+        "p": {"red": "mine:", "blue": "mine:"},
+        "p/1": {"red": "p:", "blue": "p:"},
+        "p/3": {"red": "p:2", "blue": "p:2"},
+        "detached": {"red": "blue for 4:", "blue": "blue for 4:"},
+    }
+    assert isinstance(log[0].event, Started)
+    assert log[0].event.headers == {"red": "mine:", "blue": "mine:"}
+    assert [life.id if life else None for life, _ in red.asked] == [None, "p", "p", None]
+
+
+async def test_children_have_their_parents_headers_where_nobody_looks_on(autojump_clock: Clock, tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with on_file(tmp_path / "log.db", clock=clock, instruments=[Painter("red")]) as engine:
+        await engine.submit(late_parent, id="p")
+    async with on_file(tmp_path / "log.db", late_parent, child, clock=clock) as engine:
+        await (await engine.get("p")).result()
+        [started, *_] = await (await engine.get("p/2")).log()
+    assert isinstance(started.event, Started)
+    assert started.event.headers == {"red": "none:"}
+
+
+class Broken(Instrument):
+    def __init__(self, headers: object = None) -> None:
+        self._headers = headers
+        self.told = 0
+
+    def happened(self, what: Happening) -> None:
+        self.told += 1
+        if self._headers is None:
+            raise RuntimeError("broken")
+
+    def headers(self, parent: Life | None, scope: str) -> Any:
+        return self._headers
+
+    def __repr__(self) -> str:
+        return "<Broken>"
+
+
+@pytest.mark.parametrize("headers", [None, 5, {"a": 1}, {1: "a"}])
+async def test_an_instrument_that_raises_is_dropped_and_the_engine_goes_on(
+    autojump_clock: Clock, caplog: pytest.LogCaptureFixture, headers: object
+) -> None:
+    before, broken, behind = Watcher(), Broken(headers), Watcher()
+    async with in_memory(workflows=[napping], instruments=[before, broken, behind]) as engine:
+        await engine.run(napping, 1.0, id="one")
+    assert before.all == behind.all
+    assert broken.told < len(before.all)
+    [record] = caplog.records
+    assert record.getMessage() == "instrument <Broken> raised an error: it is told nothing more"
+    assert record.exc_info
+
+
+async def test_an_instrument_need_not_do_anything(autojump_clock: Clock) -> None:
+    async with in_memory(workflows=[napping], instruments=[Instrument()]) as engine:
+        await engine.run(napping, 1.0, id="one")
+        [started, *_] = await (await engine.get("one")).log()
+    assert isinstance(started.event, Started)
+    assert started.event.headers == {}
+
+
+@pytest.mark.parametrize("wrong", [[Instrument], ["x"], [None], (object(),)])
+async def test_what_is_no_instrument_is_refused(wrong: Sequence[Any]) -> None:
+    with pytest.raises(UsageError, match="an instrument must be an object of a class that derives from Instrument"):
+        async with open_engine("sqlite://", [], instruments=wrong):
+            pytest.fail("it must not open")
+
+
+def test_an_outbox_gives_no_headers_along(tmp_path: Path) -> None:
+    assert Outbox()._pen.beginning(child, (), {}, id="one", at=0, headers={}).row.event.find(b"headers") == -1
