@@ -70,6 +70,7 @@ from ._flow.helpers import as_completed as as_completed
 from ._flow.helpers import gather as gather
 from ._flow.helpers import map_concurrently as map_concurrently
 from ._flow.helpers import race as race
+from ._flow.logs import LogFilter as LogFilter
 from ._flow.mailbox import Mailbox as Mailbox
 from ._flow.mailbox import mailbox as mailbox
 from ._flow.nursery import Nursery as Nursery

@@ -471,7 +471,7 @@ class Broken(Instrument):
             raise RuntimeError("broken")
 
     def headers(self, parent: Life | None, scope: str) -> Any:
-        return self._headers
+        return {} if self._headers is None else self._headers
 
     def __repr__(self) -> str:
         return "<Broken>"
