@@ -73,14 +73,6 @@ async def open_engine(
         UsageError: if the address is none, or an option makes no sense.
         StoreError: if the store cannot be opened, or breaks later.
     """
-    clock, codec = clock or SystemClock(), codec or JsonCodec()
-    check_interface("clock", clock, Clock)
-    check_interface("codec", codec, Codec)
-    WHOLE.check("what a clock's utc() gives, in microseconds,", clock.utc())  # rows with others could not be read
-    checked = CheckedCodec(codec)
-    table = Table(workflows, checked)
-    opened = open_store(store, clock=clock) if isinstance(store, str) else store
-    check_interface("store, unless it is an address such as 'sqlite:///quotes.db',", opened, Store)
     options = Options(
         max_running=max_running,
         max_threads=max_threads,
@@ -91,15 +83,8 @@ async def open_engine(
         grace=grace,
         retention=retention,
     )
-    service = Service(
-        opened,
-        Databases(opened, databases or {}),
-        table,
-        clock=clock,
-        codec=checked,
-        instruments=Instruments.of(instruments, clock),
-        options=options,
-    )
+    clock, codec = clock or SystemClock(), codec or JsonCodec()
+    service = _service(store, workflows, databases or {}, clock, codec, instruments=instruments, options=options)
     error: BaseException | None = None
     with unwrapped():
         async with trio.open_nursery() as nursery:
@@ -113,3 +98,32 @@ async def open_engine(
                 service.closing.set()
     if error is not None:
         raise error
+
+
+def _service(
+    store: str | Store,
+    workflows: Iterable[Workflow[..., Any]] | None,
+    databases: Mapping[str, str],
+    clock: Clock,
+    codec: Codec,
+    *,
+    instruments: Sequence[Instrument],
+    options: Options,
+) -> Service:
+    """Look at what was given, and put it together."""
+    check_interface("clock", clock, Clock)
+    check_interface("codec", codec, Codec)
+    WHOLE.check("what a clock's utc() gives, in microseconds,", clock.utc())  # rows with others could not be read
+    checked = CheckedCodec(codec)
+    table = Table(workflows, checked)
+    opened = open_store(store, clock=clock) if isinstance(store, str) else store
+    check_interface("store, unless it is an address such as 'sqlite:///quotes.db',", opened, Store)
+    return Service(
+        opened,
+        Databases(opened, databases),
+        table,
+        clock=clock,
+        codec=checked,
+        instruments=Instruments.of(instruments, clock),
+        options=options,
+    )

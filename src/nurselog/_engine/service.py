@@ -101,8 +101,7 @@ class Service:
         self.replays: Replays = Replays(self.runner, options.grace)
         databases.looks = self.ownership.look_for_all
         self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
-        self.opened: trio.Event = trio.Event()
-        self.closing: trio.Event = trio.Event()
+        self.opened, self.closing = trio.Event(), trio.Event()
         self._fatal: BaseException | None = None
 
     def crash(self, fatal: BaseException) -> None:

@@ -99,6 +99,9 @@ class Sequencer:
     root: CancelScope
     """Around all its code."""
 
+    turns: int = 0
+    """How many turns its strands have had in this life."""
+
     def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
         self.host: Host = host
         self.watch: Watch = watch
@@ -148,8 +151,6 @@ class Sequencer:
         self._first = 0
         """Events up to this seq were due while nobody was there: no body starts before they are delivered."""
         self._breath = 0
-        self.turns: int = 0
-        """How many turns its strands have had in this life."""
 
     # -- the turn --------------------------------------------------------------------------------
 
