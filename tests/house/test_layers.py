@@ -18,7 +18,7 @@ from tests.house.tree import sources
 # From the top. Pieces of one line are neighbours and never import each other. "nurselog" is the package's __init__.
 LAYERS = (
     ("cli",),
-    ("check", "demo", "testing"),
+    ("check", "demo", "telemetry", "testing"),
     ("_tree",),
     ("codecs", "nurselog", "lowlevel"),
     ("_client",),

@@ -32,7 +32,7 @@ from .._instrument import (
     TakenUp,
 )
 from .._log.cursor import Cursor
-from .._log.events import Event, Row, Started, decode_event
+from .._log.events import Event, Forked, Row, Started, decode_event
 from ..abc import Append, Batch, Clock, Creation
 
 if TYPE_CHECKING:
@@ -112,14 +112,15 @@ class Teller:
 
     def taken_up(self, rows: Sequence[Row], cursor: Cursor) -> None:
         """It has begun."""
-        writers = [row.writer for row in rows[1:] if row.writer != self.life.writer]  # the first is who submitted it
+        own = rows[_forked_at(rows) + 1 :] if cursor.sources else rows[1:]  # behind the one that has made it
+        writers = [row.writer for row in own if row.writer != self.life.writer]
         self._instruments.tell(
             TakenUp(
                 life=self.life,
                 at=self._instruments.clock.utc(),
                 rows=len(rows),
                 events=len(cursor.left),
-                former=writers[-1] if writers else rows[0].writer if cursor.lived else None,
+                former=writers[-1] if writers else None,
                 sources=cursor.sources,
             )
         )
@@ -178,3 +179,8 @@ class Teller:
     def headers(self, scope: str) -> dict[str, str]:
         """Ask for what goes along with a child, beside what had come with the workflow itself."""
         return self._instruments.headers(self.life, scope)
+
+
+def _forked_at(rows: Sequence[Row]) -> int:
+    """Return the index of the last row that says that the workflow is a fork."""
+    return max(index for index, row in enumerate(rows) if isinstance(decode_event(row.event), Forked))

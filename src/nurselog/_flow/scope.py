@@ -110,7 +110,7 @@ class CancelScope:
         strand, self._strand = self._strand, None
         if strand is not None and strand.scope is self:
             strand.scope = self._outer
-        if not self._sequencer.suspending:
+        if strand is not None and not self._sequencer.suspending:
             self._sequencer.host.scope_left(self)
         self._drop_timer()
 
