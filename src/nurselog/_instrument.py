@@ -94,7 +94,10 @@ class ScopeEntered(_Record, frozen=True, kw_only=True):
 
 
 class ScopeLeft(_Record, frozen=True, kw_only=True):
-    """Workflow code has left a durable scope, cancelled or not; not told when a workflow leaves memory inside it."""
+    """Workflow code has left a durable scope, cancelled or not, and the log shows that it has come beyond that.
+
+    Not told when a workflow leaves memory inside the scope, or before the log shows that: then the next life tells it.
+    """
 
     life: Life
     path: str
@@ -106,7 +109,7 @@ class ScopeLeft(_Record, frozen=True, kw_only=True):
     cancelled_at: int | None
     """When that was, as in `ScopeEntered`."""
     replaying: bool
-    """Whether this has most likely been told in a former life."""
+    """Whether a former life has told this."""
 
 
 class StepBegins(_Record, frozen=True, kw_only=True):

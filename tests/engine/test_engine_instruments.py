@@ -75,8 +75,8 @@ async def test_a_life_from_its_beginning_to_its_end(autojump_clock: Clock) -> No
         await engine.run(napping, 1.0, id="one")
     assert watcher.names(Looked) == [
         "Committed", "Submitted", "TakenUp", "ScopeEntered", "StepBegins",
-        "Committed", "Recorded", "ScopeLeft",
-        "Committed", "Recorded", "Left",
+        "Committed", "Recorded",
+        "Committed", "ScopeLeft", "Recorded", "Left",
     ]  # fmt: skip
     [submitted] = watcher.of(Submitted)
     started = submitted.started
@@ -183,23 +183,32 @@ async def test_scopes_and_what_is_in_them(autojump_clock: Clock) -> None:
     assert {one.path: one.scope for one in watcher.of(StepBegins)} == {"2": "1", "3.2": "3.1", "3.3": "3"}
 
 
-async def test_a_scope_that_was_left_before_is_left_again_on_replay(autojump_clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shown", "replaying"), [(True, [False, True]), (False, [False])])
+async def test_a_scope_is_told_to_be_left_when_the_log_shows_it(
+    autojump_clock: Clock,
+    tmp_path: Path,
+    shown: bool,  # noqa: FBT001 - a parameter of the test
+    replaying: list[bool],
+) -> None:
     @workflow(name="instruments.leaving")
-    async def leaving() -> None:
+    async def leaving(more: float) -> None:
         with move_on_after(1):
             await sleep(10)
+        if more:
+            await nap(more)
         await nap(5)
 
     watcher, clock = Watcher(), VirtualClock()
     for _ in range(2):
         async with on_file(tmp_path / "log.db", leaving, clock=clock, instruments=[watcher]) as engine:
-            await engine.submit(leaving, id="one")
-            await trio.sleep(3)
-    first, second = [what for what in watcher.of(ScopeLeft) if what.path]
-    assert (first.replaying, second.replaying) == (False, True)
-    assert (first.path, first.at, first.cause, first.cancelled_at) == (
-        second.path, second.at, second.cause, second.cancelled_at,
-    )  # fmt: skip
+            await engine.submit(leaving, 0.5 if shown else 0.0, id="one")
+            await trio.sleep(3.5)
+        assert len([what for what in watcher.of(ScopeLeft) if what.path]) <= 2 * shown
+    async with on_file(tmp_path / "log.db", leaving, clock=clock, instruments=[watcher]) as engine:
+        await (await engine.get("one")).result()
+    found = [what for what in watcher.of(ScopeLeft) if what.path]
+    assert [what.replaying for what in found] == [*replaying, *[True] * shown]
+    assert len({(what.path, what.at, what.cause, what.cancelled_at) for what in found}) == 1
     assert [one.by for one in watcher.events() if isinstance(one, ScopeCancelled)] == [Cause.DEADLINE]
 
 

@@ -32,7 +32,7 @@ from .._instrument import (
     TakenUp,
 )
 from .._log.cursor import Cursor
-from .._log.events import Event, Forked, Row, Started, decode_event
+from .._log.events import Ended, Event, Forked, Row, Started, decode_event
 from ..abc import Append, Batch, Clock, Creation
 
 if TYPE_CHECKING:
@@ -109,9 +109,12 @@ class Teller:
         self._instruments = instruments
         self.life: Life = life
         self._since = trio.current_time()
+        self._reached = self._evident = -1
+        self._unsaid: list[tuple[int, ScopeLeft]] = []
 
     def taken_up(self, rows: Sequence[Row], cursor: Cursor) -> None:
         """It has begun."""
+        self._reached = self._evident = cursor.reached
         own = rows[_forked_at(rows) + 1 :] if cursor.sources else rows[1:]  # behind the one that has made it
         writers = [row.writer for row in own if row.writer != self.life.writer]
         self._instruments.tell(
@@ -131,6 +134,9 @@ class Teller:
 
     def recorded(self, row: Row, event: Event) -> None:
         """An event is durable."""
+        if row.after > self._evident or isinstance(event, Ended):
+            self._evident = row.after + isinstance(event, Ended)  # then it is all over, and has happened
+            self._say()
         self._instruments.tell(Recorded(life=self.life, event=event, row=row))
 
     def begins(self, body: Body) -> None:
@@ -153,19 +159,29 @@ class Teller:
         self._instruments.tell(ScopeEntered(life=self.life, path=scope.path, outer=outer, name=scope._name, at=at))
 
     def left(self, scope: CancelScope) -> None:
-        """The code has left a scope."""
+        """The code has left a scope.
+
+        This is told once the log shows that the code has come beyond: some row is durable that was appended after one
+        more event had been delivered, which happens only when all strands are through with this one. Otherwise the next
+        life will tell it, since it sees no such row either. So it is told once, although it has no row of its own.
+        """
         sequencer = scope._sequencer
-        self._instruments.tell(
-            ScopeLeft(
-                life=self.life,
-                path=scope.path,
-                at=sequencer.now,
-                cause=scope.cause,
-                reason=scope.reason,
-                cancelled_at=scope._cancelled_at,
-                replaying=sequencer.replaying,
-            )
+        delivered = sequencer.cursor.delivered
+        left = ScopeLeft(
+            life=self.life,
+            path=scope.path,
+            at=sequencer.now,
+            cause=scope.cause,
+            reason=scope.reason,
+            cancelled_at=scope._cancelled_at,
+            replaying=delivered < self._reached,
         )
+        self._unsaid.append((delivered, left))
+        self._say()
+
+    def _say(self) -> None:
+        while self._unsaid and self._unsaid[0][0] < self._evident:
+            self._instruments.tell(self._unsaid.pop(0)[1])
 
     def held_up(self, path: str, seconds: float) -> None:
         """A turn was long."""

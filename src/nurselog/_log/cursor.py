@@ -184,6 +184,8 @@ class Cursor:
             self.former = len(self.left)
         self.lived: bool = bool(self.left or self._notes or self.histories)
         """Whether the log shows that its code has run before: in a former life, or in the workflow it is a fork of."""
+        self.reached: int = self._bound if self.lived else -1
+        """How many events a former life was given for certain; -1: there was none."""
 
     def _load(self, entry: Entry) -> None:
         row, event = entry
