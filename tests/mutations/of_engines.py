@@ -9,17 +9,13 @@ OF_ENGINES = (
         name="delivered-before-commit",
         breaks="the code sees an outcome only when it is durable",
         file="_engine/journal.py",
-        before=(
-            "        if self._flying:\n            self._flying.answer(await self._commit(self._flying.batch()))\n"
-        ),
+        before="            receipt = await self._commit(batch)\n",
         after=(
-            "        if self._flying:\n"
-            "            batch = self._flying.batch()\n"
             "            for part in self._flying.parts.values():\n"
             "                rows, part.rows = part.rows, []\n"
             "                for row, event in rows:\n"
             "                    part.writer.committed(row, event)\n"
-            "            self._flying.answer(await self._commit(batch))\n"
+            "            receipt = await self._commit(batch)\n"
         ),
         tests=(f"{CORPUS}the_store_breaks[task_groups_in_nurseries]",),
     ),
@@ -174,5 +170,21 @@ OF_ENGINES = (
         before="        self._sequencer.note(Answered(key=key, result=Result.ERROR), data)\n",
         after="",
         tests=("tests/flow/test_flow_updates.py::test_what_does_not_fit_is_rejected_and_nobody_sees_it",),
+    ),
+    Mutant(
+        name="scope-left-told-early",
+        breaks="each scope is told to be left once, in whichever life",
+        file="_engine/instruments.py",
+        before="self._unsaid[0][0] < self._evident",
+        after="self._unsaid[0][0] <= self._evident",
+        tests=(f"{ENGINE}instruments.py::test_a_scope_is_told_to_be_left_when_the_log_shows_it",),
+    ),
+    Mutant(
+        name="replay-logs-again",
+        breaks="what workflow code logs comes once",
+        file="_flow/logs.py",
+        before='record.name == "nurselog" or not here.sequencer.replaying',
+        after="True",
+        tests=(f"{ENGINE}logs.py::test_a_replay_is_silent",),
     ),
 )

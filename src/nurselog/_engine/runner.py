@@ -85,8 +85,7 @@ class Runner:
         self.table: Table = table
         self.journal: Journal = journal
         self.limiter: trio.CapacityLimiter = limiter
-        self.max_payload: int = max_payload
-        self.max_inbox: int = max_inbox
+        self.max_payload, self.max_inbox = max_payload, max_inbox
         self.instruments: Instruments | None = instruments
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
@@ -117,8 +116,7 @@ class Runner:
         """Whether something may be waiting in the store for want of room."""
         self.released: bool = False
         """Whether something has been put out of memory that is due, or will be."""
-        self.evicted: int = 0
-        self.stuck: int = 0
+        self.evicted = self.stuck = 0
 
     def start(
         self,
