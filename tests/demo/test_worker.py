@@ -371,6 +371,7 @@ def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> No
         "grace": 0.5,
         "retention": 9,
         "codec": None,
+        "instruments": (),
     }
 
 
@@ -393,6 +394,35 @@ def test_what_is_no_codec(shop: Write, capsys: pytest.CaptureFixture[str], targe
     shop(JOB.format(act="..."))
     assert work("--codec", target) == 2
     assert f"ERROR   nurselog: {said}" in capsys.readouterr().err
+
+
+WATCHED = """
+from nurselog.abc import Happening, Instrument, Left
+
+class Watcher(Instrument):
+    def happened(self, what: Happening) -> None:
+        if isinstance(what, Left):
+            print(what.life.id, what.why.value)
+
+watcher = Watcher()
+"""
+
+
+def test_its_instruments_are_told_what_happens(shop: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    submit()
+    shop(JOB.format(act="signal.raise_signal(signal.SIGTERM); await trio.sleep_forever()") + WATCHED)
+    assert work("--instrument", "shop:watcher") == 0
+    assert capsys.readouterr().out == "job-1 suspended\n"
+
+
+def test_what_is_no_instrument(shop: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    shop(JOB.format(act="...") + WATCHED)
+    assert work("--instrument", "shop") == 2
+    assert "the instrument in module 'shop' has a name: write --instrument shop:NAME" in capsys.readouterr().err
+    assert work("--instrument", "shop:nobody") == 2
+    assert "there is no 'nobody' in module 'shop'" in capsys.readouterr().err
+    assert work("--instrument", "shop:Watcher") == 2
+    assert "an instrument must be an object of a class that derives from Instrument" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["shop", "=sqlite:///shop.db", "shop="])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import types
 from collections.abc import Callable, Iterator
@@ -47,10 +48,7 @@ PUBLIC = sorted(name for name in vars(nurselog) if is_public(name) and name != "
 
 
 def find(dotted: str) -> object:
-    value: object = nurselog
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    return value
+    return pkgutil.resolve_name(f"nurselog.{dotted}")
 
 
 def plain(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -30,11 +30,12 @@ from nurselog import (
     submit,
     workflow,
 )
-from nurselog.abc import Life, Recorded
+from nurselog.abc import Life, Recorded, ScopeLeft
 from nurselog.lowlevel import Ended, Result, Row, Started, encode_event
 from nurselog.telemetry import Traces
 from nurselog.testing import VirtualClock
-from tests.engine.rig import in_memory, on_file
+from tests.engine.rig import Hooked, file_store, in_memory, on_file
+from tests.engine.test_engine_many import stall
 from tests.house.tree import ROOT
 from tests.telemetry.receiver import Receiver
 
@@ -361,10 +362,45 @@ async def test_without_an_sdk_nothing_is_said(autojump_clock: Clock, caplog: pyt
     assert started.event.headers == {}
 
 
+async def test_a_lost_lease_does_no_harm(
+    autojump_clock: Clock,
+    tmp_path: Path,
+    provider: TracerProvider,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Rows that were on their way when the engine gave its workflows up are durable later."""
+
+    @workflow(name="lost")
+    async def lost() -> None:
+        with move_on_after(1):
+            await sleep(2)
+        await charge(2)
+        await charge(2)
+
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+    async with open_engine(store, [lost], clock=clock, instruments=[Traces(provider)]) as engine:
+        handle = await engine.submit(lost, id="one")
+        await trio.sleep(2.5)
+        go_on = stall(store)
+        await trio.sleep(20)
+        go_on.set()
+        await handle.result()
+    assert not any("instrument" in record.getMessage() for record in caplog.records)
+    receiver.check()
+    assert [span.attributes["nurselog.left"] for span in receiver.spans if span.name == "in memory"] == [
+        "lost", "ended",
+    ]  # fmt: skip
+    assert receiver.named("lost").attributes["nurselog.result"] == "value"
+
+
 def test_what_is_recorded_when_a_workflow_was_lost_is_nobodys(provider: TracerProvider, receiver: Receiver) -> None:
     life = Life(id="one", started=Started(name="order", seed=""), began_at=0, writer=1)
-    ended = Ended(result=Result.VALUE)
-    Traces(provider).happened(Recorded(life=life, event=ended, row=Row(2, 0, 0, 1, encode_event(ended))))
+    ended, traces = Ended(result=Result.VALUE), Traces(provider)
+    left = ScopeLeft(life=life, path="1", at=0, cause=None, reason=None, cancelled_at=None, replaying=False)
+    traces.happened(left)
+    traces.happened(Recorded(life=life, event=ended, row=Row(2, 0, 0, 1, encode_event(ended))))
     assert receiver.spans == []
 
 

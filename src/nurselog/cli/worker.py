@@ -95,6 +95,14 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:ATTR",
         help="what turns values into bytes, for instance shop.data:codec (default: JSON)",
     )
+    add(
+        "--instrument",
+        type=_Target.read,
+        action="append",
+        default=[],
+        metavar="MODULE:ATTR",
+        help="one that is told what happens, for instance shop.telemetry:traces; as often as there are some",
+    )
     add("--max-running", type=positive, metavar="N", default=1000, help="workflows in memory (default: %(default)s)")
     add("--max-threads", type=positive, metavar="N", default=40, help="sync steps at once (default: %(default)s)")
     add(
@@ -132,7 +140,9 @@ def _work(chosen: argparse.Namespace) -> int:
     with logging_to_stderr(chosen.log_format, chosen.log_level):
         try:
             _refuse_memory(chosen.store)
-            return _STOPPED[trio.run(_serve, chosen, _find_workflows(chosen.target), _find_codec(chosen.codec))]
+            instruments = tuple(_named("instrument", one) for one in chosen.instrument)
+            parts = _find_workflows(chosen.target), _find_codec(chosen.codec), instruments
+            return _STOPPED[trio.run(_serve, chosen, *parts)]
         except NurselogError as exc:
             trace = exc.__cause__ if isinstance(exc, _ModuleRaised) else None
             _logger.error("%s", exc, exc_info=trace)  # noqa: TRY400 - the sentence says it; a trace is the module's
@@ -143,7 +153,10 @@ def _work(chosen: argparse.Namespace) -> int:
 
 
 async def _serve(
-    chosen: argparse.Namespace, workflows: Sequence[Workflow[..., Any]], codec: Codec | None
+    chosen: argparse.Namespace,
+    workflows: Sequence[Workflow[..., Any]],
+    codec: Codec | None,
+    instruments: Sequence[Any],
 ) -> signal.Signals:
     """Run workflows until a signal comes, and return it."""
     with _receiving_signals() as signals:
@@ -158,6 +171,7 @@ async def _serve(
             grace=chosen.grace,
             retention=chosen.retention,
             codec=codec,
+            instruments=instruments,
         ) as engine:
             names = ", ".join(sorted({workflow.name for workflow in workflows}))
             _logger.info("up, runs %s on %s", names, hide(chosen.store))
@@ -220,11 +234,18 @@ def _find_codec(target: _Target | None) -> Codec | None:
     Raises:
         UsageError: if there is none.
     """
-    if target is None:
-        return None
+    return None if target is None else cast("Codec", _named("codec", target))
+
+
+def _named(what: str, target: _Target) -> object:
+    """Return a thing that has a name in a module.
+
+    Raises:
+        UsageError: if it has none.
+    """
     if target.attribute is None:
-        raise UsageError(f"the codec in module {target.module!r} has a name: write --codec {target.module}:NAME")
-    return cast("Codec", _attribute(_import(target.module), target.attribute))
+        raise UsageError(f"the {what} in module {target.module!r} has a name: write --{what} {target.module}:NAME")
+    return _attribute(_import(target.module), target.attribute)
 
 
 def _attribute(module: ModuleType, name: str) -> object:

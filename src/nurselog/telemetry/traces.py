@@ -120,7 +120,9 @@ class Traces(Instrument):
             traced.open[what.path] = span
 
     def _scope_left(self, what: ScopeLeft) -> None:
-        traced = self._traced[what.life.writer]
+        traced = self._traced.get(what.life.writer)
+        if traced is None:  # the workflow was lost, and what shows it was still on its way
+            return
         span = traced.open.pop(what.path, traced.workflow)
         if what.cause is not None:
             assert what.cancelled_at is not None
@@ -141,7 +143,7 @@ class Traces(Instrument):
 
     def _recorded(self, what: Recorded) -> None:
         traced = self._traced.get(what.life.writer)
-        if traced is None:  # it was lost, and this was still on its way
+        if traced is None:  # the same
             return
         match what.event:
             case StepEnded() as ended:
