@@ -53,12 +53,14 @@ class Instruments:
         """Return them; None if there are none.
 
         Raises:
-            UsageError: if something is no instrument.
+            UsageError: if something is no instrument, or they are in no list.
         """
+        if not isinstance(instruments, Sequence):
+            raise UsageError(f"instruments must be a list of them, not {instruments!r}")
         for one in instruments:
             if not isinstance(one, Instrument):
                 raise UsageError(
-                    f"an instrument must be an object of a class that derives from Instrument, not {one!r}"
+                    f"an instrument must be an object of a class that derives from nurselog.abc.Instrument, not {one!r}"
                 )
         return cls(instruments, clock) if instruments else None
 
