@@ -126,12 +126,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         help="that code gets to let go when it is to stop (default: %(default)g)",
     )
-    add(
-        "--retention",
-        type=float,
-        metavar="SECONDS",
-        help="after which workflows that have ended are deleted (default: they are kept)",
-    )
+    kept = "after which workflows that have ended are deleted (default: they are kept)"
+    add("--retention", type=float, metavar="SECONDS", help=kept)
     add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
     add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
 
