@@ -396,38 +396,6 @@ def test_what_is_no_codec(shop: Write, capsys: pytest.CaptureFixture[str], targe
     assert f"ERROR   nurselog: {said}" in capsys.readouterr().err
 
 
-WATCHED = """
-from nurselog.abc import Happening, Instrument, Left
-
-class Watcher(Instrument):
-    def happened(self, what: Happening) -> None:
-        if isinstance(what, Left):
-            print(what.life.id, what.why.value)
-
-watcher = Watcher()
-"""
-
-
-def test_its_instruments_are_told_what_happens(shop: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    submit()
-    shop(JOB.format(act="signal.raise_signal(signal.SIGTERM); await trio.sleep_forever()") + WATCHED)
-    assert work("--instrument", "shop:watcher") == 0
-    assert capsys.readouterr().out == "job-1 suspended\n"
-
-
-def test_what_is_no_instrument(shop: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    shop(JOB.format(act="...") + WATCHED)
-    assert work("--instrument", "shop") == 2
-    assert "the instrument in module 'shop' has a name: write --instrument shop:NAME" in capsys.readouterr().err
-    assert work("--instrument", "shop:nobody") == 2
-    assert "there is no 'nobody' in module 'shop'" in capsys.readouterr().err
-    assert work("--instrument", "shop:Watcher") == 2
-    assert (
-        "an instrument must be an object of a class that derives from nurselog.abc.Instrument"
-        in capsys.readouterr().err
-    )
-
-
 @pytest.mark.parametrize("text", ["shop", "=sqlite:///shop.db", "shop="])
 def test_what_is_no_database(shop: Write, capsys: pytest.CaptureFixture[str], text: str) -> None:
     shop(JOB.format(act="..."))
@@ -440,7 +408,7 @@ def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, Any]) -> 
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 8
+    assert len(options) == 9
     assert options == {name: engine[name].default for name in options}
 
 

@@ -112,6 +112,13 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=1 << 20,
         help="of one input or result, encoded (default: %(default)s)",
     )
+    _declare_times(parser)
+    add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
+    add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
+
+
+def _declare_times(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--lease",
         type=float,
@@ -126,10 +133,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         help="that code gets to let go when it is to stop (default: %(default)g)",
     )
-    kept = "after which workflows that have ended are deleted (default: they are kept)"
-    add("--retention", type=float, metavar="SECONDS", help=kept)
-    add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
-    add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
+    add(
+        "--retention",
+        type=float,
+        metavar="SECONDS",
+        help="after which workflows that have ended are deleted (default: they are kept)",
+    )
 
 
 def _work(chosen: argparse.Namespace) -> int:
