@@ -155,7 +155,7 @@ async def open_desk(address: str | Store, options: Options) -> AsyncGenerator[De
     assert isinstance(store, TakesGuests)
     if not store.shared:
         raise UsageError("nobody else could run what a client starts in a store in memory: use a file, or PostgreSQL")
-    journal, guest = Journal(store), Guest(store, polls=store.polls)
+    journal, guest = Journal(store, None), Guest(store, polls=store.polls)
     desk = _desk_of(store, journal, guest, options)
     await store.visit()
     error: BaseException | None = None
@@ -190,6 +190,7 @@ def _desk_of(store: Store, journal: Journal, guest: Guest, options: Options) -> 
         codec=codec,
         clock=clock,
         max_payload=options.max_payload,
+        instruments=None,
     )
     return Desk(
         store=store,
