@@ -54,7 +54,7 @@ class Order:
     def __init__(self, call: Callable[[], Awaitable[Any]], seconds: float = math.inf) -> None:
         self._call, self._seconds = call, seconds
         self.context: contextvars.Context = contextvars.copy_context()
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope = trio.CancelScope()
         self.answer: Answer[Any] = Future()
         self.begun: bool = False
 

@@ -85,7 +85,8 @@ class Runner:
         self.table: Table = table
         self.journal: Journal = journal
         self.limiter: trio.CapacityLimiter = limiter
-        self.max_payload, self.max_inbox = max_payload, max_inbox
+        self.max_payload: int = max_payload
+        self.max_inbox: int = max_inbox
         self.instruments: Instruments | None = instruments
         self.crash: Callable[[BaseException], None] = crash
         """Called with what no workflow may handle."""
@@ -94,8 +95,7 @@ class Runner:
         self.bench: Bench = Bench()
         self.steps: Steps = Steps()
         self.runs: dict[WorkflowKey, Run] = {}
-        self.keys: dict[str, WorkflowKey] = {}
-        """Those of `runs`, by the workflows' ids."""
+        self.keys: dict[str, WorkflowKey] = {}  # of what is in memory, by the workflows' ids
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
@@ -108,15 +108,15 @@ class Runner:
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()
         """Set when the store may have messages to be entered."""
-        self.went: trio.Event = trio.Event()
-        """Set whenever a workflow's code has gone."""
+        self.went: trio.Event = trio.Event()  # set whenever a workflow's code has gone
         self.room: trio.Event = trio.Event()
         """Set, and replaced, whenever a workflow has left memory."""
         self.crowded: bool = False
         """Whether something may be waiting in the store for want of room."""
         self.released: bool = False
         """Whether something has been put out of memory that is due, or will be."""
-        self.evicted = self.stuck = 0
+        self.evicted: int = 0
+        self.stuck: int = 0
 
     def start(
         self,

@@ -53,6 +53,9 @@ class Options:
 class Service:
     """An engine's inside."""
 
+    opened: trio.Event
+    closing: trio.Event
+
     def __init__(
         self,
         store: Store,
