@@ -145,6 +145,15 @@ def transactions(session: nox.Session) -> None:
 
 
 @nox.session
+def hosts(session: nox.Session) -> None:
+    """Kill a web server under a thousand requests, and measure what a request and an import take."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "tests/hosts", *session.posargs, env={"NURSELOG_ORDERS": "1000"})
+    session.run("python", "-m", "tests.benchmarks.web")
+    session.run("python", "-m", "tests.benchmarks.imports")
+
+
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Simulate engines that crash, stop and lose commits; `-- --minutes 60` says how long."""
     session.install("-e", ".[test]")

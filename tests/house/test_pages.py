@@ -27,6 +27,7 @@ PAGES = (
     "docs/design/storage.md",
     "docs/design/tour.md",
     "docs/how-to.md",
+    "docs/interoperability.md",
     "docs/log-format.md",
     "docs/postgresql.md",
     "docs/production.md",
