@@ -109,7 +109,7 @@ def test_who_hangs_up_cancels_nothing(shop: Shop) -> None:
 def test_a_server_that_stops_suspends(host: str, tmp_path: Path) -> None:
     with example(host, tmp_path) as server, httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(ask_in_vain, client)
+            waiting = threads.submit(ask_in_vain, client, "large", LARGE)
             wait_until_there(client, "large")
             assert server.stop(signal.SIGTERM) == STOPPED[host]
         assert waiting.result() != 200
@@ -122,10 +122,24 @@ def test_a_server_that_stops_suspends(host: str, tmp_path: Path) -> None:
     assert sales(tmp_path) == [("large", 1)]
 
 
-def ask_in_vain(client: httpx.Client) -> int | None:
+@pytest.mark.parametrize("host", STOPPED)
+def test_an_engine_that_breaks(host: str, tmp_path: Path) -> None:
+    """On the server's loop it ends the server; in a thread it leaves the server to those who ask how it is."""
+    with example(host, tmp_path) as server, httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+        (tmp_path / "shop.db").unlink()
+        assert ask_in_vain(client, "small", 900) in {500, 503, None}
+        if "trio" in host:
+            assert server.process.wait(PATIENCE) == 1
+        else:
+            while (status := ask_in_vain(client, "small", 900)) != 503:
+                assert status == 500
+            assert server.stop(signal.SIGTERM) == STOPPED[host]
+
+
+def ask_in_vain(client: httpx.Client, key: str, cents: int) -> int | None:
     """Order from a server that stops meanwhile; return the status of its answer, if there is one."""
     try:
-        return place(client, "large", "vase", LARGE).status_code
+        return place(client, key, "vase", cents).status_code
     except httpx.TransportError:
         return None
 
