@@ -84,8 +84,8 @@ def wish(item: str, cents: int) -> dict[str, object]:
     return {"item": item, "cents": cents}
 
 
-def place(client: httpx.Client, key: str, item: str, cents: int) -> httpx.Response:
-    return client.post("/orders", json=wish(item, cents), headers={"Idempotency-Key": key})
+def place(client: httpx.Client, key: str, item: str, cents: int, url: str = "") -> httpx.Response:
+    return client.post(f"{url}/orders", json=wish(item, cents), headers={"Idempotency-Key": key})
 
 
 def wait_until_there(client: httpx.Client, key: str) -> None:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import httpx
 import pytest
-import trio
 
-from nurselog import open_client
+from nurselog import Client
 from nurselog.lowlevel import Ended
-from tests.hosts.serving import PATIENCE, Server, example, sales, wish
+from tests.hosts.serving import PATIENCE, Server, example, place, sales
 
 ORDERS = int(os.environ.get("NURSELOG_ORDERS", "60"))
 AT_ONCE = min(50, ORDERS // 3)
@@ -33,38 +33,35 @@ class Buyers:
     wanted: list[str]
     answers: dict[str, Any] = field(default_factory=dict)
     url: str = ""
-    up: trio.Event = field(default_factory=trio.Event)
+    up: Event = field(default_factory=Event)
     """Whether the server runs, as far as is known."""
-    half: trio.Event = field(default_factory=trio.Event)
-    done: trio.Event = field(default_factory=trio.Event)
+    half: Event = field(default_factory=Event)
 
     def told(self, server: Server) -> None:
         """Hear where the server is."""
         self.url = server.url
         self.up.set()
 
-    async def buy_all(self) -> None:
-        async with httpx.AsyncClient(timeout=PATIENCE) as client, trio.open_nursery() as nursery:
-            rest = iter(self.wanted)
-            for _ in range(AT_ONCE):
-                nursery.start_soon(self.buy, client, rest)
-        self.done.set()
+    def buy_all(self) -> None:
+        limits = httpx.Limits(max_connections=AT_ONCE)
+        with httpx.Client(timeout=PATIENCE, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as threads:
+            for _ in threads.map(self.buy, [client] * len(self.wanted), self.wanted):
+                pass
 
-    async def buy(self, client: httpx.AsyncClient, keys: Iterable[str]) -> None:
-        for key in keys:
-            self.answers[key] = await self.insist(client, key)
-            if 2 * len(self.answers) >= len(self.wanted):
-                self.half.set()
+    def buy(self, client: httpx.Client, key: str) -> None:
+        self.answers[key] = self.insist(client, key)
+        if 2 * len(self.answers) >= len(self.wanted):
+            self.half.set()
 
-    async def insist(self, client: httpx.AsyncClient, key: str) -> Any:
-        while True:
-            await self.up.wait()
+    def insist(self, client: httpx.Client, key: str) -> Any:
+        while self.up.wait(PATIENCE):
             try:
-                answer = await client.post(f"{self.url}/orders", json=wish(key, 900), headers={"Idempotency-Key": key})
+                answer = place(client, key, "lamp", 900, self.url)
             except httpx.TransportError:
                 continue
             assert answer.status_code == 200, answer.text
             return answer.json()
+        raise AssertionError("there is no server any more")
 
 
 @pytest.fixture(params=["file", "postgres"])
@@ -74,30 +71,30 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return cast("str", request.getfixturevalue("postgres_url"))
 
 
-async def test_each_accepted_order_ends_once(url: str, tmp_path: Path) -> None:
+def test_each_accepted_order_ends_once(url: str, tmp_path: Path) -> None:
     buyers, environment = Buyers([f"order-{number}" for number in range(ORDERS)]), {"SHOP_STORE": url}
-    async with trio.open_nursery() as nursery, open_client(url) as store:
+    with Client(url) as store, ThreadPoolExecutor() as threads:
         with example(HOST, tmp_path, environment) as server:
-            nursery.start_soon(buyers.buy_all)
+            bought = threads.submit(buyers.buy_all)
             buyers.told(server)
-            await buyers.half.wait()
-            buyers.up = trio.Event()
+            assert buyers.half.wait(PATIENCE)
+            buyers.up.clear()
             server.stop(signal.SIGKILL)
-        accepted = [found.id for found in await store.list(limit=ORDERS)]
+        accepted = [found.id for found in store.list(limit=ORDERS)]
         assert len(buyers.answers) < len(accepted) < ORDERS  # it died in the middle of some
         with example(HOST, tmp_path, environment) as server:
             for id_ in accepted:
-                await (await store.get(id_)).result()  # without anybody who asks for it again
+                store.get(id_).result()  # without anybody who asks for it again
             buyers.told(server)
-            await buyers.done.wait()
+            bought.result()
             again = Buyers(buyers.wanted)
             again.told(server)
-            await again.buy_all()
+            again.buy_all()
             server.stop(signal.SIGTERM)
         assert again.answers == buyers.answers
         for id_ in buyers.wanted:
-            handle = await store.get(id_)
-            assert await handle.result() == buyers.answers[id_]
-            log = await handle.log()
+            handle = store.get(id_)
+            assert handle.result() == buyers.answers[id_]
+            log = handle.log()
             assert [entry for entry in log if isinstance(entry.event, Ended)] == [log[-1]]
     assert sorted(sales(tmp_path)) == sorted((id_, answer["number"]) for id_, answer in buyers.answers.items())
