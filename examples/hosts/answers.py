@@ -11,8 +11,8 @@ from nurselog import EngineClosed, WorkflowCancelled, WorkflowConflict, Workflow
 from shop import Declined
 
 KEY = "Idempotency-Key"
-KEY_PATTERN = r"^[^/]{1,200}$"
-"""What the id of a workflow may be."""
+KEY_PATTERN = r"^[ -.0-~]{1,200}$"
+"""What a header can have of what the id of a workflow may be: no slash."""
 
 ANSWERS: dict[type[Exception], int] = {
     Declined: 402,

@@ -47,7 +47,7 @@ async def place(request: Request) -> Response:
     wish = decode(await request.body(), type=Wish)
     key = request.headers.get(KEY, "")
     if not re.match(KEY_PATTERN, key):
-        raise HTTPException(422, f"{KEY} must have 1 to 200 characters without a slash")
+        raise HTTPException(422, f"{KEY} must have 1 to 200 ASCII characters, and no slash")
     return JSONResponse(asdict(await request.state.shop.run(order, wish.item, wish.cents, id=key)))
 
 
