@@ -29,7 +29,7 @@ from ..abc import Happening, Instrument, Left, Life, Parting, Recorded, ScopeEnt
 from ..lowlevel import Ended, Result, Row, StepEnded, StepRetried, decode_error
 from .derived import Ids, ids_of, wanting
 
-logger = logging.getLogger("nurselog")
+logger: logging.Logger = logging.getLogger("nurselog")
 
 
 @dataclass(frozen=True)
