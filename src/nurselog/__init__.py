@@ -31,6 +31,7 @@ from ._errors import NothingExposed as NothingExposed
 from ._errors import NurselogError as NurselogError
 from ._errors import OutsideWorkflowError as OutsideWorkflowError
 from ._errors import PayloadTooLargeError as PayloadTooLargeError
+from ._errors import ProcessDied as ProcessDied
 from ._errors import PromiseSettled as PromiseSettled
 from ._errors import RegistrationError as RegistrationError
 from ._errors import StepFailed as StepFailed

@@ -174,6 +174,28 @@ class StepInterrupted(NurselogError):
         )
 
 
+class ProcessDied(NurselogError):
+    """The worker process that ran a step has died of something else than a cancellation.
+
+    Attributes:
+        step: the step's name.
+        exit_code: what the process has ended with; a signal's number, negative, if that has killed it.
+    """
+
+    def __init__(self, step: str, exit_code: int | None) -> None:
+        super().__init__(step, exit_code)
+        self.step: str = step
+        self.exit_code: int | None = exit_code
+
+    def __str__(self) -> str:
+        return (
+            f"the worker process of step {self.step!r} has died, with exit code {self.exit_code}. A negative one is a "
+            "signal's: -11 is a crash in C code, -9 may be the system, short of memory. With another one it has ended "
+            "by itself, and may have said why on standard error; a main module must not start its program when it is "
+            "imported, which a worker process does"
+        )
+
+
 class TransactionEnded(NurselogError):
     """The body of a transaction has ended, or wanted to end, the transaction by itself.
 

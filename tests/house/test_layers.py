@@ -43,6 +43,7 @@ KNOTS = frozenset({
     ("nurselog._engine.runner", "nurselog._engine.starter"),
     ("nurselog._engine.updating", "nurselog._engine.desk"),
     ("nurselog._flow.body", "nurselog._flow.call"),
+    ("nurselog._flow.body", "nurselog._flow.step"),
     ("nurselog._flow.call", "nurselog._flow.step"),
     ("nurselog._flow.children", "nurselog._flow.workflow"),
     ("nurselog._flow.current", "nurselog._flow.sequencer"),
@@ -51,6 +52,7 @@ KNOTS = frozenset({
     ("nurselog._flow.host", "nurselog._flow.workflow"),
     ("nurselog._flow.inbox", "nurselog._flow.cases"),
     ("nurselog._flow.inbox", "nurselog._flow.sequencer"),
+    ("nurselog._flow.jobs", "nurselog._flow.step"),
     ("nurselog._flow.sequencer", "nurselog._flow.call"),
     ("nurselog._flow.strand", "nurselog._flow.body"),
     ("nurselog._flow.strand", "nurselog._flow.scope"),
@@ -59,6 +61,7 @@ KNOTS = frozenset({
     ("nurselog._flow.times", "nurselog._flow.sequencer"),
     ("nurselog._flow.trouble", "nurselog._flow.sequencer"),
     ("nurselog._flow.trouble", "nurselog._flow.strand"),
+    ("nurselog._flow.unrecorded", "nurselog._flow.step"),
 })
 
 

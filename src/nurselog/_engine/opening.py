@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,6 +32,7 @@ async def open_engine(
     databases: Mapping[str, str] | None = None,
     max_running: int = 1000,
     max_threads: int = 40,
+    max_processes: int | None = None,
     max_payload: int = 1 << 20,
     max_inbox: int = 1000,
     evict_after: float = 60.0,
@@ -50,7 +52,8 @@ async def open_engine(
         databases: other databases for transactions, by the names that `@transaction(database=...)` has: addresses that
             begin with `postgresql://` or `sqlite://`, without options of a store's.
         max_running: how many workflows it has in memory at most; others wait in the store.
-        max_threads: how many sync steps run at once.
+        max_threads: how many sync steps run in threads at once.
+        max_processes: how many run in worker processes at once; None: as many as the machine has processors.
         max_payload: bytes that one input, result or message may have, encoded.
         max_inbox: how many messages may wait for one workflow in the store; as many may be in its log that it has not
             read.
@@ -76,6 +79,7 @@ async def open_engine(
     options = Options(
         max_running=max_running,
         max_threads=max_threads,
+        max_processes=(os.cpu_count() or 1) if max_processes is None else max_processes,
         max_payload=max_payload,
         max_inbox=max_inbox,
         evict_after=evict_after,

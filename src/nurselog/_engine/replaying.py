@@ -46,6 +46,7 @@ class Replay:
         self.clock: Clock = runner.clock
         self.codec: Codec = runner.codec
         self.limiter: trio.CapacityLimiter = runner.limiter
+        self.cores: trio.CapacityLimiter = runner.cores
         self.max_payload: int = runner.max_payload
         seed, followed = started_of(rows).seed, _without_kill(rows)
         self.sequencer: Sequencer = Sequencer(
@@ -120,6 +121,7 @@ class Replay:
     arm: Callable[..., None] = _nobody_asks
     cancel_child: Callable[..., None] = _nobody_asks
     database: Callable[..., Any] = _nobody_asks
+    elsewhere: Callable[..., Any] = _nobody_asks
     make_orphan: Callable[..., None] = _nobody_asks
     start: Callable[..., None] = _nobody_asks
     waits: Callable[..., None] = _nobody_asks

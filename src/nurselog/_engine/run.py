@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._errors import NurselogError, PromiseSettled, StoreCorrupt, StoreTooNew
-from .._flow.body import Body
+from .._flow.body import Body, Elsewhere
 from .._flow.children import Child
 from .._flow.names import plain_text
 from .._flow.run import run_workflow
@@ -46,6 +46,7 @@ from .messages import Kind, Letter, body_of
 from .patience import patiently
 
 if TYPE_CHECKING:
+    from .._flow.venue import Venue
     from .runner import Runner
 
 logger = logging.getLogger("nurselog")
@@ -134,6 +135,7 @@ class Run:
         self.clock: Clock = runner.clock
         self.codec: Codec = runner.codec
         self.limiter: trio.CapacityLimiter = runner.limiter
+        self.cores: trio.CapacityLimiter = runner.cores
         self.max_payload: int = runner.max_payload
         self.key: WorkflowKey = row.key
         self.id: str = row.id
@@ -216,6 +218,10 @@ class Run:
         if self._teller is not None:
             self._teller.begins(body)
         self._runner.bench.start(body)
+
+    async def elsewhere(self, venue: Venue) -> Elsewhere:
+        """Return where functions of this venue run."""
+        return await self._runner.annexes[venue].get()
 
     def arm(self, timer: Timer) -> None:
         """Have a timer rung when it is due."""

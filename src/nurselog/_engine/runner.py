@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,12 +11,14 @@ import trio
 
 from .._errors import RegistrationError
 from .._flow import trouble
+from .._flow.venue import Venue
 from .._flow.watch import Watch
 from .._flow.workflow import Workflow
 from .._instrument import Stuck
 from .._log.events import Resumed, Row
 from ..abc import Clock, Codec, Message, Standing, WorkflowKey
 from ..abc import Workflow as WorkflowRow
+from .annex import Annex
 from .bench import Bench
 from .databases import Databases
 from .instruments import Instruments
@@ -66,6 +68,10 @@ class Runner:
     starter: Starter
     databases: Databases
     """Where transactions run."""
+    annexes: Mapping[Venue, Annex]
+    """Where steps run that need more than a task or a thread."""
+    cores: trio.CapacityLimiter
+    """How many run in worker processes at once."""
 
     def __init__(
         self,

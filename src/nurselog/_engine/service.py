@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import trio
 
 from .._flow.arguments import COUNT, LIMIT, PERIOD
+from .._flow.groups import find_fatal, split_error
 from .._flow.times import FAR, to_microseconds
 from ..abc import Clock, Codec, Lease, Store
+from .annex import annexes
 from .databases import Databases
 from .instruments import Instruments
 from .journal import Journal
@@ -36,6 +38,7 @@ class Options:
 
     max_running: int
     max_threads: int
+    max_processes: int
     max_payload: int
     max_inbox: int
     evict_after: float
@@ -104,6 +107,8 @@ class Service:
         self.replays: Replays = Replays(self.runner, options.grace)
         databases.looks = self.ownership.look_for_all
         self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
+        self.runner.annexes = annexes(options.grace)
+        self.runner.cores = trio.CapacityLimiter(options.max_processes)
         self.opened, self.closing = trio.Event(), trio.Event()
         self._fatal: BaseException | None = None
 
@@ -117,8 +122,11 @@ class Service:
     async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
         try:
             await service()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the engine is over
-            self.crash(exc)
+        except BaseException as exc:
+            error = find_fatal(exc) or split_error(exc)[0]
+            if error is None:  # it is cancelled
+                raise
+            self.crash(error)  # whatever it is, the engine is over
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -144,7 +152,13 @@ class Service:
         runner, ownership = self.runner, self.ownership
         async with trio.open_nursery() as runner.nursery:
             runner.bench.nursery = runner.nursery
-            for service in (self.journal.run, runner.timers.run, runner.bench.note_beginnings, ownership.keep):
+            for service in (
+                self.journal.run,
+                runner.timers.run,
+                runner.bench.note_beginnings,
+                ownership.keep,
+                *[annex.run for annex in runner.annexes.values()],
+            ):
                 services.start_soon(self._guard, service)
             async with trio.open_nursery() as intake:
                 for service in (

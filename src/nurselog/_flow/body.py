@@ -8,7 +8,10 @@ opening and closing one for each body was a twelfth of a short step.
 Two things end a body early, and they must not be mixed up. *Cancelled* is the workflow's wish, and its outcome is
 recorded, whatever it is. *Abandoned* means that the workflow leaves memory: nothing is recorded, and the step runs
 again elsewhere. A sync function in a thread cannot be stopped at all: a cancellation waits for it unless the step says
-`abandon_on_cancel`, and an abandonment never waits.
+`abandon_on_cancel`, and an abandonment never waits. One in a process is killed by either.
+
+Trio's cancellation is a state, and asyncio's an event: a function of asyncio's that cleans up would not hear that it is
+to hurry. So both of them are told to it each time, beside the scope.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, assert_never, cast
 
 import trio
 
@@ -30,9 +33,11 @@ from .leftovers import open_scopes
 from .strand import place
 from .times import to_microseconds
 from .transacting import Encoded, find_outcome, transact
+from .venue import Venue
 
 if TYPE_CHECKING:
     from .call import Call
+    from .step import Step
 
 logger = logging.getLogger("nurselog")
 
@@ -56,23 +61,43 @@ class StepTimedOut(trio.TooSlowError):
         return f"step {self.step!r} took longer than {self.seconds:g} s"
 
 
+class SupportsCancel(Protocol):
+    """What can be told that it is cancelled: a task of asyncio's."""
+
+    def cancel(self) -> object:
+        """Tell it."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """Where functions run that need more than a task or a thread: an engine's asyncio loop, its worker processes."""
+
+    async def run(self, body: Body, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a step's function for a body, whose own step this is, or a part of it. A checkpoint."""
+        ...
+
+
 class Body:
     """One step's body on its way to an outcome."""
 
     __slots__ = (
         "_abandoned",
+        "_elsewhere",
         "_held",
         "_history",
         "_noted",
         "_scope",
         "_seen",
         "_thread",
+        "aside",
         "attempt",
         "began_at",
         "begun",
         "call",
         "clean",
         "ended",
+        "left",
+        "recorded",
     )
 
     def __init__(self, call: Call, history: History) -> None:
@@ -84,6 +109,14 @@ class Body:
         """Around a thread that is waited for even if the step is cancelled."""
         self._held: trio.CancelScope | None = None
         """Around something else that is."""
+        self._elsewhere: Elsewhere
+        """Where its function runs, if that is neither here nor in a thread."""
+        self.aside: set[SupportsCancel] = set()
+        """What runs for it in another loop, and hears of a cancellation only once each time."""
+        self.left: list[str] = []
+        """What the function has left running in another loop when it returned, for people."""
+        self.recorded: tuple[Exception, bytes] | None = None
+        """An error that came from another process as the log will have it, with its traceback."""
         self._abandoned = False
         self._noted = False
         """Whether the log says that it has begun."""
@@ -103,6 +136,8 @@ class Body:
         """The step's scope was cancelled."""
         if self._scope is not None:
             self._scope.cancel()
+        for one in self.aside:
+            one.cancel()
 
     def abandon(self) -> None:
         """The workflow leaves memory."""
@@ -177,6 +212,8 @@ class Body:
             if self.call.may_be_done and (found := await find_outcome(self)) is not None:
                 self.begun = True
                 return Result.VALUE, found
+            if step.venue.is_elsewhere and step._stand_in is None:
+                self._elsewhere = await self._provided(step.venue)
             status = open_scopes()
             bare = step.timeout is None and not step.at_most_once
             value = await (self._attempts(scope) if bare else self._guarded(scope))
@@ -199,16 +236,32 @@ class Body:
             tidy: whether it has left no cancel scope or nursery open.
 
         Raises:
-            UsageError: if it has.
+            UsageError: if it has, or tasks of asyncio's.
             DataError: if the value cannot be written, or is too large.
         """
         sequencer, step = self.call.sequencer, self.call.step
         if not tidy:
             raise UsageError(f"step {step.name!r} has returned with a cancel scope or nursery left open")
+        if self.left:
+            raise UsageError(
+                f"step {step.name!r} has returned and left asyncio tasks behind, which were cancelled: "
+                f"{', '.join(self.left)}. Await them before; asyncio.TaskGroup does. What is to outlive a step belongs "
+                "to the application"
+            )
         encoded = sequencer.host.codec.encode(value, step.returns)
         return sequencer.log.limited(f"the result of step {step.name!r}", encoded)
 
+    async def _provided(self, venue: Venue) -> Elsewhere:
+        """Return where its function runs; before anything says that it has begun."""
+        try:
+            return await self.call.sequencer.host.elsewhere(venue)
+        except UsageError as exc:  # nothing is lost: who installs the library may resume it
+            self.call.sequencer.stuck(exc)
+            return await _left()
+
     def _error_bytes(self, error: Exception) -> bytes:
+        if self.recorded is not None and self.recorded[0] is error:
+            return self.recorded[1]
         return self.call.sequencer.log.error_bytes(f"the error of step {self.call.step.name!r}", error)
 
     async def _guarded(self, scope: trio.CancelScope) -> Any:
@@ -246,6 +299,7 @@ class Body:
                 self.begun = True
                 return await (self._call() if step.attempt_timeout is None else self._call_within(step.attempt_timeout))
             except Exception as exc:
+                self.left.clear()
                 if scope.cancel_called or self.attempt >= step.retry.attempts or not step.retry.wants(exc):
                     raise
                 due = clock.utc() + self._delay()
@@ -269,10 +323,19 @@ class Body:
 
     def _call(self) -> Awaitable[Any]:
         call, step = self.call, self.call.step
-        if step.transaction is not None and step._stand_in is None:
-            return transact(self, partial(_unprotected, step.fn) if step.is_async else step.fn)
-        fn = step._stand_in or (step.fn if step.is_async else None)
-        return self._sync() if fn is None else _unprotected(fn, *call.args, **call.kwargs)
+        if step._stand_in is not None:
+            return unprotected(step._stand_in, *call.args, **call.kwargs)
+        if step.transaction is not None:
+            return transact(self, partial(unprotected, step.fn) if step.is_async else step.fn)
+        match step.venue:
+            case Venue.TASK:
+                return unprotected(step.fn, *call.args, **call.kwargs)
+            case Venue.THREAD:
+                return self._sync()
+            case Venue.ASYNCIO | Venue.PROCESS:
+                return self._elsewhere.run(self, step, call.args, call.kwargs)
+            case _:
+                assert_never(step.venue)
 
     async def in_thread(self, fn: Callable[[], T]) -> T:
         """Run a function in a worker thread.
@@ -339,6 +402,6 @@ async def _left() -> NoReturn:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _unprotected(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def unprotected(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a body such that Control-C interrupts it: around it is the engine's code, which must not be."""
     return await fn(*args, **kwargs)

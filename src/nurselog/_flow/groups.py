@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -24,7 +25,14 @@ def find_fatal(exc: BaseException) -> BaseException | None:
     if isinstance(exc, BaseExceptionGroup):
         members = members_of(cast("BaseExceptionGroup[BaseException]", exc))
         return next((found for one in members if (found := find_fatal(one))), None)
-    return None if isinstance(exc, (Exception, trio.Cancelled, Suspended, GeneratorExit)) else exc
+    harmless = isinstance(exc, (Exception, trio.Cancelled, Suspended, GeneratorExit)) or _is_asyncios(exc)
+    return None if harmless else exc
+
+
+def _is_asyncios(exc: BaseException) -> bool:
+    """Whether this is a cancellation of asyncio's, which takes long to import: who raises one has done that."""
+    asyncio: Any = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)
 
 
 def split_error(exc: BaseException) -> tuple[Exception | None, BaseException | None]:

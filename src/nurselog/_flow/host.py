@@ -12,10 +12,11 @@ from .._log.events import Event, Row
 from ..abc import Clock, Codec, Database, WorkflowKey
 
 if TYPE_CHECKING:
-    from .body import Body
+    from .body import Body, Elsewhere
     from .children import Child
     from .scope import CancelScope
     from .timers import Timer
+    from .venue import Venue
     from .workflow import Workflow
 
 
@@ -27,6 +28,8 @@ class Host(Protocol):
     codec: Codec
     limiter: trio.CapacityLimiter
     """How many sync steps run in threads at once."""
+    cores: trio.CapacityLimiter
+    """How many run in worker processes at once."""
     max_payload: int
     """Bytes that one value may have."""
 
@@ -39,6 +42,14 @@ class Host(Protocol):
 
     def start(self, body: Body) -> None:
         """Run a body in a task that is no strand; `Body.look` is called now and then."""
+        ...
+
+    async def elsewhere(self, venue: Venue) -> Elsewhere:
+        """Return where functions of this venue run; it is opened when it is first asked for. A checkpoint.
+
+        Raises:
+            UsageError: if a library is missing.
+        """
         ...
 
     def arm(self, timer: Timer) -> None:

@@ -9,7 +9,6 @@ from functools import cached_property, partial, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
 import msgspec
-import trio
 
 from .._errors import MisplacedCallError, NurselogError, OutsideWorkflowError, RegistrationError, Suspended
 from .._log.signature import returns_of
@@ -17,11 +16,13 @@ from ..abc import Codec
 from .arguments import PERIOD, digests_of
 from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand, leave
-from .names import check_readable, is_async, recorded_name
+from .names import check_readable, recorded_name
 from .retry import ONCE, Retry
 from .sequencer import Sequencer, Unawaited
 from .strand import Operation, Strand, place
 from .transacting import Terms
+from .unrecorded import unrecorded
+from .venue import Venue, unwrapped, venue_of
 from .workflow import Workflow
 
 P = ParamSpec("P")
@@ -44,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: bool = False
     abandon_on_cancel: bool = False
     check_arguments: bool = True
+    venue: Venue
     transaction: Terms | None = None
     """For a transaction: where it runs, and how."""
 
@@ -70,8 +72,9 @@ class Step(Generic[P, T_co]):
         self._options = options
         self._codec: Codec | None = None
         """What its result was found to be readable by."""
-        self.is_async: bool = is_async(_function(fn))
-        """Whether the function is an async one; others run in a worker thread."""
+        self.venue: Venue = options.venue
+        self.is_async: bool = options.venue.is_async
+        """Whether the function is an async one."""
         self.name: str = options.name
         """The name in the log."""
         self.retry: Retry = options.retry
@@ -92,7 +95,7 @@ class Step(Generic[P, T_co]):
     @cached_property
     def function(self) -> object:
         """What identifies the step: the function itself, without what is bound to it."""
-        return getattr(_function(self._fn), "__func__", _function(self._fn))
+        return getattr(unwrapped(self._fn), "__func__", unwrapped(self._fn))
 
     @property
     def _stand_in(self) -> Callable[..., Awaitable[Any]] | None:
@@ -156,12 +159,8 @@ class Step(Generic[P, T_co]):
             value = await stand_in(*args, **kwargs)
         elif self.transaction is not None:
             raise _out_of_place(self.name)
-        elif self.is_async:
-            value = await self._fn(*args, **kwargs)
         else:
-            value = await trio.to_thread.run_sync(
-                partial(self._fn, *args, **kwargs), abandon_on_cancel=self.abandon_on_cancel
-            )
+            value = await unrecorded(self, args, kwargs)
         return value
 
     async def _durable(
@@ -209,12 +208,6 @@ class Step(Generic[P, T_co]):
 P_bound = ParamSpec("P_bound")
 
 
-def _function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(fn, partial):
-        fn = fn.func
-    return fn
-
-
 _NO_STEPS: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (lambda fn: isinstance(fn, Step), "is a step already; use .using() for a variant"),
     (lambda fn: isinstance(fn, Workflow), "is a workflow: an engine runs it; make its plain function (.fn) a step"),
@@ -249,6 +242,8 @@ def step(
     at_most_once: bool = False,
     abandon_on_cancel: bool = False,
     check_arguments: bool = True,
+    asyncio: bool = False,
+    process: bool = False,
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -261,6 +256,8 @@ def step(
     at_most_once: bool = False,
     abandon_on_cancel: bool = False,
     check_arguments: bool = True,
+    asyncio: bool = False,
+    process: bool = False,
 ) -> Any:
     """Make a function a step: one effect on the outside world, whose outcome is recorded once.
 
@@ -276,6 +273,9 @@ def step(
         abandon_on_cancel: for a sync function: whether a cancellation or a timeout leaves the thread behind, as in
             `trio.to_thread.run_sync`, or waits for it.
         check_arguments: whether a replay checks that it is called with the arguments that the log has.
+        asyncio: for an async function: whether it is written for asyncio, and runs in the engine's asyncio loop.
+        process: for a sync function at the top of a module: whether it runs in a worker process, which a cancellation
+            or a timeout kills. Arguments and results are pickled.
 
     Raises:
         RegistrationError: if the function has no name to be recorded by (a lambda, a partial or a nested function
@@ -297,28 +297,44 @@ def step(
             at_most_once=at_most_once,
             abandon_on_cancel=abandon_on_cancel,
             check_arguments=check_arguments,
+            asyncio=asyncio,
+            process=process,
         )
 
     return decorate if fn is None else decorate(fn)
 
 
-def make_step(fn: Callable[..., Any], kind: str, name: str | None, **options: Any) -> Step[..., Any]:
+def make_step(
+    fn: Callable[..., Any],
+    kind: str,
+    name: str | None,
+    *,
+    asyncio: bool = False,
+    process: bool = False,
+    **options: Any,
+) -> Step[..., Any]:
     """Make a function a step.
 
     Args:
         fn: the function.
         kind: what the decorator is called.
         name: its name in the log; None: its own.
+        asyncio: whether it is written for asyncio.
+        process: whether it runs in a worker process.
         options: the other fields of `Options`.
 
     Raises:
         RegistrationError: if it cannot be one.
     """
-    plain = _function(fn)
+    plain = unwrapped(fn)
     for applies, why in _NO_STEPS:
         if applies(plain):
             raise RegistrationError(f"{plain!r} {why}")
-    return Step(fn, Options(name=recorded_name(fn, name, kind), **options))
+    name = recorded_name(fn, name, kind)
+    venue = venue_of(
+        fn, name, asyncio=asyncio, process=process, abandon_on_cancel=options.get("abandon_on_cancel", False)
+    )
+    return Step(fn, Options(name=name, venue=venue, **options))
 
 
 def _out_of_place(name: str) -> NurselogError:

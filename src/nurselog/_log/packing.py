@@ -23,8 +23,8 @@ PackError = Callable[[Exception], object]
 _PLAIN: Final = frozenset({type(None), bool, int, str})
 _ARRAYS: Final[frozenset[object]] = frozenset({tuple, set, frozenset})
 _CONTAINERS: Final[frozenset[object]] = _ARRAYS | {dict}
-_MOVED = {"pathlib._local": "pathlib"}
-"""Where Python 3.13 alone says that a public class lives, and where every version has it."""
+_MOVED = {"pathlib._local": "pathlib", "__mp_main__": "__main__"}
+"""Where Python 3.13 alone, or a worker process alone, says that a class lives, and where everybody has it."""
 
 _module: Any = vars(type)["__module__"]
 _qualname: Any = vars(type)["__qualname__"]

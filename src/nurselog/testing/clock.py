@@ -86,7 +86,7 @@ class Hold:
 
 
 class HoldingLimiter:
-    """A limiter for threads: each holds the time from its beginning to its end."""
+    """A limiter for threads and processes: each holds the time from its beginning to its end."""
 
     def __init__(self, limiter: trio.CapacityLimiter, hold: Hold) -> None:
         self._limiter, self._hold = limiter, hold
@@ -101,11 +101,18 @@ class HoldingLimiter:
         self._hold.release()
         self._limiter.release_on_behalf_of(borrower)
 
+    async def __aenter__(self) -> None:
+        await self.acquire_on_behalf_of(trio.lowlevel.current_task())
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release_on_behalf_of(trio.lowlevel.current_task())
+
 
 def hold_in_threads(engine: Engine, hold: Hold) -> None:
-    """Have virtual time wait for an engine's threads."""
+    """Have virtual time wait for an engine's threads, and for its worker processes."""
     runner = engine._runner
     runner.limiter = cast("trio.CapacityLimiter", HoldingLimiter(runner.limiter, hold))
+    runner.cores = cast("trio.CapacityLimiter", HoldingLimiter(runner.cores, hold))
 
 
 def in_virtual_time(

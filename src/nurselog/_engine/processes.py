@@ -1,0 +1,55 @@
+"""The worker processes in which steps compute."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._flow.jobs import answer, end_with_parent
+from .._flow.venue import Venue, library
+
+if TYPE_CHECKING:
+    from .._flow.body import Body
+    from .._flow.step import Step
+
+logger = logging.getLogger("nurselog")
+
+
+class Processes:
+    """Runs functions in worker processes, which are used again.
+
+    Args:
+        context: trio-parallel's.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    async def run(self, body: Body, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a step's function for a body. A checkpoint; when it is cancelled, the process is killed."""
+        host = body.call.sequencer.host
+        found = await answer(partial(self._context.run_sync, limiter=host.cores), step, args, kwargs)
+        try:
+            return found.unwrap()
+        except Exception as exc:
+            if 0 < len(found.error) <= host.max_payload:
+                body.recorded = (exc, found.error)
+            raise
+
+
+@asynccontextmanager
+async def open_processes(grace: float) -> AsyncGenerator[Processes]:
+    """Have worker processes, started when they are needed.
+
+    Args:
+        grace: seconds that those get to end that have nothing to do, before they are killed.
+    """
+    trio_parallel = library(Venue.PROCESS)
+    try:
+        async with trio_parallel.open_worker_context(init=end_with_parent, grace_period=grace) as context:
+            yield Processes(context)
+    except trio_parallel.BrokenWorkerError as exc:
+        logger.warning("worker processes of steps did not end in order when the engine closed: %s", exc.args[0])

@@ -1,0 +1,90 @@
+"""Where a step's function runs."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from .._errors import RegistrationError, UsageError
+from .names import is_async
+
+
+class Venue(enum.Enum):
+    """Where a step's function runs."""
+
+    TASK = enum.auto()
+    """In a Trio task: an async function."""
+    THREAD = enum.auto()
+    """In a worker thread: a sync function."""
+    ASYNCIO = enum.auto()
+    """In the engine's asyncio loop: an async function that is written for asyncio."""
+    PROCESS = enum.auto()
+    """In a worker process: a sync function that computes."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the functions that run there are async ones."""
+        return self in {Venue.TASK, Venue.ASYNCIO}
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether an engine has it only once somebody needs it, and by a library that not everybody has."""
+        return self in {Venue.ASYNCIO, Venue.PROCESS}
+
+
+def venue_of(fn: Callable[..., Any], name: str, *, asyncio: bool, process: bool, abandon_on_cancel: bool) -> Venue:
+    """Return where a function runs that was decorated so.
+
+    Raises:
+        RegistrationError: if it cannot run there.
+    """
+    plain = unwrapped(fn)
+    awaits = is_async(plain)
+    for applies, why in (
+        (asyncio and process, "asyncio= and process= exclude each other"),
+        (asyncio and not awaits, "asyncio=True is for async functions, and this is a sync one, which has a thread"),
+        (process and awaits, "process=True is for sync functions, which compute, and this is an async one"),
+        (process and abandon_on_cancel, "a cancelled process is killed: abandon_on_cancel= is for threads"),
+        (process and "<" in getattr(plain, "__qualname__", ""), _NESTED),
+    ):
+        if applies:
+            raise RegistrationError(f"step {name!r}: {why}")
+    if awaits:
+        return Venue.ASYNCIO if asyncio else Venue.TASK
+    return Venue.PROCESS if process else Venue.THREAD
+
+
+_NESTED = (
+    "a worker process imports its function by module and name, and finds no lambda and nothing that is defined inside "
+    "of a function: define it at the top of a module"
+)
+
+
+def unwrapped(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function inside of partials."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn
+
+
+_LIBRARIES = {
+    Venue.ASYNCIO: ("trio_asyncio", "an asyncio step needs trio-asyncio: pip install 'nurselog[asyncio]'"),
+    Venue.PROCESS: ("trio_parallel", "a step in a process needs trio-parallel: pip install 'nurselog[processes]'"),
+}
+"""What is not everybody's: the module, and what to do where it is not."""
+
+
+def library(venue: Venue) -> Any:
+    """Return the module by which an engine has a venue that is elsewhere; it is imported when it is needed.
+
+    Raises:
+        UsageError: if it is not installed, or does not work with this Python.
+    """
+    module, remedy = _LIBRARIES[venue]
+    try:
+        return importlib.import_module(module)
+    except (ImportError, AttributeError) as exc:  # the latter from one that uses what this Python has no more
+        raise UsageError(f"{remedy} ({exc})") from exc

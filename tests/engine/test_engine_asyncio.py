@@ -1,0 +1,564 @@
+"""Steps that are written for asyncio: how they end, however they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from nurselog import (
+    CancelScope,
+    Retry,
+    StepTimedOut,
+    UsageError,
+    WasCancelled,
+    attempt,
+    fail_after,
+    move_on_after,
+    open_engine,
+    open_nursery,
+    sleep,
+    step,
+    step_key,
+    workflow,
+    workflow_id,
+)
+from nurselog.lowlevel import Result, StepEnded
+from nurselog.testing import fakes
+from tests.engine.rig import in_memory
+from tests.flow.rig import events, play, play_on
+
+trio_asyncio: Any = pytest.importorskip("trio_asyncio")
+
+Clock = trio.testing.MockClock
+
+HOUR = 3600.0
+
+seen: list[object] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    seen.clear()
+
+
+def aio(fn: Callable[..., Awaitable[Any]], **options: Any) -> Any:
+    """Make a step of a function of asyncio's."""
+    return step(name=fn.__name__, asyncio=True, **options)(fn)
+
+
+async def nap(seconds: float) -> float:
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        seen.append("cancelled")
+        raise
+    return seconds
+
+
+async def play_one(step: Callable[..., Awaitable[Any]], *args: object) -> Any:
+    """Run one step in a workflow."""
+
+    async def flow() -> Any:
+        return await step(*args)
+
+    return await play(flow)
+
+
+def results(log: list[Any]) -> list[Result]:
+    return [event.result for event in log if isinstance(event, StepEnded)]
+
+
+# -- values and errors ---------------------------------------------------------------------------
+
+
+async def test_it_runs_in_asyncio_and_returns(autojump_clock: Clock) -> None:
+    async def double(number: int, *, by: int = 2) -> int:
+        assert asyncio.current_task() is not None
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(2))
+        seen.append(loop.time() - before)
+        return number * by
+
+    async def flow() -> list[int]:
+        return [await aio(double)(1), await aio(double)(2, by=10)]
+
+    assert await play(flow) == [2, 20]
+    assert seen == [pytest.approx(2), pytest.approx(2)], "once each, and in virtual time"
+
+
+async def test_one_loop_serves_all_steps(autojump_clock: Clock) -> None:
+    async def which() -> None:
+        await asyncio.sleep(1)
+        seen.append(asyncio.get_running_loop())
+
+    async def flow() -> None:
+        async with open_nursery() as nursery:
+            for _ in range(3):
+                nursery.go(aio(which))
+
+    await play(flow)
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+
+
+async def test_errors_and_groups_arrive_as_they_are(autojump_clock: Clock) -> None:
+    async def fails() -> None:
+        raise KeyError("which")
+
+    async def fail_together() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            group.create_task(asyncio.sleep(HOUR))
+
+    async def flow() -> list[str]:
+        texts = []
+        for fn in (fails, fail_together):
+            try:
+                await aio(fn)()
+            except (KeyError, ExceptionGroup) as exc:
+                texts.append(repr(exc))
+        return texts
+
+    assert await play(flow) == [
+        "KeyError('which')",
+        "ExceptionGroup('unhandled errors in a TaskGroup', [KeyError('which')])",
+    ]
+
+
+async def test_context_variables_are_seen(autojump_clock: Clock) -> None:
+    color = contextvars.ContextVar("color", default="none")
+
+    async def inner() -> str:
+        return color.get()
+
+    async def ask() -> list[object]:
+        found = await asyncio.create_task(inner())
+        color.set("blue")
+        return [found, workflow_id(), len(step_key()), attempt()]
+
+    async def flow() -> list[object]:
+        color.set("red")
+        return [*await aio(ask)(), color.get()]
+
+    assert await play(flow) == ["red", "played", 32, 1, "red"]
+
+
+async def test_anyio_finds_asyncio(autojump_clock: Clock) -> None:
+    async def with_anyio() -> list[object]:
+        with anyio.move_on_after(1) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep, HOUR)
+        return [anyio.get_current_task().name, scope.cancelled_caught]
+
+    assert await play_one(aio(with_anyio)) == ["step with_anyio", True]
+
+
+async def test_a_way_back_to_trio(autojump_clock: Clock) -> None:
+    async def there_and_back() -> str:
+        await trio_asyncio.trio_as_aio(trio.sleep)(1)
+        return "back"
+
+    assert await play_one(aio(there_and_back)) == "back"
+
+
+async def test_attempts_timeouts_and_methods(autojump_clock: Clock) -> None:
+    async def flaky() -> int:
+        seen.append(attempt())
+        if attempt() == 1:
+            await asyncio.sleep(HOUR)
+        if attempt() == 2:
+            raise OSError
+        return attempt()
+
+    class Client:
+        def __init__(self) -> None:
+            self.name = "mine"
+
+        async def ask(self) -> str:
+            return self.name
+
+        whoami = step(name="whoami", asyncio=True)(ask)
+
+    async def flow() -> list[object]:
+        found = await aio(flaky, retry=Retry(attempts=3), attempt_timeout=1)()
+        return [found, await Client().whoami()]
+
+    assert await play(flow) == [3, "mine"]
+    assert seen == [1, 2, 3]
+
+
+async def test_a_whole_steps_timeout(autojump_clock: Clock) -> None:
+    async def flow() -> str:
+        with pytest.raises(StepTimedOut):
+            await aio(nap, timeout=2)(HOUR)
+        return "too slow"
+
+    assert await play(flow) == "too slow"
+    assert seen == ["cancelled"]
+
+
+async def test_who_is_done_in_spite_of_a_timeout_is_done(autojump_clock: Clock) -> None:
+    async def stubborn() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(HOUR)
+        return "done"
+
+    assert await play_one(aio(stubborn, timeout=1)) == "done"
+
+
+async def test_at_most_once(autojump_clock: Clock) -> None:
+    async def once() -> str:
+        await asyncio.sleep(1)
+        return "paid"
+
+    async with in_memory() as engine:
+
+        async def flow() -> str:
+            return str(await aio(once, at_most_once=True)())
+
+        assert await play_on(engine, flow) == "paid"
+        assert [type(event).__name__ for event in await events(engine)] == [
+            "Started",
+            "StepBegan",
+            "StepEnded",
+            "Ended",
+        ]
+
+
+async def test_fakes_stand_in(autojump_clock: Clock) -> None:
+    wait = aio(nap)
+
+    async def fake(seconds: float) -> float:
+        await trio.sleep(seconds)
+        return -seconds
+
+    with fakes({wait: fake}):
+        assert await play_one(wait, 2) == -2
+
+
+# -- cancellation --------------------------------------------------------------------------------
+
+
+async def wait_for_any(*fns: Callable[[], Awaitable[object]]) -> None:
+    tasks = [asyncio.ensure_future(fn()) for fn in fns]
+    await asyncio.wait(tasks, timeout=10)
+    for task in tasks:
+        task.cancel()
+
+
+async def many_awaits() -> None:
+    """Wait in many ways; `seen` has the last one that was begun."""
+    event, queue = asyncio.Event(), asyncio.Queue[int]()
+    future = asyncio.get_running_loop().create_future()
+    ways: list[Callable[[], Awaitable[object]]] = [
+        partial(asyncio.sleep, 10),
+        lambda: asyncio.wait_for(event.wait(), 10),
+        partial(wait_for_any, queue.get, event.wait),
+        lambda: asyncio.gather(asyncio.sleep(10), nap(10)),
+        lambda: asyncio.shield(nap(10)),
+    ]
+    for number, way in enumerate(ways):
+        seen.append(number)
+        with suppress(TimeoutError):
+            await way()
+    seen.append("last")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            await future
+
+
+@pytest.mark.parametrize("seconds", [5, 15, 25, 35, 45, 55])
+@pytest.mark.parametrize("how", ["scope", "handle", "workflow", "timeout"])
+async def test_it_is_cancelled_in_each_of_its_awaits(autojump_clock: Clock, how: str, seconds: int) -> None:
+    wander = aio(many_awaits)
+
+    @workflow(name="flow")
+    async def flow() -> str:
+        if how == "timeout":
+            with pytest.raises(StepTimedOut):
+                await wander.using(timeout=float(seconds))()
+        elif how == "handle":
+            async with open_nursery() as nursery:
+                handle = nursery.go(wander)
+                await sleep(seconds)
+                handle.cancel("enough")
+                assert await handle.receive() == WasCancelled("enough", handle.path)
+        elif how == "scope":
+            with move_on_after(seconds):
+                await wander()
+        else:
+            with CancelScope() as scope:
+                try:
+                    await wander()
+                finally:
+                    scope.shield = True
+                    await sleep(1)
+        return "went on"
+
+    async with in_memory() as engine:
+        handle = await engine.submit(flow, id="one")
+        if how == "workflow":
+            await trio.sleep(seconds)
+            await engine.cancel("one")
+            with pytest.raises(Exception, match="was cancelled"):
+                await handle.result()
+        else:
+            assert await handle.result() == "went on"
+        expected = Result.ERROR if how == "timeout" else Result.CANCELLED
+        assert results([entry.event for entry in await handle.log()]) == [expected]
+
+
+async def test_a_cancellation_leaves_a_thread_behind_as_in_asyncio() -> None:
+    go_on = threading.Event()
+
+    async def with_a_thread() -> None:
+        seen.append("in the thread")
+        await asyncio.to_thread(go_on.wait, 60)
+        await asyncio.sleep(HOUR)
+
+    async def flow() -> str:
+        async with open_nursery() as nursery:
+            handle = nursery.go(aio(with_a_thread))
+            await step(name="until")(until)("in the thread")
+            handle.cancel()
+            assert await handle.receive() == WasCancelled(None, handle.path)
+        return "went on"
+
+    try:
+        async with open_engine("sqlite://", []) as engine:
+            assert await engine.run(workflow(name="flow")(flow)) == "went on"
+    finally:
+        go_on.set()
+
+
+async def until(what: str) -> None:
+    while what not in seen:  # noqa: ASYNC110 - asyncio sets no Trio event
+        await trio.sleep(0.001)
+
+
+async def test_its_cleanup_is_waited_for(autojump_clock: Clock) -> None:
+    async def careful() -> None:
+        try:
+            await asyncio.sleep(HOUR)
+        finally:
+            await asyncio.sleep(5)
+            seen.append("cleaned up")
+
+    async def flow() -> float:
+        with move_on_after(1):
+            await aio(careful)()
+        return trio.current_time()
+
+    assert await play(flow) >= 6
+    assert seen == ["cleaned up"]
+
+
+async def test_a_second_cancellation_reaches_a_cleanup(autojump_clock: Clock) -> None:
+    """As it does in Trio, where each wait of the cleanup would be cancelled."""
+
+    async def slow_to_go() -> None:
+        try:
+            await asyncio.sleep(HOUR)
+        finally:
+            seen.append("cleaning up")
+            await asyncio.sleep(HOUR)
+
+    async def flow() -> None:
+        await aio(slow_to_go, timeout=1)()
+
+    async with in_memory() as engine:
+        handle = await engine.submit(workflow(name="flow")(flow), id="one")
+        await trio.sleep(10)
+        assert seen == ["cleaning up"]
+        await engine.cancel("one", "hurry")
+        with pytest.raises(Exception, match="hurry"):
+            await handle.result()
+        assert trio.current_time() < 60
+
+
+async def test_a_timeout_of_asyncios_own_is_an_error(autojump_clock: Clock) -> None:
+    async def impatient() -> None:
+        async with asyncio.timeout(1):
+            await asyncio.sleep(HOUR)
+
+    async def flow() -> str:
+        with fail_after(10), pytest.raises(TimeoutError):
+            await aio(impatient)()
+        return "went on"
+
+    assert await play(flow) == "went on"
+
+
+async def raises_it() -> None:
+    raise asyncio.CancelledError
+
+
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+async def awaits_the_cancelled() -> None:
+    task = asyncio.create_task(asyncio.sleep(HOUR))
+    task.cancel()
+    await task
+
+
+async def raises_a_group_of_them() -> None:
+    raise BaseExceptionGroup("both", [asyncio.CancelledError(), asyncio.CancelledError()])
+
+
+@pytest.mark.parametrize("fn", [raises_it, cancels_itself, awaits_the_cancelled, raises_a_group_of_them])
+async def test_a_cancellation_of_its_own_is_an_error(autojump_clock: Clock, fn: Callable[[], Awaitable[None]]) -> None:
+    async def flow() -> str:
+        with pytest.raises(UsageError, match="raised CancelledError, but nobody has cancelled it"):
+            await aio(fn, retry=Retry(attempts=2, when=UsageError))()
+        return "went on"
+
+    async with in_memory() as engine:
+        assert await play_on(engine, flow) == "went on"
+        assert results(await events(engine)) == [Result.ERROR]
+
+
+async def test_a_group_of_errors_and_cancellations_is_its_errors(autojump_clock: Clock) -> None:
+    async def mixed() -> None:
+        raise BaseExceptionGroup("both", [asyncio.CancelledError(), OSError("disk")])
+
+    async def flow() -> str:
+        with pytest.raises(ExceptionGroup) as caught:
+            await aio(mixed)()
+        return repr(caught.value)
+
+    assert await play(flow) == "ExceptionGroup('both', [OSError('disk')])"
+
+
+async def test_a_cancelled_group_of_cancellations_is_a_cancellation(autojump_clock: Clock) -> None:
+    async def grouping() -> None:
+        try:
+            await asyncio.sleep(HOUR)
+        except asyncio.CancelledError as exc:
+            raise BaseExceptionGroup("one", [exc]) from None
+
+    async def flow() -> str:
+        with pytest.raises(StepTimedOut):
+            await aio(grouping, timeout=1)()
+        with move_on_after(1) as scope:
+            await aio(grouping)()
+        return str(scope.cancelled_caught)
+
+    assert await play(flow) == "True"
+
+
+async def test_asyncios_cancellation_in_a_step_of_trios_is_an_error_too(autojump_clock: Clock) -> None:
+    async def flow() -> str:
+        with pytest.raises(UsageError, match="raised CancelledError"):
+            await step(raises_it)()
+        return "went on"
+
+    assert await play(flow) == "went on"
+
+
+# -- what is left behind -------------------------------------------------------------------------
+
+
+async def idle() -> None:
+    try:
+        await asyncio.sleep(HOUR)
+    finally:
+        await asyncio.sleep(1)
+        seen.append("idle has ended")
+
+
+async def test_tasks_that_are_left_behind_are_told_by_name(autojump_clock: Clock) -> None:
+    async def forgetful() -> str:
+        asyncio.get_running_loop().create_task(idle())
+        await asyncio.sleep(1)
+        seen.append(asyncio.ensure_future(asyncio.sleep(HOUR)))
+        return "unheard"
+
+    async def flow() -> str:
+        with pytest.raises(UsageError) as caught:
+            await aio(forgetful, retry=Retry(attempts=3))()
+        return str(caught.value)
+
+    text = await play(flow)
+    assert text.startswith(
+        "step 'forgetful' has returned and left asyncio tasks behind, which were cancelled: idle at "
+    )
+    assert "test_engine_asyncio.py:" in text
+    assert ", sleep at its beginning. " in text or ", sleep at " in text
+    assert seen[1:] == ["idle has ended"], "once, and it was waited for"
+
+
+async def test_tasks_that_were_cancelled_are_waited_for(autojump_clock: Clock) -> None:
+    async def tidy() -> str:
+        task = asyncio.create_task(idle())
+        await asyncio.sleep(1)
+        task.cancel()
+        return "tidy"
+
+    assert await play_one(aio(tidy)) == "tidy"
+    assert seen == ["idle has ended"]
+
+
+async def test_the_tasks_of_a_failure_end_with_it(autojump_clock: Clock) -> None:
+    """Also those that a task starts while it is being cancelled; and the next attempt is not told off for them."""
+
+    async def restless() -> None:
+        try:
+            await asyncio.sleep(HOUR)
+        finally:
+            asyncio.create_task(idle())  # noqa: RUF006 - the point
+            raise OSError
+
+    async def failing() -> int:
+        if attempt() == 1:
+            asyncio.create_task(restless())  # noqa: RUF006 - the point
+            await asyncio.sleep(1)
+            raise ValueError
+        return attempt()
+
+    assert await play_one(aio(failing, retry=Retry(attempts=2))) == 2
+
+
+async def test_a_step_waits_for_none_but_its_own_tasks(autojump_clock: Clock) -> None:
+    async def quick() -> str:
+        return "quick"
+
+    async def flow() -> list[object]:
+        async with open_nursery() as nursery:
+            slow = nursery.go(aio(nap), 100.0)
+            await sleep(1)
+            return [await aio(quick)(), slow.status.value, await slow.result()]
+
+    assert await play(flow) == ["quick", "running", 100.0]
+
+
+async def test_what_nobody_awaits_is_logged_and_the_loop_goes_on(
+    autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode() -> None:
+        raise ZeroDivisionError("in a callback")
+
+    async def careless() -> str:
+        asyncio.get_running_loop().call_soon(explode)
+        await asyncio.sleep(1)
+        return "went on"
+
+    async def flow() -> list[str]:
+        return [await aio(careless)(), await aio(careless)()]
+
+    assert await play(flow) == ["went on", "went on"]
+    assert caplog.text.count("ZeroDivisionError: in a callback") == 2
