@@ -17,8 +17,8 @@ wait for what they have cancelled. All others the step is told off for.
 the coroutine that waits for it, by the wait's abort function. Then the tasks are closed, too, and forgotten by asyncio,
 which would wait for them.
 
-*The end of the loop.* It ends under running steps only if something has torn it down, such as Control-C; it cancels all
-its tasks then. What comes of that is no outcome of theirs.
+*The end of the loop.* It ends under running steps only if something has torn it down, such as Control-C. Nothing moves
+its tasks any more then; they are closed, and have no outcome.
 
 *Which loop runs.* trio-asyncio answers this by replacing asyncio's functions when it is imported, which is late here:
 whoever has imported them by name before (AnyIO has) goes on with the old ones, for which no loop runs. So while a
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import asyncio
 from _asyncio import _get_running_loop  # asyncio's own, which trio-asyncio replaces elsewhere
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -96,6 +96,8 @@ async def open_loop() -> AsyncGenerator[Loop]:
             yield loop
         finally:
             loop.over = True
+            if not own.is_running():  # trio-asyncio would wait for tasks that nothing moves any more
+                _forsake(asyncio.all_tasks(own))
 
 
 def _log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -164,6 +166,7 @@ class _Crossing:
         self._loop, self._body, self._step = loop, body, step
         self.tasks: WeakSet[AnyTask] = WeakSet()
         """What was made for it, but for the task that runs it."""
+        self._main: AnyTask
         self._cancelled: RaiseCancelT | None = None
         """Trio's word that the wait is cancelled."""
 
@@ -172,21 +175,26 @@ class _Crossing:
         context = copy_context()
         context.run(_crossing.set, self)
         context.run(library(Venue.ASYNCIO).current_loop.set, self._loop.loop)  # by which it may come back to Trio
-        main = self._loop.loop.create_task(coroutine, name=f"step {self._step}", context=context)
-        self._body.aside.add(main)
+        main = self._main = self._loop.loop.create_task(coroutine, name=f"step {self._step}", context=context)
+        self._body.aside.add(self)
         try:
             await self._ended(main)
             left = await self._sweep()
         except GeneratorExit:
-            _forsake([main, *self.tasks])
+            self._loop.loop.call_soon(_forsake, [main, *self.tasks])  # in asyncio: it is still their code that runs
             raise
         finally:
-            self._body.aside.discard(main)
+            self._body.aside.discard(self)
         if self._loop.over:
             await trio.sleep_forever()  # the engine closes
         value = self._outcome(main)
         self._body.left += left
         return value
+
+    def cancel(self) -> None:
+        """Tell it, perhaps once more, that it is cancelled."""
+        if not self._loop.over:
+            self._main.cancel()
 
     def _outcome(self, main: AnyTask) -> Any:
         try:
@@ -218,14 +226,15 @@ class _Crossing:
 
     async def _ended(self, task: AnyTask) -> None:
         """Wait for a task of asyncio's; a cancellation is its business."""
-        waiter = current_task()
+        waiters = [current_task()]
 
         def wake(_: AnyTask) -> None:
-            reschedule(waiter)
+            if waiters:
+                reschedule(waiters.pop())
 
         def abort(raise_cancel: RaiseCancelT) -> Abort:
-            if raise_cancel is raise_suspended:
-                task.remove_done_callback(wake)
+            if raise_cancel is raise_suspended or self._loop.over:
+                waiters.clear()
                 return Abort.SUCCEEDED
             self._cancelled = raise_cancel
             task.cancel()
@@ -241,7 +250,7 @@ def _describe(task: AnyTask) -> str:
     return f"{name} at {parked(coroutine) or 'its beginning'}"
 
 
-def _forsake(tasks: Sequence[AnyTask]) -> None:
+def _forsake(tasks: Iterable[AnyTask]) -> None:
     """Close tasks that would not end, and let asyncio forget them."""
     for task in tasks:
         if not task.done():

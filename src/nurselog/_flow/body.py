@@ -62,7 +62,7 @@ class StepTimedOut(trio.TooSlowError):
 
 
 class SupportsCancel(Protocol):
-    """What can be told that it is cancelled: a task of asyncio's."""
+    """What can be told that it is cancelled."""
 
     def cancel(self) -> object:
         """Tell it."""

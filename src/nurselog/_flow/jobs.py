@@ -14,7 +14,6 @@ which many do not take, and loses the traceback.
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import pickle
 import signal
@@ -158,8 +157,11 @@ def work(function: bytes, arguments: bytes) -> Answer:
 
 def end_with_parent() -> None:
     """Make this process end when its engine's does, even in the middle of a job that nobody waits for any more."""
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=_follow, args=(parent,), daemon=True, name="nurselog: ends with its parent").start()
+    from multiprocessing import parent_process  # noqa: PLC0415 - a worker process has it
+
+    threading.Thread(
+        target=_follow, args=(parent_process(),), daemon=True, name="nurselog: ends with its parent"
+    ).start()
 
 
 def _follow(parent: Any) -> None:
