@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -22,11 +22,13 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._flow.body import Body
 from nurselog.lowlevel import StepEnded
 from tests.engine.rig import in_memory, kinds, on_file, settle
 from tests.flow.rig import play, play_on
 
 trio_asyncio: Any = pytest.importorskip("trio_asyncio")
+from nurselog._engine.crossing import Loop, _Crossing  # noqa: E402 - see above
 
 Clock = trio.testing.MockClock
 
@@ -188,6 +190,19 @@ async def test_who_tears_the_loop_down_closes_the_engine_and_no_step_has_an_outc
         assert (await kinds(handle)).count("StepEnded") == 1
 
 
+async def test_a_task_may_end_when_nobody_waits_for_it_any_more(autojump_clock: Clock) -> None:
+    async with trio_asyncio.open_loop() as own:
+        loop = Loop(own)
+        loop.over = True
+        task = own.create_task(asyncio.sleep(2))
+        with trio.move_on_after(1) as scope:
+            await _Crossing(loop, cast("Body", None), "nobody's")._ended(task)
+        assert scope.cancelled_caught
+        await trio.sleep(2)
+        assert task.done()
+        assert not task.cancelled()
+
+
 async def test_the_applications_loop_is_taken_and_stays(autojump_clock: Clock) -> None:
     async def which() -> list[bool]:
         await asyncio.sleep(1)
@@ -336,7 +351,7 @@ async def main() -> None:
         await engine.run(flow)
 
 trio.run(main)
-print([name for name in ("asyncio", "trio_asyncio", "trio_parallel", "multiprocessing.context") if name in sys.modules])
+print([name for name in ("asyncio", "trio_asyncio", "trio_parallel") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -82,10 +82,17 @@ class Loop:
 @asynccontextmanager
 async def open_loop() -> AsyncGenerator[Loop]:
     """Have an asyncio loop: the one that the application has opened around its engine, or else one of our own."""
-    trio_asyncio = library(Venue.ASYNCIO)
-    if (given := trio_asyncio.current_loop.get()) is not None:
+    given = library(Venue.ASYNCIO).current_loop.get()
+    if given is not None:
         yield Loop(given)
-        return
+    else:
+        async with _open_own() as loop:
+            yield loop
+
+
+@asynccontextmanager
+async def _open_own() -> AsyncGenerator[Loop]:
+    trio_asyncio = library(Venue.ASYNCIO)
     async with trio_asyncio.open_loop() as own:
         own.set_exception_handler(_log)
         threads = trio_asyncio.TrioExecutor()
