@@ -359,13 +359,14 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
 
 def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> None:
     shop(JOB.format(act="..."))
-    bounds = ("--max-running", "3", "--max-threads", "2", "--max-payload", "99")
+    bounds = ("--max-running", "3", "--max-threads", "2", "--max-processes", "4", "--max-payload", "99")
     databases = ("--database", "shop=sqlite:///shop.db", "--database", "bank=sqlite:///a=b.db")
     assert work(*databases, *bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
     assert options == {
         "databases": {"shop": "sqlite:///shop.db", "bank": "sqlite:///a=b.db"},
         "max_running": 3,
         "max_threads": 2,
+        "max_processes": 4,
         "max_payload": 99,
         "lease": 7,
         "grace": 0.5,

@@ -104,7 +104,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         help="one that is told what happens, for instance shop.telemetry:traces; as often as there are some",
     )
     add("--max-running", type=positive, metavar="N", default=1000, help="workflows in memory (default: %(default)s)")
-    add("--max-threads", type=positive, metavar="N", default=40, help="sync steps at once (default: %(default)s)")
+    add("--max-threads", type=positive, metavar="N", default=40, help="steps in threads (default: %(default)s)")
+    add("--max-processes", type=positive, metavar="N", help="steps in processes (default: one for each processor)")
     add(
         "--max-payload",
         type=positive,
@@ -171,6 +172,7 @@ async def _serve(
             databases=dict(chosen.database) or None,
             max_running=chosen.max_running,
             max_threads=chosen.max_threads,
+            max_processes=chosen.max_processes,
             max_payload=chosen.max_payload,
             lease=chosen.lease,
             grace=chosen.grace,
