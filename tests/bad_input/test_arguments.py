@@ -130,6 +130,7 @@ def test_a_retry_of_nonsense(wrong: dict[str, Any]) -> None:
         ({"max_running": 1.5}, "max_running must be a whole number, 1 or more, or math.inf, not 1.5"),
         ({"max_running": "many"}, "max_running must be"),
         ({"max_threads": 0.5}, "max_threads must be"),
+        ({"max_processes": "all"}, "max_processes must be"),
         ({"max_inbox": math.inf}, "max_inbox must be a whole number, 1 or more, not inf"),
         ({"lease": None}, "lease must be a number of seconds, more than 0, not None"),
         ({"codec": 5}, r"codec must have the interface of nurselog.abc.Codec: 5 has no check, encode, decode"),

@@ -354,7 +354,7 @@ async def test_an_engine_that_is_cancelled_leaves_its_workflows(autojump_clock: 
 
 
 async def test_what_the_options_refuse() -> None:
-    for option in ("max_running", "max_threads", "max_payload", "evict_after", "lease", "grace"):
+    for option in ("max_running", "max_threads", "max_processes", "max_payload", "evict_after", "lease", "grace"):
         for wrong in (0, -1, float("nan")):
             with pytest.raises(UsageError, match=f"{option} must be a .*more"):
                 async with open_engine("sqlite://", [], **{option: wrong}):  # type: ignore[arg-type]  # several types

@@ -67,6 +67,8 @@ async def everything() -> None:
         nursery.go(sleeper)
         nursery.start_soon(sleeper)
         await nap(1)
+        with pytest.raises(DealtWith):
+            await fail()
         nursery.cancel_scope.cancel()
 
 

@@ -70,6 +70,16 @@ def in_a_thread_with_options(n: int) -> list[int]:
     return [n]
 
 
+@step(asyncio=True)
+async def in_asyncio(n: int) -> set[int]:
+    return {n}
+
+
+@step(process=True, timeout=5)
+def in_a_process(n: int) -> tuple[int, ...]:
+    return (n,)
+
+
 async def branch(symbol: str, limit: int) -> dict[str, int]:
     return {symbol: limit}
 
@@ -123,6 +133,8 @@ async def steps(account: Account) -> None:
     assert_type(await account.pay(1), str)
     assert_type(await account.pay_in_a_thread(1), bool)
     assert_type(await step(of_a_library)(1), complex)
+    assert_type(await in_asyncio(1), set[int])
+    assert_type(await in_a_process(1), tuple[int, ...])
     assert_type(await step(name="x")(of_a_library)(1), complex)
     assert_type(await quote.using(timeout=5, name="other")("alpha", "ACME"), float)
     assert_type(await Account.pay(account, 1), str)

@@ -67,6 +67,8 @@ class Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
+        self.current: ContextVar[asyncio.AbstractEventLoop] = library(Venue.ASYNCIO).current_loop
+        """By which trio-asyncio finds it."""
         self.over: bool = False
         """Whether it has ended: what its tasks come to from now on is its doing."""
         former = loop.get_task_factory()
@@ -179,22 +181,23 @@ class _Crossing:
 
     async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run it to its end; nothing of it is left then."""
+        loop = self._loop.loop
         context = copy_context()
         context.run(_crossing.set, self)
-        context.run(library(Venue.ASYNCIO).current_loop.set, self._loop.loop)  # by which it may come back to Trio
-        main = self._main = self._loop.loop.create_task(coroutine, name=f"step {self._step}", context=context)
+        context.run(self._loop.current.set, loop)  # by which it may come back to Trio
+        self._main = loop.create_task(coroutine, name=f"step {self._step}", context=context)
         self._body.aside.add(self)
         try:
-            await self._ended(main)
+            await self._ended(self._main)
             left = await self._sweep()
         except GeneratorExit:
-            self._loop.loop.call_soon(_forsake, [main, *self.tasks])  # in asyncio: it is still their code that runs
+            loop.call_soon(_forsake, [self._main, *self.tasks])  # in asyncio: it is still their code that runs
             raise
         finally:
             self._body.aside.discard(self)
         if self._loop.over:
             await trio.sleep_forever()  # the engine closes
-        value = self._outcome(main)
+        value = self._outcome()
         self._body.left += left
         return value
 
@@ -203,13 +206,17 @@ class _Crossing:
         if not self._loop.over:
             self._main.cancel()
 
-    def _outcome(self, main: AnyTask) -> Any:
+    def _outcome(self) -> Any:
+        main = self._main
+        del self._main  # its context leads here, and its error's traceback will: circles are the collector's work
         try:
             return main.result()
         except BaseException as exc:
             if find_fatal(exc) or split_error(exc)[0] is not None:
                 raise
             self._raise_cancelled(exc)
+        finally:
+            del main
 
     def _raise_cancelled(self, exc: BaseException) -> NoReturn:
         """Raise what stands for a cancellation of asyncio's, or a group of nothing else."""

@@ -226,7 +226,10 @@ class Body:
             error = split_error(exc)[0]
             if error is None and scope.cancel_called:
                 return Result.CANCELLED, None
-            return Result.ERROR, self._error_bytes(error or no_error(f"step {step.name!r}", exc))
+            try:
+                return Result.ERROR, self._error_bytes(error or no_error(f"step {step.name!r}", exc))
+            finally:
+                del error  # its traceback leads here: circles are the collector's work
 
     def encode(self, value: object, *, tidy: bool) -> bytes:
         """Return the bytes of what the function has returned.
