@@ -23,12 +23,14 @@ from nurselog import (
     step_key,
     workflow_id,
 )
+from nurselog._flow.venue import Venue
 from nurselog.lowlevel import Result, StepEnded
 from nurselog.testing import fakes
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
+from tests.neighbours import need
 
-trio_asyncio: Any = pytest.importorskip("trio_asyncio")
+trio_asyncio: Any = need(Venue.ASYNCIO)
 
 Clock = trio.testing.MockClock
 

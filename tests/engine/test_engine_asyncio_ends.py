@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import pytest
 import trio
 
@@ -23,11 +24,13 @@ from nurselog import (
     workflow,
 )
 from nurselog._flow.body import Body
+from nurselog._flow.venue import Venue
 from nurselog.lowlevel import StepEnded
 from tests.engine.rig import in_memory, kinds, on_file, settle
 from tests.flow.rig import play, play_on
+from tests.neighbours import need
 
-trio_asyncio: Any = pytest.importorskip("trio_asyncio")
+trio_asyncio: Any = need(Venue.ASYNCIO)
 from nurselog._engine.crossing import Loop, _Crossing  # noqa: E402 - see above
 
 Clock = trio.testing.MockClock
@@ -355,6 +358,71 @@ print([name for name in ("asyncio", "trio_asyncio", "trio_parallel") if name in 
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_asyncio_is_as_ever_where_trio_does_not_run() -> None:
+    program = """
+import asyncio, threading, trio
+from nurselog import open_engine, step, workflow
+
+@step(asyncio=True)
+async def inside() -> str:
+    return type(asyncio.get_running_loop()).__module__.split(".")[0]
+
+@workflow
+async def flow() -> str:
+    return await inside()
+
+async def outside() -> str:
+    await asyncio.sleep(0)
+    return type(asyncio.get_running_loop()).__module__
+
+def run() -> None:
+    print(asyncio.run(outside()))
+
+async def main() -> None:
+    async with open_engine("sqlite://") as engine:
+        print(await engine.run(flow))
+        await trio.to_thread.run_sync(run)
+
+trio.run(main)
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["trio_asyncio", *["asyncio.unix_events"] * 2]
+
+
+def test_trio_may_be_a_guest_of_asyncios() -> None:
+    """And then two loops run in one thread, and nobody mistakes one for the other."""
+
+    async def which() -> list[str]:
+        with anyio.move_on_after(0.01) as scope:
+            await anyio.sleep(60)
+        return [type(asyncio.get_running_loop()).__name__, str(scope.cancelled_caught)]
+
+    @workflow(name="guest")
+    async def guest() -> list[str]:
+        return list(await step(name="which", asyncio=True)(which)())
+
+    async def main() -> list[str]:
+        async with open_engine("sqlite://", [guest]) as engine:
+            return await engine.run(guest)
+
+    async def host() -> list[str]:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            main,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=done.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        while not done.done():
+            await anyio.sleep(0.01)
+            assert asyncio.get_running_loop() is loop
+        return list((await done).unwrap())
+
+    assert asyncio.run(host()) == ["TrioEventLoop", "True"]
 
 
 async def test_control_c_in_asyncio_code_closes_the_engine(tmp_path: Path) -> None:

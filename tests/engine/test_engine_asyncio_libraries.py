@@ -24,8 +24,10 @@ from nurselog import (
     step_key,
     workflow,
 )
+from nurselog._flow.venue import Venue
+from tests.neighbours import need
 
-trio_asyncio: Any = pytest.importorskip("trio_asyncio")
+trio_asyncio: Any = need(Venue.ASYNCIO)
 aiohttp: Any = pytest.importorskip("aiohttp")
 aiosqlite: Any = pytest.importorskip("aiosqlite")
 asyncpg: Any = pytest.importorskip("asyncpg")

@@ -14,10 +14,12 @@ from nurselog import UsageError, move_on_after, open_nursery, step, workflow
 from nurselog._flow.body import Body
 from nurselog._flow.call import AwaitedCall
 from nurselog._flow.steward import ChildCall
+from nurselog._flow.venue import Venue
 from tests.engine.rig import in_memory
+from tests.neighbours import need
 
-pytest.importorskip("trio_asyncio")
-from nurselog._engine.crossing import _Crossing
+need(Venue.ASYNCIO)
+from nurselog._engine.crossing import _Crossing  # noqa: E402 - see above
 
 OF_A_STEP = (_Crossing, Body, AwaitedCall, ChildCall, asyncio.Task)
 

@@ -33,6 +33,7 @@ from nurselog import (
     workflow,
 )
 from nurselog._flow import jobs
+from nurselog._flow.venue import Venue
 from nurselog.lowlevel import decode_error
 from nurselog.testing import VirtualClock, fakes
 from nurselog.testing.clock import Hold, hold_in_threads, in_virtual_time
@@ -51,8 +52,9 @@ from tests.engine.computing import (
     spin,
     total,
 )
+from tests.neighbours import need
 
-trio_parallel: Any = pytest.importorskip("trio_parallel")
+trio_parallel: Any = need(Venue.PROCESS)
 
 
 async def run(fn: Callable[[], Awaitable[Any]], **options: Any) -> Any:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from nurselog._flow.venue import Venue
 from tests.house.tree import ROOT
 from tests.kills.effects import told
+from tests.neighbours import need
 
-pytest.importorskip("trio_asyncio")
-pytest.importorskip("trio_parallel")
+need(Venue.ASYNCIO)
+need(Venue.PROCESS)
 
 
 @contextmanager

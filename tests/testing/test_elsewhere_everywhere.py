@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from nurselog import CancelScope, Retry, attempt, gather, open_nursery, sleep, step, workflow
+from nurselog._flow.venue import Venue
 from nurselog.testing import cancel_everywhere, crash_everywhere
+from tests.neighbours import need
 
-pytest.importorskip("trio_asyncio")
+need(Venue.ASYNCIO)
 
 
 @step(asyncio=True, retry=Retry(attempts=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -84,7 +85,23 @@ def library(venue: Venue) -> Any:
         UsageError: if it is not installed, or does not work with this Python.
     """
     module, remedy = _LIBRARIES[venue]
+    known = module in sys.modules
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
     except (ImportError, AttributeError) as exc:  # the latter from one that uses what this Python has no more
         raise UsageError(f"{remedy} ({exc})") from exc
+    if venue is Venue.ASYNCIO and not known:
+        _confine(found)
+    return found
+
+
+def _confine(trio_asyncio: Any) -> None:
+    """Have asyncio be as ever where Trio does not run.
+
+    Once it is imported, trio-asyncio has `asyncio.run` run on Trio, too, in all threads that have not set a policy. Who
+    imports it may want that; who has a step in asyncio has not asked for it, least of all the other threads of the
+    process. So each thread begins as if it had set the policy that was there before. That a thread's policy is looked
+    up in this class is not promised; a test says when it is not so any more.
+    """
+    loops = trio_asyncio._loop
+    type(loops._faked_policy).policy = loops._original_policy
