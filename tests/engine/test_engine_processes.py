@@ -45,6 +45,7 @@ from tests.engine.computing import (
     die,
     factorial,
     fail,
+    get_terminated,
     give,
     leave_a_thread,
     pid,
@@ -144,6 +145,13 @@ async def test_a_process_that_dies_is_an_error_and_the_next_step_has_another_one
         return [e.value.step, e.value.exit_code, await total(4)]
 
     assert await run(flow) == ["die", code, 6]
+
+
+async def test_a_service_that_is_stopped_with_all_its_processes_is_the_engines_to_stop() -> None:
+    async def flow() -> str:
+        return await get_terminated()
+
+    assert await run(flow) == "went on"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +394,8 @@ def test_it_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("multiprocessing.parent_process", Parent)
     monkeypatch.setattr(os, "kill", kill)
-    jobs.end_with_parent()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    jobs.settle_in()
     assert killed == []
     ended.set()
     assert died.wait(60)

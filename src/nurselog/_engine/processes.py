@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._flow.jobs import answer, end_with_parent
+from .._flow.jobs import answer, settle_in
 from .._flow.venue import Venue, library
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def open_processes(grace: float) -> AsyncGenerator[Processes]:
     """
     trio_parallel = library(Venue.PROCESS)
     try:
-        async with trio_parallel.open_worker_context(init=end_with_parent, grace_period=grace) as context:
+        async with trio_parallel.open_worker_context(init=settle_in, grace_period=grace) as context:
             yield Processes(context)
     except trio_parallel.BrokenWorkerError as exc:
         logger.warning("worker processes of steps did not end in order when the engine closed: %s", exc.args[0])

@@ -155,13 +155,16 @@ def work(function: bytes, arguments: bytes) -> Answer:
         return Answer.of(UsageError(f"what it returned cannot be pickled, to come from its worker process: {exc}"))
 
 
-def end_with_parent() -> None:
-    """Make this process end when its engine's does, even in the middle of a job that nobody waits for any more."""
+def settle_in() -> None:
+    """Make this process end when its engine's does, even in the middle of a job; and by nobody else's wish.
+
+    Who stops a service may tell all its processes at once (systemd does). That is for the engine to hear, which
+    suspends its workflows: a worker process that died of it first would be an error of its step.
+    """
     from multiprocessing import parent_process  # noqa: PLC0415 - a worker process has it
 
-    threading.Thread(
-        target=_follow, args=(parent_process(),), daemon=True, name="nurselog: ends with its parent"
-    ).start()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as trio-parallel has done with SIGINT
+    threading.Thread(target=_follow, args=(parent_process(),), daemon=True, name="nurselog parent").start()
 
 
 def _follow(parent: Any) -> None:
