@@ -248,12 +248,13 @@ async def raises_a_group_of_them() -> None:
 async def test_a_cancellation_of_its_own_is_an_error(autojump_clock: Clock, fn: Callable[[], Awaitable[None]]) -> None:
     async def flow() -> str:
         with pytest.raises(UsageError, match="raised CancelledError, but nobody has cancelled it"):
-            await aio(fn, retry=Retry(attempts=2, when=UsageError))()
+            await aio(fn, retry=Retry(attempts=2, delay=0, when=UsageError))()
         return "went on"
 
     async with in_memory() as engine:
         assert await play_on(engine, flow) == "went on"
-        assert results(await events(engine)) == [Result.ERROR]
+        [ended] = [event for event in await events(engine) if isinstance(event, StepEnded)]
+        assert (ended.result, ended.attempts) == (Result.ERROR, 2)
 
 
 async def test_a_group_of_errors_and_cancellations_is_its_errors(autojump_clock: Clock) -> None:

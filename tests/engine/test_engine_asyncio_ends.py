@@ -15,10 +15,12 @@ import pytest
 import trio
 
 from nurselog import (
+    Retry,
     StepInterrupted,
     UsageError,
     WorkflowKilled,
     WorkflowStuck,
+    attempt,
     open_engine,
     step,
     workflow,
@@ -295,6 +297,24 @@ async def test_a_part_is_cancelled_and_its_leftovers_are_the_steps(autojump_cloc
     assert seen == ["begun", "cancelled"] * 2
 
 
+async def test_what_a_failed_attempt_has_left_is_forgotten(autojump_clock: Clock) -> None:
+    async def forgetful() -> None:
+        asyncio.create_task(slow())  # noqa: RUF006 - the point
+        await asyncio.sleep(1)
+
+    async def in_trio() -> int:
+        if attempt() == 1:
+            await step(name="forgetful", asyncio=True)(forgetful)()
+            raise OSError
+        return attempt()
+
+    async def whole() -> int:
+        return await step(name="trio", retry=Retry(attempts=2))(in_trio)()
+
+    assert await play(whole) == 2
+    assert seen == ["begun", "cancelled"]
+
+
 def test_by_itself_in_asyncio() -> None:
     async def main() -> str:
         async def quick() -> str:
@@ -331,6 +351,22 @@ async def test_without_the_library_a_workflow_is_stuck_and_may_go_on(
         with pytest.raises(WorkflowStuck, match=r"pip install 'nurselog\[asyncio\]' \(trio_asyncio\)"):
             await handle.result()
         assert await kinds(handle) == ["Started"]
+        monkeypatch.undo()
+        await engine.resume("one")
+        await trio.sleep(1)
+        assert await handle.result() == "done"
+
+
+async def test_without_the_library_nothing_has_begun(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    @workflow(name="once")
+    async def once() -> str:
+        return str(await step(name="slow", asyncio=True, at_most_once=True)(slow)())
+
+    monkeypatch.setitem(sys.modules, "trio_asyncio", None)
+    async with in_memory() as engine:
+        handle = await engine.submit(once, id="one")
+        with pytest.raises(WorkflowStuck):
+            await handle.result()
         monkeypatch.undo()
         await engine.resume("one")
         await trio.sleep(1)

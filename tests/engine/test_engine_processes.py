@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -124,6 +125,49 @@ async def test_errors_arrive_as_they_are_and_the_log_has_their_tracebacks() -> N
     for record in records[:4]:
         assert "computing.py" in record.traceback
         assert ", in fail" in record.traceback
+
+
+PROGRAM = """
+import sys, trio
+from nurselog import open_engine, step, workflow
+
+class Odd(Exception):
+    pass
+
+@step(process=True)
+def fail() -> None:
+    raise Odd("odd")
+
+@workflow
+async def flow() -> None:
+    await fail()
+
+async def main() -> None:
+    async with open_engine(f"sqlite:///{sys.argv[1]}") as engine:
+        if sys.argv[2] == "run":
+            handle = await engine.submit(flow, id="one")
+        else:  # the code goes on with the step's row
+            rows = len(await (await engine.get("one")).log())
+            handle = await engine.fork("one", at=rows - 1)
+        try:
+            await handle.result()
+        except Odd as exc:
+            print(repr(exc))
+
+if __name__ == "__main__":
+    trio.run(main)
+"""
+
+
+def test_an_error_of_the_main_program_is_found_again(tmp_path: Path) -> None:
+    """By a process that knows nothing of worker processes, where that module has another name."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, "utf-8")
+    said = []
+    for mode in ("run", "look"):
+        command = [sys.executable, str(program), str(tmp_path / "log.db"), mode]
+        said.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+    assert [line.split()[0] for line in said] == ["Odd('odd')"] * 2
 
 
 async def test_errors_are_retried() -> None:

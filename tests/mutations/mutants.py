@@ -16,10 +16,20 @@ from __future__ import annotations
 
 from tests.mutations.of_clients import OF_CLIENTS
 from tests.mutations.of_data import OF_DATA
+from tests.mutations.of_elsewhere import OF_ELSEWHERE
 from tests.mutations.of_engines import OF_ENGINES
 from tests.mutations.of_steps import OF_STEPS
 from tests.mutations.of_stores import OF_STORES
 from tests.mutations.of_transactions import OF_TRANSACTIONS
 from tests.mutations.of_workflows import OF_WORKFLOWS
 
-MUTANTS = (*OF_WORKFLOWS, *OF_STEPS, *OF_ENGINES, *OF_STORES, *OF_TRANSACTIONS, *OF_DATA, *OF_CLIENTS)
+MUTANTS = (
+    *OF_WORKFLOWS,
+    *OF_STEPS,
+    *OF_ELSEWHERE,
+    *OF_ENGINES,
+    *OF_STORES,
+    *OF_TRANSACTIONS,
+    *OF_DATA,
+    *OF_CLIENTS,
+)
