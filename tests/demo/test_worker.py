@@ -409,7 +409,7 @@ def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, Any]) -> 
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 9
+    assert len(options) == 10
     assert options == {name: engine[name].default for name in options}
 
 

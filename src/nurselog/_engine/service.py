@@ -73,8 +73,7 @@ class Service:
         self.store: Store = store
         self.databases: Databases = databases
         self.table: Table = table
-        self.clock: Clock = clock
-        self.codec: Codec = codec
+        self.clock, self.codec = clock, codec
         self._evict_after, self._grace = options.evict_after, options.grace
         self.worker: str = uuid.uuid4().hex
         self.journal: Journal = Journal(store, instruments)
@@ -107,8 +106,7 @@ class Service:
         self.replays: Replays = Replays(self.runner, options.grace)
         databases.looks = self.ownership.look_for_all
         self.runner.office, self.runner.starter, self.runner.databases = self.office, self.starter, databases
-        self.runner.annexes = annexes(options.grace)
-        self.runner.cores = trio.CapacityLimiter(options.max_processes)
+        self.runner.annexes, self.runner.cores = annexes(options.grace), trio.CapacityLimiter(options.max_processes)
         self.opened, self.closing = trio.Event(), trio.Event()
         self._fatal: BaseException | None = None
 
