@@ -56,6 +56,8 @@ class Options:
 class Service:
     """An engine's inside."""
 
+    clock: Clock
+    codec: Codec
     opened: trio.Event
     closing: trio.Event
 
