@@ -174,6 +174,25 @@ async def test_a_file_that_is_used_while_a_sweep_looks_is_kept(
     assert useless in names(folder)
 
 
+async def test_files_that_change_while_a_sweep_looks_are_left_alone(
+    tmp_path: Path, codec: FileCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, is_whole = f"sqlite:///{tmp_path / 'log.db'}", sweeping_module._is_whole
+    async with opened(url, codec, forest) as engine:
+        await engine.run(forest, "fir")
+    new = folder / ".new-one"
+    new.write_bytes(b"new")
+
+    def look(name: str) -> bool:
+        if name == new.name:
+            new.rename(folder / ("f" * 60))  # its writer has done
+        return is_whole(name)
+
+    monkeypatch.setattr(sweeping_module, "_is_whole", look)
+    assert await sweep(url, folder) == Swept(0, 0, 1)
+    assert len(names(folder)) == 2
+
+
 async def test_the_folder_of_another_store_is_left_alone(url: str, codec: FileCodec, folder: Path) -> None:
     async with opened(url, codec, forest):
         lost(codec)

@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -80,7 +81,11 @@ def _files(folder: Path | str) -> Mapping[str, float]:
         raise UsageError(f"there is no folder {folder}")
     with os.scandir(folder) as entries:
         ours = [one for one in entries if _is_whole(one.name) or one.name.startswith(TEMPORARY)]
-        return {one.name: one.stat().st_mtime for one in ours}
+    found: dict[str, float] = {}
+    for one in ours:
+        with suppress(FileNotFoundError):  # it is whole now, under another name, or another sweep was faster
+            found[one.name] = one.stat().st_mtime
+    return found
 
 
 def _is_whole(name: str) -> bool:
