@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -34,6 +35,7 @@ from nurselog import (
     workflow,
 )
 from nurselog._flow import jobs
+from nurselog._flow.body import Body
 from nurselog._flow.venue import Venue
 from nurselog.lowlevel import decode_error
 from nurselog.testing import VirtualClock, fakes
@@ -168,6 +170,28 @@ def test_an_error_of_the_main_program_is_found_again(tmp_path: Path) -> None:
         command = [sys.executable, str(program), str(tmp_path / "log.db"), mode]
         said.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
     assert [line.split()[0] for line in said] == ["Odd('odd')"] * 2
+
+
+async def test_an_error_leaves_no_circles_for_the_collector() -> None:
+    @workflow(name="flow")
+    async def flow() -> None:
+        with pytest.raises(KeyError):
+            await fail("plain")
+
+    async with open_engine("sqlite://", [flow]) as engine:
+        await engine.run(flow)
+        gc.collect()
+        gc.disable()
+        try:
+            await engine.run(flow)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, (Body, KeyError))]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not left
 
 
 async def test_errors_are_retried() -> None:

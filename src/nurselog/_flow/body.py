@@ -188,6 +188,7 @@ class Body:
             self.ended = True
             self._scope = None  # from here on it is another body's
             place.set(None)  # else this, its call and their context would be a circle
+            self.recorded = None  # the error's traceback leads here
         if self._abandoned:
             return
         sequencer.log.append(
