@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -281,6 +281,30 @@ async def test_tasks_that_were_cancelled_are_waited_for(autojump_clock: Clock) -
 
     assert await play_one(aio(tidy)) == "tidy"
     assert seen == ["idle has ended"]
+
+
+async def test_generators_that_were_left_half_way_are_closed_by_the_loop(autojump_clock: Clock) -> None:
+    async def count() -> AsyncGenerator[int]:
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            await asyncio.sleep(1)
+            seen.append("closed")
+
+    async def hasty() -> int:
+        numbers = count()
+        first = await anext(numbers)
+        asyncio.get_running_loop().create_task(numbers.aclose())  # as the loop does when one is collected
+        return first
+
+    async def flow() -> int:
+        first: int = await aio(hasty)()
+        await sleep(5)
+        return first
+
+    assert await play(flow) == 0
+    assert seen == ["closed"]
 
 
 async def test_the_tasks_of_a_failure_end_with_it(autojump_clock: Clock) -> None:

@@ -11,7 +11,8 @@ told it so (the function has cancelled itself, or waited for a task that was), t
 not awaited would work on behind the log's back, and hang in the loop when the engine closes. So each task that is
 made inside of a step is noted, whoever makes it (the context says for whom); those that are there when the function
 returns are cancelled and waited for. Those that had been cancelled by then were on their way out: many libraries do not
-wait for what they have cancelled. All others the step is told off for.
+wait for what they have cancelled. All others the step is told off for. Only the tasks in which asyncio closes async
+generators that were left half-way are nobody's: they are made when one is collected, in whatever code runs then.
 
 *Not leaving.* When the engine closes, a function may swallow its cancellation, or clean up for ever. The bench closes
 the coroutine that waits for it, by the wait's abort function. Then the tasks are closed, too, and forgotten by asyncio,
@@ -151,6 +152,10 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
         asyncio._set_running_loop(former)
 
 
+_CLOSING = "async_generator_athrow"
+"""The type of what closes an async generator; it has no public name."""
+
+
 class _Noting:
     """Makes the tasks of a loop, and takes note of those that are made for a step."""
 
@@ -159,7 +164,7 @@ class _Noting:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
         task = self._make(loop, coroutine, **options)
-        if (crossing := _crossing.get()) is not None:
+        if (crossing := _crossing.get()) is not None and type(coroutine).__name__ != _CLOSING:
             crossing.tasks.add(task)
         return task
 
