@@ -195,6 +195,23 @@ async def test_who_tears_the_loop_down_closes_the_engine_and_no_step_has_an_outc
         assert (await kinds(handle)).count("StepEnded") == 1
 
 
+async def test_who_tears_the_applications_loop_down_ends_the_application(tmp_path: Path, autojump_clock: Clock) -> None:
+    @workflow(name="tearing")
+    async def tearing() -> None:
+        await step(asyncio=True)(tear)()
+
+    path = tmp_path / "log.db"
+    with pytest.raises(BaseExceptionGroup) as caught, trio.fail_after(LONG):
+        async with trio_asyncio.open_loop(), on_file(path, flow, tearing) as engine:
+            await engine.submit(flow, id="one")
+            await engine.submit(tearing, id="two")
+            await trio.sleep_forever()
+    assert caught.group_contains(SystemExit)
+    assert seen == ["begun"], "it was closed, for nothing could have cancelled it"
+    async with on_file(path, flow) as engine:
+        assert await (await engine.get("one")).result() == "done"
+
+
 async def test_a_task_may_end_when_nobody_waits_for_it_any_more(autojump_clock: Clock) -> None:
     async with trio_asyncio.open_loop() as own:
         loop = Loop(own)

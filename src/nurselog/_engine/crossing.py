@@ -196,7 +196,11 @@ class _Crossing:
             await self._ended(self._main)
             left = await self._sweep()
         except GeneratorExit:
-            loop.call_soon(_forsake, [self._main, *self.tasks])  # in asyncio: it is still their code that runs
+            forsake = partial(_forsake, [self._main, *self.tasks])
+            if loop.is_running():
+                loop.call_soon(forsake)  # in asyncio: it is still their code that runs
+            else:
+                forsake()
             raise
         finally:
             self._body.aside.discard(self)
