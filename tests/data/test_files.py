@@ -78,9 +78,10 @@ def test_equal_values_share_a_file(codec: FileCodec, folder: Path) -> None:
     assert all(path.stat().st_mtime > 0 for path in files(folder)), "what is used again is young"
 
 
-def test_a_file_that_is_not_whole_is_written_anew(codec: FileCodec, folder: Path) -> None:
+@pytest.mark.parametrize("found", [b"cut", bytes(len(LONG) + 2)])
+def test_a_file_that_is_damaged_is_written_anew(codec: FileCodec, folder: Path, found: bytes) -> None:
     reference = codec.encode(LONG, str)
-    files(folder)[0].write_bytes(b"cut")
+    files(folder)[0].write_bytes(found)
     assert codec.encode(LONG, str) == reference
     assert codec.decode(reference, str) == LONG
 

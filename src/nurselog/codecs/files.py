@@ -107,7 +107,7 @@ class FileCodec:
     def _keep(self, name: str, data: bytes) -> None:
         path = self._folder / name
         try:
-            whole = path.stat().st_size == len(data)
+            whole = _name_of(path.read_bytes()) == name  # else the value, which is at hand, would be lost
             os.utime(path)
         except FileNotFoundError:
             whole = False
