@@ -18,6 +18,7 @@ import trio
 
 from nurselog import EngineClosed, UsageError
 from nurselog._client.bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
+from nurselog._client.calls import AsyncItems
 from nurselog._client.opening import _beside_asyncio
 from nurselog._client.receiving import Received
 from nurselog._client.thread import Order, TrioThread
@@ -180,10 +181,29 @@ async def test_what_comes_when_nobody_waits_any_more_is_the_next() -> None:
     assert await received.more()  # and who waited for it is cancelled
     assert await received.more()
     assert [received.take(), received.take()] == [0, 1]
-    assert not received
+    assert received.take() is None
     assert await received.more()
     assert received.take() == 2
     assert not await received.more()
+
+
+async def test_who_comes_late_goes_on_to_the_next() -> None:
+    """Several may go through the same: what has come for one, another may have before the one is awake."""
+    send, receive = trio.open_memory_channel[Any](2)
+    for number in range(2):
+        send.send_nowait(number)
+    send.close()
+    received, others = Received(receive), list[int | None]()
+
+    class Late(Straight):
+        async def call(self, function: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
+            answer = await super().call(function, *args, **kwargs)
+            if not others:
+                others.append(received.take())
+            return answer
+
+    assert [item async for item in AsyncItems(Late(), received)] == [1]
+    assert others == [0]
 
 
 def test_what_is_cancelled_before_it_begins_does_not_begin() -> None:

@@ -32,9 +32,10 @@ class ClientItems(Generic[T]):
         return self
 
     def __next__(self) -> Item[T]:
-        if not self._received and not self._bridge.call(self._received.more):
-            raise StopIteration
-        return self._received.take()
+        while (item := self._received.take()) is None:
+            if not self._bridge.call(self._received.more):
+                raise StopIteration
+        return item
 
 
 @final

@@ -33,9 +33,10 @@ class AsyncItems(Generic[T]):
         return self
 
     async def __anext__(self) -> Item[T]:
-        if not self._received and not await self._bridge.call(self._received.more):
-            raise StopAsyncIteration
-        return self._received.take()
+        while (item := self._received.take()) is None:
+            if not await self._bridge.call(self._received.more):
+                raise StopAsyncIteration
+        return item
 
 
 @final

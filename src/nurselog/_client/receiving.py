@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Received(Generic[T]):
     """What comes out of a channel, one after the other.
 
-    It is kept until it is taken: who waits may be cancelled in another thread just when something has come.
+    It is kept until it is taken: who waits may be cancelled in another thread just when something has come. Then others
+    may have it, who go through the same, each in a thread of its own.
     """
 
     def __init__(self, channel: trio.abc.ReceiveChannel[T]) -> None:
@@ -28,10 +29,9 @@ class Received(Generic[T]):
             return False
         return True
 
-    def __bool__(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._kept)
-
-    def take(self) -> T:
-        """Take the next."""
-        return self._kept.popleft()
+    def take(self) -> T | None:
+        """Take the next; None if there is none, or if somebody else was faster."""
+        try:
+            return self._kept.popleft()
+        except IndexError:
+            return None
