@@ -369,6 +369,31 @@ def test_what_breaks_there_is_told_when_it_is_closed() -> None:
     assert caught.group_contains(OSError, match="it broke")
 
 
+def test_what_breaks_there_is_told_to_who_closes_at_once() -> None:
+    """Letting go may take its time, and who was cancelled meanwhile would hear nothing."""
+    place = Place()
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Desk]:
+        try:
+            async with place.opening() as desk:
+                yield desk
+        finally:
+            thread.close()
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+
+    thread = TrioThread(opening)
+    thread.start()
+    waited_for(thread.opened, thread.close)
+    with pytest.raises(EngineClosed):
+        Bridge(thread).call(place.wait_for_ever, place.broken.set)
+    with pytest.raises(ExceptionGroup) as caught:
+        waited_for(thread.ended, thread.close)
+    assert caught.group_contains(OSError, match="it broke")
+    thread.join()
+
+
 def test_what_cannot_be_opened() -> None:
     @asynccontextmanager
     async def opening() -> AsyncIterator[Any]:

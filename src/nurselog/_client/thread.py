@@ -101,7 +101,7 @@ class TrioThread:
         self._pid = os.getpid()
         self._token: Future[trio.lowlevel.TrioToken] = Future()
         self._scope = trio.CancelScope()
-        """Around all that runs there."""
+        """What closing cancels: the opening, and then what serves. Not the end: who is cancelled hears of no error."""
         self._nursery: trio.Nursery | None = None
         """Where orders are carried out, while there is room for more."""
         self._orders: set[Order] = set()
@@ -150,7 +150,7 @@ class TrioThread:
 
     def close(self) -> None:
         """Have everything let go; `ended` tells when that is done. It may be told so before it is open."""
-        self._token.add_done_callback(lambda _: self._soon(self._scope.cancel))
+        self._token.add_done_callback(lambda _: self._soon(self._leave))
 
     def join(self) -> None:
         """Wait for the thread, which is over but for its last few instructions."""
@@ -184,12 +184,15 @@ class TrioThread:
 
     async def _serve(self, desk: Desk) -> None:
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery, self._scope = nursery, nursery.cancel_scope
             self.opened.set_result(outcome.Value(desk))
             try:
                 await trio.sleep_forever()
             finally:
                 self._nursery = None  # it takes no more
+
+    def _leave(self) -> None:
+        self._scope.cancel()
 
     def _begin(self, order: Order) -> None:
         if self._nursery is None:
