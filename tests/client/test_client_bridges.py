@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import math
 import os
 import signal
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -135,6 +137,34 @@ def test_outcomes_arrive_as_they_are() -> None:
     assert contextvars.copy_context().run(in_sync, sync_scene) == ["closed"]
 
 
+def test_what_has_been_answered_is_nobodys() -> None:
+    """A result may be large: it must not wait for the collector."""
+
+    class Large:
+        pass
+
+    async def large() -> Large:
+        await trio.lowlevel.checkpoint()
+        return Large()
+
+    async def scene(_: Place, bridge: OutOfAsyncio) -> None:
+        answer = weakref.ref(await bridge.call(large))
+        await bridge.call(twice, 1)
+        assert answer() is None
+
+    def sync_scene(_: Place, bridge: Bridge) -> None:
+        answer = weakref.ref(bridge.call(large))
+        bridge.call(twice, 1)
+        assert answer() is None
+
+    gc.disable()
+    try:
+        in_asyncio(scene)
+        in_sync(sync_scene)
+    finally:
+        gc.enable()
+
+
 def test_what_asyncio_cancels_is_cancelled_there_and_waited_for() -> None:
     async def scene(place: Place, bridge: OutOfAsyncio) -> None:
         loop, began = asyncio.get_running_loop(), asyncio.Event()
@@ -241,6 +271,24 @@ def test_control_c_before_the_order_is_given() -> None:
     assert in_sync(scene) == ["closed"]
 
 
+def test_control_c_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the thread runs; when that is interrupted, nobody gets what could be closed."""
+    place = Place()
+    thread = TrioThread(place.opening)
+    start = thread._thread.start
+
+    def interrupted() -> None:
+        start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(thread._thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+    waited_for(thread.ended, thread.close)
+    thread.join()
+    assert place.said == ["closed"]
+
+
 def test_what_is_cancelled_when_all_is_over() -> None:
     orders: list[tuple[TrioThread, Order]] = []
 
@@ -258,7 +306,7 @@ def test_an_order_that_the_loop_never_saw() -> None:
     """The loop may end between the two looks at it."""
     place = Place()
     thread, order = TrioThread(place.opening), Order(place.wait_for_ever)
-    thread._orders.add(order)
+    thread._orders[order.answer] = order
     thread.close()
     thread.start()
     waited_for(thread.ended, thread.close)

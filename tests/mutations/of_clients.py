@@ -27,7 +27,7 @@ OF_CLIENTS = (
         name="client-orders-forgotten-at-the-end",
         breaks="every order gets an answer, whatever becomes of the loop",
         file="_client/thread.py",
-        before="        for order in list(self._orders):\n            order.drop()\n",
+        before="        for order in list(self._orders.values()):\n            order.drop()\n",
         after="",
         tests=(f"{CLIENT}bridges.py::test_an_order_that_the_loop_never_saw",),
     ),

@@ -104,7 +104,8 @@ class TrioThread:
         """What closing cancels: the opening, and then what serves. Not the end: who is cancelled hears of no error."""
         self._nursery: trio.Nursery | None = None
         """Where orders are carried out, while there is room for more."""
-        self._orders: set[Order] = set()
+        self._orders: dict[Answer[Any], Order] = {}
+        """Those without an answer, by what will have it."""
         self.opened: Answer[Desk] = Future()
         self.ended: Answer[None] = Future()
         self._thread = threading.Thread(target=self._work, name="nurselog client", daemon=True)
@@ -118,7 +119,11 @@ class TrioThread:
 
     def start(self) -> None:
         """Start it; `opened` tells when the desk is open, `ended` when all is over."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Control-C may come when it runs already, and nobody would close it
+            self.close()
+            raise
 
     def check(self) -> None:
         """See that who is here may give orders.
@@ -138,8 +143,8 @@ class TrioThread:
 
     def give(self, order: Order) -> None:
         """Have an order carried out."""
-        self._orders.add(order)  # first: if the loop ends meanwhile, it is dropped by one of the two
-        order.answer.add_done_callback(lambda _: self._orders.discard(order))
+        self._orders[order.answer] = order  # first: if the loop ends meanwhile, it is dropped by one of the two
+        order.answer.add_done_callback(self._orders.pop)  # one with the order in it would be a circle
         if not self._soon(partial(self._begin, order)):
             order.drop()
 
@@ -167,7 +172,7 @@ class TrioThread:
 
     def _work(self) -> None:
         ended = outcome.capture(trio.run, self._main)
-        for order in list(self._orders):
+        for order in list(self._orders.values()):
             order.drop()
         if not self.opened.done():
             error = (
