@@ -201,6 +201,21 @@ def test_what_asyncio_cancels_twice_is_cancelled_once() -> None:
     assert in_asyncio(scene) == ["let go", "closed"]
 
 
+def test_what_asyncio_leaves_in_the_middle_is_cancelled() -> None:
+    """A loop may end without its tasks; then these are closed, and cannot wait."""
+
+    async def scene(place: Place, bridge: OutOfAsyncio) -> None:
+        asked, cancel = list[Order](), bridge._thread.cancel
+        bridge._thread.cancel = asked.append  # type: ignore[method-assign]  # it is looked at
+        call = bridge.call(place.wait_for_ever)
+        call.send(None)  # type: ignore[attr-defined]  # it is a coroutine
+        call.close()  # type: ignore[attr-defined]
+        cancel(*asked)
+        await asyncio.wait([asyncio.wrap_future(asked[0].answer)])
+
+    assert in_asyncio(scene)[-1] == "closed"
+
+
 async def test_what_comes_when_nobody_waits_any_more_is_the_next() -> None:
     """Whoever waits in another thread may be cancelled when the item is here already."""
     send, receive = trio.open_memory_channel[int](3)

@@ -72,6 +72,9 @@ async def seen_through(answer: Answer[T], cancel: Callable[[], None]) -> T:
             if cancelled is None:  # some cancel again and again, until one goes
                 cancel()
             cancelled = exc
+        except GeneratorExit:  # the loop has ended with its task left in the middle: nobody can wait any more
+            cancel()
+            raise
     if cancelled is not None:
         raise cancelled
     return here.result().unwrap()
