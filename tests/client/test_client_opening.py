@@ -288,13 +288,13 @@ elsewhere: list[Client] = []
 
 
 @step
-async def ask_the_own_thread() -> None:
-    elsewhere[0].list()
+async def ask_the_own_thread(what: str) -> None:
+    getattr(elsewhere[0], what)()
 
 
 @workflow
-async def asks_its_own_thread() -> None:
-    await ask_the_own_thread()
+async def asks_its_own_thread(what: str) -> None:
+    await ask_the_own_thread(what)
 
 
 @workflow
@@ -311,8 +311,9 @@ def test_workflow_code_asks_no_client(tmp_path: Path) -> None:
             with pytest.raises(MisplacedCallError, match="in workflow code"):
                 client.run(misplaced, url)
         elsewhere[:] = [client]
-        with pytest.raises(UsageError, match="wait for itself"):
-            client.run(asks_its_own_thread)
+        for what in "list", "close":
+            with pytest.raises(UsageError, match="wait for itself"):
+                client.run(asks_its_own_thread, what)
         with pytest.raises(MisplacedCallError, match="in workflow code"):
             client.run(asks_a_client)
 

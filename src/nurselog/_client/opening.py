@@ -155,8 +155,10 @@ class Client(BlockingClient):
 
         Raises:
             StoreError: if the store has broken since it was opened.
+            UsageError: in an async step of the client's own engine, which would wait for itself.
         """
         if not (self._closed or self._thread.is_inherited):
+            self._thread.check_apart()
             self._closed = True
             self._thread.close()
             try:

@@ -135,6 +135,14 @@ class TrioThread:
         check_place()
         if self.is_inherited:
             raise UsageError(INHERITED)
+        self.check_apart()
+
+    def check_apart(self) -> None:
+        """See that who is here may wait for the thread.
+
+        Raises:
+            UsageError: if it is this one.
+        """
         if threading.current_thread() is self._thread:
             raise UsageError(
                 "a step asked the client of its own engine's thread, which would wait for itself. Do it in the "
