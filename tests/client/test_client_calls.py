@@ -92,6 +92,8 @@ def test_a_version(colour: Colour, url: str) -> None:
         assert [info.problem for info in await client.list()] == [None, None, None]
         with pytest.raises(UsageError, match="by name"):
             await client.submit(prices, 1, version="2")  # type: ignore[call-overload]  # it is a mistake
+        with pytest.raises(UsageError, match="cannot be written"):
+            await client.submit("prices\ud800", 1)
 
     play(colour, url, scene)
 

@@ -18,7 +18,7 @@ import trio
 
 from .._errors import EngineClosed, MisplacedCallError, RegistrationError, UsageError, WorkflowNotFound
 from .._flow.arguments import WHOLE
-from .._flow.names import check_readable, reason_text, text_or_none
+from .._flow.names import check_readable, plain_text, reason_text, text_or_none
 from .._flow.strand import Strand, place
 from .._flow.workflow import unwrap_workflow
 from .._log.codec import digest
@@ -85,7 +85,8 @@ class Desk:
         """Start a workflow, given as `@workflow` has it, or by its name."""
         if isinstance(workflow, str):
             check_readable(f"workflow {workflow!r}, its result", returns, self.codec)
-            target, kwargs = self.table.named(workflow, text_or_none("version", version)), dict[str, Any]()
+            workflow, version = plain_text("workflow", workflow), text_or_none("version", version)
+            target, kwargs = self.table.named(workflow, version), dict[str, Any]()
             if target is None or version not in {None, target.version}:
                 known = "" if target is None else f" in version {version!r}"
                 raise RegistrationError(f"this engine has no workflow {workflow!r}{known}")
