@@ -150,3 +150,15 @@ def test_a_server_that_goes_away_and_comes_back(colour: Colour, server: Postgres
 
     with open_engine_thread(server.url, SHOP):
         play(colour, server.url, scene)
+
+
+async def test_what_goes_wrong_comes_out_though_it_is_cancelled(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with trio.CancelScope() as scope, pytest.raises(KeyError, match="mine"):
+        async with open_client(url):
+            scope.cancel()
+            raise KeyError("mine")
+    with trio.CancelScope() as scope:
+        async with open_client(url):
+            scope.cancel()
+    assert scope.cancelled_caught

@@ -172,8 +172,12 @@ async def open_desk(address: str | Store, options: Options) -> AsyncGenerator[De
                     desk.closing.set()
                     guest.leave()
                     nursery.cancel_scope.cancel()
+    except* trio.Cancelled:
+        if error is None:
+            raise
     finally:
-        await store.close()
+        with trio.CancelScope(shield=True):  # here, too, being cancelled must not hide what went wrong
+            await store.close()
     if error is not None:
         raise error
 
