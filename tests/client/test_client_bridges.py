@@ -209,7 +209,7 @@ def test_what_asyncio_leaves_in_the_middle_is_cancelled() -> None:
         bridge._thread.cancel = asked.append  # type: ignore[method-assign]  # it is looked at
         call = bridge.call(place.wait_for_ever)
         call.send(None)  # type: ignore[attr-defined]  # it is a coroutine
-        call.close()  # type: ignore[attr-defined]
+        call.close()  # type: ignore[attr-defined]  # as that one
         cancel(*asked)
         await asyncio.wait([asyncio.wrap_future(asked[0].answer)])
 
