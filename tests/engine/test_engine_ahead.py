@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from nurselog import expose, mailbox, open_engine, step, workflow
+from nurselog import Status, expose, mailbox, open_engine, open_nursery, open_stream, step, workflow
 from nurselog.abc import Batch
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, in_background, kinds, on_file, settle
@@ -56,6 +57,28 @@ async def nothing() -> None:
 async def family(count: int) -> None:
     for _ in range(count):
         await nothing()
+
+
+@step
+async def count_on() -> None:
+    """Have something to be committed, always."""
+    stream = open_stream("numbers")
+    while True:
+        await stream.send(0)
+        await trio.lowlevel.checkpoint()
+
+
+@workflow
+async def parted() -> str:
+    """End a child at a word, while a step beside it is busy."""
+    async with open_nursery() as busy:
+        busy.go(count_on)
+        async with open_nursery() as inner:
+            inner.go(echo)
+            word = await mailbox("words", str).receive()
+            inner.cancel_scope.cancel()
+        busy.cancel_scope.cancel()
+    return word
 
 
 @contextmanager
@@ -120,6 +143,28 @@ async def test_no_body_starts_before_what_led_to_it_is_durable(autojump_clock: M
             assert said == ["the code has act"]
         assert await handle.result() == "act"
     assert said == ["the code has act", "the body has act"]
+
+
+async def test_a_child_is_cancelled_while_there_is_always_something_to_commit(tmp_path: Path) -> None:
+    """What led to it is durable soon, and all that is written is not, for as long as the step goes on."""
+    clock = VirtualClock()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+
+    async def take_a_while(_: Batch) -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+
+    async with open_engine(store, [parted, echo], clock=clock) as engine:
+        handle = await engine.submit(parted, id="one")
+        store.before_commit = take_a_while
+        await engine.send("one", "words", "enough")
+        for _ in range(1000):
+            if await handle.status() is Status.COMPLETED:
+                break
+            await trio.lowlevel.checkpoint()
+        else:
+            pytest.fail("the child was never cancelled")
+        assert await handle.result() == "enough"
 
 
 async def test_what_was_not_durable_has_not_happened(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ OF_WORKFLOWS = (
         name="bodies-before-overdue",
         breaks="what was due while nobody was there is delivered before a body starts",
         file="_flow/sequencer.py",
-        before="elif (self._waiting or self.family.is_told) and self._given >= self._first:",
-        after="elif self._waiting or self.family.is_told:",
+        before="elif self._has_to_start and self._given >= self._first:",
+        after="elif self._has_to_start:",
         tests=(f"{ENGINE}crash.py::test_a_cancelled_step_that_had_begun_says_so",),
     ),
     Mutant(

@@ -196,7 +196,7 @@ class Sequencer:
                 raise self._changed(exc, "") from None
         elif not self._live:
             return self._go_live()
-        elif (self._waiting or self.family.is_told) and self._given >= self._first:
+        elif self._has_to_start and self._given >= self._first:
             if not self._is_explained:
                 return False
             self._start_bodies()
@@ -208,6 +208,11 @@ class Sequencer:
             self._check_waiting()
             return False
         return True
+
+    @property
+    def _has_to_start(self) -> bool:
+        """Whether something is to leave the workflow beside its log: bodies, and what cancels children."""
+        return bool(self._waiting) or self.family.is_told
 
     def inside(self) -> bool:
         """Whether the running code is the workflow's own, or the sequencer's."""
@@ -232,7 +237,7 @@ class Sequencer:
     def committed(self, row: Row) -> None:
         """A row is durable."""
         self.log.committed(row)
-        if self.runnable == 0 and (self._waiting or self.log.coming or self.log.all_durable):  # else nothing is new
+        if self.runnable == 0 and (self._has_to_start or self.log.coming or self.log.all_durable):  # else nothing new
             self._move()
 
     def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:
