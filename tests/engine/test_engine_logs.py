@@ -138,6 +138,18 @@ async def test_queries_and_forks_are_silent_where_they_replay(autojump_clock: Cl
     assert "two|||ends" in lines
 
 
+async def test_queries_are_silent_where_the_log_has_only_just_begun(
+    autojump_clock: Clock, tmp_path: Path, lines: list[str]
+) -> None:
+    clock = VirtualClock()
+    async with on_file(tmp_path / "log.db", talking, clock=clock, max_running=1) as engine:
+        await engine.submit(talking, id="zero")
+        await engine.submit(talking, id="one")
+        lines.clear()
+        assert await engine.query("one", state) == "None"
+    assert [line for line in lines if not line.startswith("zero")] == ["|||is asked"]
+
+
 async def test_steps_in_threads(lines: list[str]) -> None:
     @workflow(name="logs.digging")
     async def digging() -> None:

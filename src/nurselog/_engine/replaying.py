@@ -52,6 +52,7 @@ class Replay:
         self.sequencer: Sequencer = Sequencer(
             host=self, watch=runner.watch, id=row.id, seed=seed, writer=0, rows=followed
         )
+        self.sequencer.cursor.lived = True  # whatever its code does was done by the workflow itself, or will be
         self.out: bool = False
         """Whether it has left memory."""
         self.unwanted: bool = False
