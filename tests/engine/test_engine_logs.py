@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import LogFilter, expose, open_engine, open_nursery, step, workflow
+from nurselog import LogFilter, expose, open_engine, open_nursery, sleep, step, workflow
 from nurselog._flow import strand
 from nurselog._flow.strand import logger as own
 from nurselog.testing import VirtualClock
@@ -78,6 +78,14 @@ async def talking() -> None:
     logger.info("ends")
 
 
+@workflow(name="logs.closing")
+async def closing() -> None:
+    try:
+        await sleep(1)
+    finally:
+        logger.info("is closed")
+
+
 @talking.query
 def state(state: None) -> str:
     logger.info("is asked")
@@ -136,6 +144,19 @@ async def test_queries_and_forks_are_silent_where_they_replay(autojump_clock: Cl
         await (await engine.fork("one", at=2, new_id="two")).result()
     assert "two|||begins" not in lines
     assert "two|||ends" in lines
+
+
+async def test_what_is_logged_on_the_way_out_of_memory_has_not_happened(
+    autojump_clock: Clock, tmp_path: Path, lines: list[str]
+) -> None:
+    clock = VirtualClock()
+    async with on_file(tmp_path / "log.db", closing, clock=clock) as engine:
+        await engine.submit(closing, id="one")
+        await trio.sleep(0.5)
+    assert lines == []
+    async with on_file(tmp_path / "log.db", closing, clock=clock) as engine:
+        await (await engine.get("one")).result()
+    assert lines == ["one|||is closed"]
 
 
 async def test_queries_are_silent_where_the_log_has_only_just_begun(

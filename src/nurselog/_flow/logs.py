@@ -1,6 +1,7 @@
 """Log records of workflow code and steps: whose they are, and none twice.
 
-Workflow code runs again in each life, and what it logs on its way to where it was has been logged before. Only the
+Workflow code runs again in each life, and what it logs on its way to where it was has been logged before. What it logs
+when it leaves memory, in a `finally` that `Suspended` passes, has not happened, and comes when it does. Only the
 workflow knows which line that is; so it is asked where `logging` lets one say no, in a filter. It must be a filter of
 handlers: those of loggers are not asked about the records of loggers below them.
 """
@@ -15,7 +16,7 @@ from .strand import Strand, place
 
 @final
 class LogFilter(logging.Filter):
-    """Says in each log record which workflow it is of, and drops what workflow code logs while it replays.
+    """Says in each log record whose it is, and drops what workflow code logs while it replays or leaves memory.
 
     A filter for handlers. Each record gets the texts `workflow_id`, `workflow_path` (the branch's, or the step's) and
     `workflow_step` (the step's name); they are empty for what does not apply, and everywhere outside of workflows.
@@ -31,8 +32,9 @@ class LogFilter(logging.Filter):
         id = path = step = ""
         new = True
         if isinstance(here, Strand):
-            id, path = here.sequencer.id, here.text
-            new = record.name == "nurselog" or not here.sequencer.replaying
+            sequencer = here.sequencer
+            id, path = sequencer.id, here.text
+            new = record.name == "nurselog" or not (sequencer.replaying or sequencer.suspending)
         elif here is not None:
             call = here.call
             id, path, step = call.sequencer.id, call.path, call.step.name
