@@ -173,7 +173,7 @@ class Stuck(_Record, frozen=True, kw_only=True):
 
 
 class Committed(_Record, frozen=True, kw_only=True):
-    """A batch is durable: what all workflows of this engine had appended meanwhile."""
+    """A batch is durable: what all workflows of this engine had appended meanwhile, if nobody else was there before."""
 
     workflows: int
     """How many workflows it wrote for, or made."""

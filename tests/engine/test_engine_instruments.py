@@ -20,14 +20,18 @@ from nurselog import (
     step,
     workflow,
 )
+from nurselog._engine.instruments import Instruments
 from nurselog._flow import strand
 from nurselog.abc import (
+    Append,
+    Batch,
     Committed,
     LeaseLost,
     Left,
     LongTurn,
     Looked,
     Parting,
+    Receipt,
     Recorded,
     Replayed,
     ScopeEntered,
@@ -36,8 +40,9 @@ from nurselog.abc import (
     Stuck,
     Submitted,
     TakenUp,
+    WorkflowKey,
 )
-from nurselog.lowlevel import Cause, Ended, Result, ScopeCancelled, StepEnded, StepRetried
+from nurselog.lowlevel import Cause, Ended, Result, Row, ScopeCancelled, StepEnded, StepRetried
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, in_memory, on_file, sql
 from tests.engine.test_engine_many import stall
@@ -99,6 +104,24 @@ async def test_a_life_from_its_beginning_to_its_end(autojump_clock: Clock) -> No
     assert [(one.workflows, one.rows) for one in commits] == [(1, 1), (1, 1), (1, 1)]
     assert all(one.bytes > 30 and 0 <= one.seconds <= one.lag for one in commits)
     assert sum(one.found for one in watcher.of(Looked)) == 0
+
+
+async def test_what_was_there_already_is_not_committed_again() -> None:
+    watcher = Watcher()
+    async with in_memory(workflows=[napping], instruments=[watcher]) as engine:
+        for _ in range(2):
+            await engine.run(napping, id="one")
+    assert [(one.workflows, one.rows) for one in watcher.of(Committed)] == [(1, 1), (1, 1), (0, 0)]
+
+
+async def test_what_was_refused_is_not_committed() -> None:
+    watcher = Watcher()
+    ours, theirs = (Append(key=WorkflowKey(number), rows=[Row(2, 0, 0, 1, b"x")]) for number in (1, 2))
+    instruments = Instruments.of([watcher], VirtualClock())
+    assert instruments is not None
+    receipt = Receipt(refused=frozenset({theirs.key}))
+    instruments.committed(Batch(appends=[ours, theirs]), receipt, lag=0.0, seconds=0.0)
+    assert watcher.of(Committed) == [Committed(workflows=1, rows=1, bytes=1, lag=0.0, seconds=0.0)]
 
 
 async def test_nothing_is_told_twice_when_a_workflow_lives_again(autojump_clock: Clock, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from .._instrument import (
 )
 from .._log.cursor import Cursor
 from .._log.events import Ended, Event, Forked, Row, Started, decode_event
-from ..abc import Append, Batch, Clock, Creation
+from ..abc import Append, Batch, Clock, Creation, Receipt
 
 if TYPE_CHECKING:
     from .._flow.sequencer import Sequencer
@@ -96,9 +96,11 @@ class Instruments:
         assert isinstance(started, Started), "every log begins so"
         self.tell(Submitted(id=id, started=started, at=rows[-1].at))
 
-    def committed(self, batch: Batch, lag: float, seconds: float) -> None:
-        """A batch is durable."""
-        parts: list[Creation | Append] = [*batch.creations, *batch.appends]
+    def committed(self, batch: Batch, receipt: Receipt, lag: float, seconds: float) -> None:
+        """A batch is durable, but for what was there already and what was refused."""
+        made = zip(batch.creations, receipt.created, strict=True)
+        parts: list[Creation | Append] = [one for one, created in made if created is not None and created.new]
+        parts += [one for one in batch.appends if one.key not in receipt.refused]
         rows = [row for part in parts for row in part.rows]
         size = sum(len(row.event) + len(row.value or b"") for row in rows)
         self.tell(Committed(workflows=len(parts), rows=len(rows), bytes=size, lag=lag, seconds=seconds))

@@ -284,7 +284,7 @@ class Journal:
             batch, began = self._flying.batch(), trio.current_time()
             receipt = await self._commit(batch)
             if self._instruments is not None:
-                self._instruments.committed(batch, lag=self.lag, seconds=trio.current_time() - began)
+                self._instruments.committed(batch, receipt, lag=self.lag, seconds=trio.current_time() - began)
             self._flying.answer(receipt)
         self._flying.pass_barriers()
         self._flying = _Lot()  # what was committed must not be kept until the next lot comes
