@@ -13,6 +13,7 @@ from nurselog import (
     Engine,
     Letter,
     Status,
+    StoreUnavailable,
     UsageError,
     WorkflowConflict,
     WorkflowEnded,
@@ -467,3 +468,32 @@ async def test_an_owner_that_has_slept_through_it_all_is_refused(autojump_clock:
             await trio.sleep(30)
             assert await ids(engine) == await ids(sleeper) == []
             assert await engine.run(parent, 1, 5, id="one") == 1
+
+
+async def test_an_end_whose_answer_comes_when_another_has_had_the_id(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Meanwhile it was deleted, and the next one of its id came into memory here, and left it with the lease."""
+    path, clock, go_on = tmp_path / "log.db", VirtualClock(), trio.Event()
+    store = Hooked(file_store(path, clock))
+
+    async def answer_late(batch: Batch) -> None:
+        if any(one.standing and one.standing.release for one in batch.appends):
+            await go_on.wait()
+
+    async def fail() -> None:
+        if not go_on.is_set():
+            raise StoreUnavailable("it cannot be reached")
+
+    async with open_engine(store, [napping], clock=clock) as engine:
+        store.after_commit = answer_late
+        await engine.submit(napping, 0.0, id="one")
+        await trio.sleep(1)
+        async with on_file(path, napping, clock=clock, max_running=1) as other:
+            await other.delete("one")
+            await other.submit(napping, 1000.0, id="zero")
+            await other.submit(napping, 1000.0, id="one")
+            await trio.sleep(5)
+            store.before_renew = fail
+            await trio.sleep(30)
+            go_on.set()
+            await trio.sleep(5)
+            assert [one.id for one in await engine.list()] == ["one", "zero"]

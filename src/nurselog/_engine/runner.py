@@ -154,7 +154,7 @@ class Runner:
         self._depart(run)
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
-            if self.keys[run.id] == run.key:  # else another one has the id, and this one was deleted
+            if self.keys.get(run.id) == run.key:  # else another one has the id, or had it, and this one was deleted
                 del self.keys[run.id]
             if not self.runs:
                 self.occupied = trio.Event()
