@@ -142,7 +142,7 @@ def test_a_retry_of_nonsense(wrong: dict[str, Any]) -> None:
 )
 async def test_options_of_an_engine(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        async with open_engine("sqlite://", **options):
+        async with open_engine("sqlite://", **{"workflows": ()} | options):
             pytest.fail("it must not open")
 
 
@@ -154,7 +154,7 @@ async def test_no_limit_is_a_limit(autojump_clock: Clock) -> None:
 @pytest.mark.parametrize("store", [Path("store.db"), None, 5])
 async def test_what_is_no_store(store: Any) -> None:
     with pytest.raises(UsageError, match=r"store, unless it is an address such as .* has no shared, "):
-        async with open_engine(store):
+        async with open_engine(store, ()):
             pytest.fail("it must not open")
     with pytest.raises(UsageError, match="no address of a store"):
         open_store(store, clock=VirtualClock())
@@ -164,7 +164,7 @@ async def test_what_is_no_store(store: Any) -> None:
 async def test_an_address_without_a_file_name(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path}/{name}" if "." in name else f"sqlite:///{name}"
     with pytest.raises(UsageError, match="no address of a SQLite store"):
-        async with open_engine(url):
+        async with open_engine(url, ()):
             pytest.fail("it must not open")
 
 
