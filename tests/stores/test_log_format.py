@@ -47,10 +47,14 @@ def tag(event: type[msgspec.Struct]) -> str:
 def defaults(event: type[msgspec.Struct]) -> dict[str, str | None]:
     """Give the JSON of each field's default, and None for a field that has none."""
     return {
-        field.name: None if field.required else json.dumps(field.default, default=lambda value: value.value)
+        field.name: None if field.required else json.dumps(default(field), default=lambda value: value.value)
         for field in msgspec.structs.fields(event)
         if field.name != "path"
     }
+
+
+def default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 @pytest.fixture
