@@ -145,7 +145,7 @@ def check_mail(recording: Recording) -> None:
 def _waiting(recording: Recording) -> int:
     """Count the messages that are durable, and not in the log yet: so many events the code may be ahead of it."""
     left = sum(_body(mail).event is not None for mail in recording.mail)
-    return left - sum(isinstance(event, FROM_OUTSIDE) for event in recording.events)
+    return max(0, left - sum(isinstance(event, FROM_OUTSIDE) for event in recording.events))
 
 
 def _body(mail: Mail) -> Body:

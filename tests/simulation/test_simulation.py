@@ -29,25 +29,28 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
     breakages.no_fence: (5, {Law.KEPT}),
     breakages.fence_by_owner: (5, {Law.KEPT}),
     breakages.hasty_answers: (0, {Law.DURABLE}),
-    breakages.forgotten_commits: (1, {Law.KEPT}),
+    breakages.forgotten_commits: (0, {Law.KEPT}),
     breakages.eternal_leases: (3, {Law.ENDS}),
     breakages.stale_claims: (16, {Law.FOLLOWS, Law.NOT_AGAIN}),
     breakages.lost_claims: (4, {Law.ENDS}),
     breakages.two_of_one_id: (6, {Law.ANSWER, Law.AT_MOST_ONCE}),
     breakages.lost_creations: (6, {Law.FAMILY}),
     breakages.cancels_lost: (1, {Law.CANCELS}),
-    breakages.last_word_late: (0, {Law.ENDS}),
+    breakages.last_word_late: (2, {Law.ENDS}),
     breakages.words_forgotten: (0, {Law.MAIL, Law.ONCE}),
     breakages.mail_taken_apart: (0, {Law.TAKEN}),
     breakages.mail_turned: (0, {Law.RECEIVED}),
     breakages.letters_doubled: (0, {Law.RING}),
-    breakages.promises_open: (2, {Law.SETTLED}),
-    breakages.children_of_the_refused: (9, {Law.FAMILY}),
-    breakages.children_given_up: (1, {Law.OUTLIVED}),
+    breakages.promises_open: (25, {Law.SETTLED}),
+    breakages.children_of_the_refused: (4, {Law.FAMILY}),
+    breakages.children_given_up: (0, {Law.OUTLIVED}),
     breakages.recalls_lost: (1, {Law.RECALLED}),
 }
 """What is wrong on purpose, a seed that finds it, and the laws that it breaks. Where the plan draws otherwise, look for
 other seeds. Those of messages alone are found in `test_mail.py`, too, where a few lines do."""
+
+ASKED = 14
+"""A seed by which somebody asks for an update, and gets an answer."""
 
 OCCUR = (
     Thing.TAKEOVERS,
@@ -66,7 +69,7 @@ OCCUR = (
 
 def test_every_law_holds(scale: int) -> None:
     tally = Counter[Thing | Fault]()
-    for seed in [*FAILED, *range(1, 1 + 2 * scale)]:
+    for seed in [*FAILED, ASKED, *range(1, 1 + 2 * scale)]:
         verdict = simulate(seed)
         assert not verdict.breaches, describe(verdict)
         tally += verdict.tally
