@@ -30,7 +30,10 @@ def main() -> None:
 
 async def work(layout: Layout, store: str) -> None:
     """Run all jobs; stop early, without harm, when standard input ends: whoever started this process has gone."""
-    async with open_engine(store, max_running=_PACKAGES_AT_ONCE) as engine, trio.open_nursery() as nursery:
+    async with (
+        open_engine(store, [mirror_package], max_running=_PACKAGES_AT_ONCE) as engine,
+        trio.open_nursery() as nursery,
+    ):
         print("open", flush=True)  # whoever started this process waits for a line
         nursery.start_soon(_cancel_at_end_of_input, nursery.cancel_scope)
         nursery.start_soon(note_waits, engine, layout)
