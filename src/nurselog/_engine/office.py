@@ -51,27 +51,20 @@ class Office:
         """Children that are to be cancelled, and their parents."""
         self._some = trio.Event()
 
-    async def find(self, id: str) -> WorkflowRow:
-        """Return a workflow's row. A checkpoint.
-
-        Raises:
-            WorkflowNotFound: if there is none of this id.
-        """
-        found = await self._store.find([plain_text("a workflow's id", id)])
-        if not found:
-            raise WorkflowNotFound(id)
-        return found[0]
-
-    async def find_again(self, row: WorkflowRow) -> WorkflowRow:
+    async def find(self, id: str, key: WorkflowKey | None = None) -> WorkflowRow:
         """Return a workflow's row as it is now. A checkpoint.
 
+        Args:
+            id: the workflow's.
+            key: which one, if it was found before; None: whichever has the id.
+
         Raises:
-            WorkflowNotFound: if it was deleted; what has its id now is another one.
+            WorkflowNotFound: if there is none of this id, or it was deleted, and what has its id now is another one.
         """
-        found = await self.find(row.id)
-        if found.key != row.key:
-            raise WorkflowNotFound(row.id)
-        return found
+        found = await self._store.find([plain_text("a workflow's id", id)])
+        if not found or key not in {None, found[0].key}:
+            raise WorkflowNotFound(id)
+        return found[0]
 
     async def leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
         """Leave messages, and see that they are entered, soon.
@@ -252,9 +245,7 @@ class Office:
     async def _has_ended(self, id: str, key: WorkflowKey | None) -> WorkflowEnded | WorkflowNotFound:
         """Return what to say of one that has ended; of one that was not looked for before there is no key."""
         try:
-            found = await self.find(id)
+            found = await self.find(id, key)
         except WorkflowNotFound as exc:  # deleted since it was found
             return exc
-        if key not in {None, found.key}:  # the same, and what has its id now is another one
-            return WorkflowNotFound(id)
         return WorkflowEnded(found.id, found.status.value)
