@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from nurselog import Status, expose, mailbox, open_engine, open_nursery, open_stream, step, workflow
+from nurselog import Engine, Status, expose, mailbox, open_engine, open_nursery, open_stream, step, workflow
 from nurselog.abc import Batch
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, in_background, kinds, on_file, settle
@@ -79,6 +79,11 @@ async def parted() -> str:
             inner.cancel_scope.cancel()
         busy.cancel_scope.cancel()
     return word
+
+
+async def ask(engine: Engine, answers: list[list[str]]) -> None:
+    """Ask for the words, and keep the answer."""
+    answers.append(await engine.query("one", words))
 
 
 @contextmanager
@@ -193,16 +198,13 @@ async def test_a_query_sees_only_what_is_durable(autojump_clock: MockClock, tmp_
     clock, answers = VirtualClock(), list[list[str]]()
     store = Hooked(file_store(tmp_path / "log.db", clock))
 
-    async def ask() -> None:
-        answers.append(await engine.query("one", words))
-
     async with open_engine(store, [acting], clock=clock) as engine:
         await engine.submit(acting, id="one")
         await settle()
         with holding(store) as go_on:
             await engine.send("one", "words", "hello")
             await settle()
-            async with in_background(ask):
+            async with in_background(partial(ask, engine, answers)):
                 await settle()
                 assert answers == []
                 go_on.set()
@@ -214,9 +216,6 @@ async def test_a_query_of_one_that_is_ahead_again(autojump_clock: MockClock, tmp
     clock, answers, permits = VirtualClock(), list[list[str]](), trio.Semaphore(0)
     store = Hooked(file_store(tmp_path / "log.db", clock))
 
-    async def ask() -> None:
-        answers.append(await engine.query("one", words))
-
     async def hold(_: Batch) -> None:
         await permits.acquire()
 
@@ -226,7 +225,7 @@ async def test_a_query_of_one_that_is_ahead_again(autojump_clock: MockClock, tmp
         store.before_commit = hold
         await engine.send("one", "words", "hello")
         await settle()
-        async with in_background(ask):
+        async with in_background(partial(ask, engine, answers)):
             await settle()
             await engine.send("one", "words", "again")
             await settle()
@@ -241,16 +240,13 @@ async def test_a_query_of_what_leaves_memory_meanwhile(autojump_clock: MockClock
     clock, answers = VirtualClock(), list[list[str]]()
     store = Hooked(file_store(tmp_path / "log.db", clock))
 
-    async def ask() -> None:
-        answers.append(await engine.query("one", words))
-
     async with open_engine(store, [acting], clock=clock) as engine:
         await engine.submit(acting, id="one")
         await settle()
         with holding(store) as go_on:
             await engine.send("one", "words", "hello")
             await settle()
-            async with in_background(ask), in_background(partial(engine.kill, "one")):
+            async with in_background(partial(ask, engine, answers)), in_background(partial(engine.kill, "one")):
                 await settle()
                 assert answers == [[]]
                 go_on.set()

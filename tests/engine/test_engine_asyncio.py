@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -24,8 +24,8 @@ from nurselog import (
     workflow_id,
 )
 from nurselog._flow.venue import Venue
-from nurselog.lowlevel import Result, StepEnded
 from nurselog.testing import fakes
+from tests.engine.in_asyncio import aio, nap, play_one, seen
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
 from tests.neighbours import need
@@ -36,39 +36,10 @@ Clock = trio.testing.MockClock
 
 HOUR = 3600.0
 
-seen: list[object] = []
-
 
 @pytest.fixture(autouse=True)
 def nothing_seen() -> None:
     seen.clear()
-
-
-def aio(fn: Callable[..., Awaitable[Any]], **options: Any) -> Any:
-    """Make a step of a function of asyncio's."""
-    return step(name=fn.__name__, asyncio=True, **options)(fn)
-
-
-async def nap(seconds: float) -> float:
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        seen.append("cancelled")
-        raise
-    return seconds
-
-
-async def play_one(step: Callable[..., Awaitable[Any]], *args: object) -> Any:
-    """Run one step in a workflow."""
-
-    async def flow() -> Any:
-        return await step(*args)
-
-    return await play(flow)
-
-
-def results(log: list[Any]) -> list[Result]:
-    return [event.result for event in log if isinstance(event, StepEnded)]
 
 
 # -- values and errors ---------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from nurselog import (
 )
 from nurselog._flow.venue import Venue
 from nurselog.lowlevel import Result, StepEnded
+from tests.engine.in_asyncio import aio, nap, results, seen
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
 from tests.neighbours import need
@@ -38,39 +39,10 @@ Clock = trio.testing.MockClock
 
 HOUR = 3600.0
 
-seen: list[object] = []
-
 
 @pytest.fixture(autouse=True)
 def nothing_seen() -> None:
     seen.clear()
-
-
-def aio(fn: Callable[..., Awaitable[Any]], **options: Any) -> Any:
-    """Make a step of a function of asyncio's."""
-    return step(name=fn.__name__, asyncio=True, **options)(fn)
-
-
-async def nap(seconds: float) -> float:
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        seen.append("cancelled")
-        raise
-    return seconds
-
-
-async def play_one(step: Callable[..., Awaitable[Any]], *args: object) -> Any:
-    """Run one step in a workflow."""
-
-    async def flow() -> Any:
-        return await step(*args)
-
-    return await play(flow)
-
-
-def results(log: list[Any]) -> list[Result]:
-    return [event.result for event in log if isinstance(event, StepEnded)]
 
 
 async def wait_for_any(*fns: Callable[[], Awaitable[object]]) -> None:

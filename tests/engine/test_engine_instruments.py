@@ -46,25 +46,9 @@ from nurselog.lowlevel import Cause, Ended, Result, Row, ScopeCancelled, StepEnd
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, crashed, file_store, in_memory, on_file, sql
 from tests.engine.test_engine_many import stall
-from tests.engine.watching import Watcher, colour
+from tests.engine.watching import Watcher, nap, napping
 
 Clock = trio.testing.MockClock
-
-
-@step
-async def nap(seconds: float) -> str:
-    await trio.sleep(seconds)
-    return colour.get()
-
-
-@step
-def paint() -> str:
-    return colour.get()
-
-
-@workflow(name="instruments.napping")
-async def napping(*seconds: float) -> list[str]:
-    return [await nap(one) for one in seconds]
 
 
 @workflow(name="instruments.sleeping")

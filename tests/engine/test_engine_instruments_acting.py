@@ -13,7 +13,6 @@ from nurselog import (
     UsageError,
     open_engine,
     open_nursery,
-    sleep,
     step,
     submit,
     workflow,
@@ -27,31 +26,14 @@ from nurselog.abc import (
 from nurselog.lowlevel import Started
 from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, on_file
-from tests.engine.watching import Painter, Watcher, colour
+from tests.engine.watching import Painter, Watcher, colour, nap, napping
 
 Clock = trio.testing.MockClock
 
 
 @step
-async def nap(seconds: float) -> str:
-    await trio.sleep(seconds)
-    return colour.get()
-
-
-@step
 def paint() -> str:
     return colour.get()
-
-
-@workflow(name="acting.napping")
-async def napping(*seconds: float) -> list[str]:
-    return [await nap(one) for one in seconds]
-
-
-@workflow(name="instruments.sleeping")
-async def sleeping(seconds: float) -> str:
-    await sleep(seconds)
-    return "awake"
 
 
 async def test_variables_set_for_a_step_are_seen_by_its_function_and_by_nobody_else(autojump_clock: Clock) -> None:

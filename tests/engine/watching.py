@@ -1,4 +1,4 @@
-"""Instruments that tests give to engines."""
+"""Instruments that tests give to engines, and what these look at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextvars
 from collections.abc import Mapping
 from typing import Any
 
+import trio
+
+from nurselog import step, workflow
 from nurselog.abc import Happening, Instrument, Life, Recorded, StepBegins
 from nurselog.lowlevel import Event
 
@@ -45,3 +48,14 @@ class Painter(Instrument):
     def headers(self, parent: Life | None, scope: str) -> Mapping[str, str]:
         self.asked.append((parent, scope))
         return {self.name: f"{parent.id if parent else colour.get()}:{scope}"}
+
+
+@step
+async def nap(seconds: float) -> str:
+    await trio.sleep(seconds)
+    return colour.get()
+
+
+@workflow(name="instruments.napping")
+async def napping(*seconds: float) -> list[str]:
+    return [await nap(one) for one in seconds]
