@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import importlib
 import inspect
 import logging
 import os
 import random
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -323,6 +325,32 @@ async def a_time_zone() -> None:
 @right
 async def a_finalizer() -> None:
     Left()
+
+
+@right
+async def a_garbage_collection() -> None:
+    """It looks at the clock as some libraries do, to know how long it takes."""
+
+    def measures(*_: object) -> None:
+        time.time()
+
+    gc.callbacks.append(measures)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(measures)
+
+
+@right
+async def a_signal() -> None:
+    def measures(*_: object) -> None:
+        time.time()
+
+    before = signal.signal(signal.SIGTERM, measures)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @right

@@ -25,7 +25,9 @@ Python has room for one profile function a thread: where somebody has set his al
 
 from __future__ import annotations
 
+import gc
 import inspect
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -34,7 +36,7 @@ from dataclasses import dataclass
 from datetime import date
 from random import Random
 from threading import get_ident
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -113,6 +115,8 @@ class Asking(NamedTuple):
     line: int
     waits: bool = True
     """Whether it can wait, as workflow code does: it is no plain function."""
+    unasked: bool = False
+    """Whether Python itself called it, wherever the code under it happened to be."""
 
 
 def asked_by(stack: Iterable[Asking]) -> tuple[str | None, Asking] | None:
@@ -130,7 +134,7 @@ def asked_by(stack: Iterable[Asking]) -> tuple[str | None, Asking] | None:
     called: Asking | None = None
     for one in stack:
         whose = origin(one.file)
-        if one.name.partition(".")[0] in EXCUSED or one.name.endswith(".__del__"):
+        if one.unasked or one.name.partition(".")[0] in EXCUSED or one.name.endswith(".__del__"):
             return None
         if whose is Origin.MACHINERY:
             break
@@ -142,11 +146,20 @@ def asked_by(stack: Iterable[Asking]) -> tuple[str | None, Asking] | None:
 
 
 def _stack(frame: FrameType | None) -> Iterator[Asking]:
+    unasked = set(_called_by_python())
     while frame is not None:
         code = frame.f_code
         name = f"{frame.f_globals.get('__name__')}.{code.co_qualname}"
-        yield Asking(name, code.co_filename, frame.f_lineno, bool(code.co_flags & _WAITS))
+        yield Asking(name, code.co_filename, frame.f_lineno, bool(code.co_flags & _WAITS), code in unasked)
         frame = frame.f_back
+
+
+def _called_by_python() -> Iterator[CodeType]:
+    """Yield what runs in the midst of whatever code runs: when garbage is collected, and when a signal comes."""
+    handlers = (signal.getsignal(number) for number in signal.valid_signals())
+    for callback in (*gc.callbacks, *handlers):
+        if isinstance(code := getattr(callback, "__code__", None), CodeType):
+            yield code
 
 
 _WAITS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
