@@ -177,6 +177,11 @@ class Posted(enum.Enum):
     FULL = "full"
     """Too many messages wait: it was not left."""
 
+    @classmethod
+    def of(cls, answer: Posted | Message) -> Posted:
+        """Return what became of a message, as `Store.post` says it."""
+        return cls.LEFT if isinstance(answer, Message) else answer
+
 
 class Append(Record, frozen=True, kw_only=True):
     """Everything that one workflow has to write in a batch: rows, a change of standing, messages left and used up."""
@@ -337,10 +342,14 @@ class Store(Protocol):
         """
         ...
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages, and make their workflows due at once; return what became of each.
 
         Those for one workflow are left in their order. Those of one shard are left in one transaction.
+
+        Instead of `LEFT` a store may return the message itself, of those for one workflow all or none: it is then the
+        first of all that wait for the workflow, or directly behind one that was left with it. Whoever runs the workflow
+        can enter it without asking for `messages`.
         """
         ...
 

@@ -155,7 +155,7 @@ class Hooked:
     async def wait_changed(self) -> frozenset[Change]:
         return await self._store.wait_changed()
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         await self.before_post()
         answers = await self._store.post(posts)
         await self.after_post()

@@ -19,6 +19,7 @@ from nurselog import (
     sleep,
     workflow,
 )
+from nurselog._engine import ownership
 from nurselog.abc import Batch, Message, WorkflowKey
 from nurselog.lowlevel import Received
 from nurselog.testing import VirtualClock
@@ -118,14 +119,19 @@ async def test_what_was_in_the_store_is_entered_by_the_next_life(autojump_clock:
         assert await (await engine.get("one")).result() == list(range(14))
 
 
-async def test_what_was_entered_is_not_remembered_for_ever(autojump_clock: Clock) -> None:
+async def test_what_was_entered_is_not_remembered_for_ever(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "REMEMBERED", 3)
     async with in_memory() as engine:
-        await engine.submit(collecting, 10, id="one")
-        for number in range(5):
+        await engine.submit(collecting, 20, id="one")
+        counts = list[int]()
+        for number in range(10):
             await engine.send("one", "t", number)
             await settle()
-        [run] = engine._runner.runs.values()
-        assert len(run.entered) == 1, "of the last one no look has found that it is gone"
+            [run] = engine._runner.runs.values()
+            counts.append(len(run.entered))
+        assert max(counts) == 3, "one more, and a look finds that all but the last are gone"
 
 
 class Counting(Hooked):

@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from nurselog import StoreTooNew, StoreUnavailable
+from nurselog._client.guest import Guest
 from nurselog._engine import posting
 from nurselog._engine.posting import Posting
 from nurselog.abc import Post, Posted, WorkflowKey
@@ -42,7 +43,7 @@ class Callers:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.posting = Posting(cast("Any", self.store))
+        self.posting = Posting(cast("Any", self.store), Guest(cast("Any", self.store), polls=False))
         self.told: dict[str, Sequence[Posted] | Exception] = {}
 
     async def leave(self, *bodies: str) -> None:

@@ -221,9 +221,15 @@ class Database:
         if new.release:
             self._tell(Change.DUE)
 
-    def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
-        """Leave messages, and make due who got any."""
-        return [self._leave(post) for post in posts]
+    def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
+        """Leave messages, and make due who got any; return those themselves before which nothing waits."""
+        empty = {post.key for post in posts if not any(self._mail([post.key]))}
+        answers: list[Posted | Message] = []
+        for post in posts:
+            became = self._leave(post)
+            first = became is Posted.LEFT and post.key in empty
+            answers.append(self.messages[self._numbers] if first else became)
+        return answers
 
     def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
         """Leave messages for workflows that need not be there yet."""

@@ -210,13 +210,13 @@ class SimulatedStore:
         """Enter the worker anew."""
         await self._call(partial(self._database.reenter, self.lease))
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages."""
         return await self._call(partial(self._leave, posts))
 
-    def _leave(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    def _leave(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         answers = self._database.post(posts)
-        self._judge.posted(posts, answers)
+        self._judge.posted(posts, [*map(Posted.of, answers)])
         return answers
 
     async def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:

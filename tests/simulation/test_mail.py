@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from nurselog.abc import Append, Batch, Lease, Post, WorkflowKey
+from nurselog.abc import Append, Batch, Lease, Post, Posted, WorkflowKey
 from nurselog.testing.stores.records import creation, note, over, rows, sleeping
 from tests.simulation import breakages
 from tests.simulation.breakages import Breakage
@@ -36,7 +36,7 @@ def told(breakage: Breakage) -> Sequence[str]:
     mail = Mail(database)
 
     def post(*posts: Post) -> None:
-        mail.posted(posts, database.post(posts))
+        mail.posted(posts, [*map(Posted.of, database.post(posts))])
 
     def commit(*appends: Append) -> None:
         batch = Batch(appends=appends)

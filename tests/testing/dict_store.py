@@ -112,7 +112,7 @@ class DictStore:
                 self.heard = self.data.changes
                 return frozenset(Change)
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         await trio.lowlevel.checkpoint()
         self.data.changes += 1
         return self.put_all(posts)

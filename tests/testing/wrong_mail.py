@@ -113,6 +113,24 @@ class SaysThatAllIsWell(DictStore):
         return [Posted.LEFT for _ in super().put_all(posts)]
 
 
+@found("what_is_returned_itself_comes_first")
+class ReturnsWhatHasOthersBeforeIt(DictStore):
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
+        answers = await super().post(posts)
+        last = iter(self.data.messages[-sum(one is Posted.LEFT for one in answers) :])
+        return [next(last) if one is Posted.LEFT else one for one in answers]
+
+
+@found("what_is_returned_itself_comes_first")
+class ReturnsSomeOfThem(DictStore):
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
+        idle = not self.data.messages
+        answers: list[Posted | Message] = [*await super().post(posts)]
+        if idle and self.data.messages:
+            answers[answers.index(Posted.LEFT)] = self.data.messages[0]
+        return answers
+
+
 @found("messages_for_one_workflow_keep_their_order")
 class PutsTheLastOneOnTop(DictStore):
     def put_all(self, posts: Sequence[Post]) -> list[Posted]:
@@ -127,14 +145,14 @@ class LeavesAThousandAtMost(DictStore):
 
 @found("a_post_is_whole_or_not_at_all")
 class PostsOneByOne(DictStore):
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         await trio.lowlevel.checkpoint()
         return [verdict for post in posts for verdict in await super(PostsOneByOne, self).post([post])]
 
 
 @found("many_who_post_at_once_are_let_in_one_by_one")
 class LooksBeforeItWaits(DictStore):
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         verdicts = [self.judge(post) for post in posts]
         await super().post([replace(post, once=None, most=None) for post in posts])
         self.data.words |= {(post.key, post.once) for post in posts if post.once}

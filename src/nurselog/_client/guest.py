@@ -33,7 +33,7 @@ from .._flow.arguments import COUNT, check_interface
 from .._log.events import Row
 from .._log.lifecycle import Status
 from .._stores import open_store
-from ..abc import Change, Codec, Created, Creation, Store, TakesGuests, WorkflowKey
+from ..abc import Change, Codec, Created, Creation, Message, Store, TakesGuests, WorkflowKey
 
 ROUND = 1.0
 """Seconds for which a store that must be asked is asked at least, once somebody waits."""
@@ -87,6 +87,10 @@ class Guest:
 
     async def told(self, key: WorkflowKey) -> None:
         """Do nothing: whoever owns the workflow, or will, enters what was left for it."""
+
+    def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:  # noqa: ARG002 - an engine's
+        """Do nothing, as `enter_messages`."""
+        return _nothing
 
     def mail_for(self, *keys: WorkflowKey) -> None:
         """Do nothing, as `enter_messages`."""

@@ -46,7 +46,7 @@ class Office:
     ) -> None:
         self._journal, self._store, self._ownership, self._pen = journal, store, ownership, Pen(codec, max_payload)
         self.max_inbox: int = max_inbox
-        self._posting = Posting(store)
+        self._posting = Posting(store, ownership)
         self._told: list[tuple[Run, Child]] = []
         """Children that are to be cancelled, and their parents."""
         self._some = trio.Event()
@@ -72,13 +72,10 @@ class Office:
         A checkpoint. It is not cut in half: when it is cancelled the messages are left, and entered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            return await self._posting.leave(posts)
-        finally:  # an answer that was lost says nothing about the messages
-            self.left(*{post.key for post in posts})
+        return await self._posting.leave(posts)
 
     def left(self, *keys: WorkflowKey) -> None:
-        """Messages were left for workflows, here or together with rows: see that they are entered, soon."""
+        """Messages were left for workflows together with rows: see that they are entered, soon."""
         self._ownership.mail_for(*keys)
 
     async def tell(self, id: str, kind: Kind, reason: str | None = None) -> WorkflowRow:

@@ -40,6 +40,9 @@ _BATCH = 1000
 _PAUSE = 100_000
 """Microseconds before another look for what is due at once and was not to be had: somebody may be taking it up."""
 
+REMEMBERED = 100
+"""Messages entered into one workflow after which one looks which are still in the store, to forget the others."""
+
 _BEATS = 3
 """Heartbeats for each lease."""
 
@@ -259,6 +262,30 @@ class Ownership:
         runner.expected = frozenset(late)
         if not late.isdisjoint(runner.runs):
             runner.mail.set()
+
+    def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:
+        """Messages are about to be left for workflows: return how to have them entered, given those that come first.
+
+        What is the first of all that wait is entered at once. But not if there was a look meanwhile, which may have
+        seen it, and may not know that it was entered since; and only in the life of the workflow that there was before.
+        """
+        runs, asked = self._runner.runs, self._asked
+        before = {key: runs[key] for key in keys & runs.keys()}
+        undisturbed = self._answered == asked
+
+        def arrived(first: Sequence[Message]) -> None:
+            entered = set[WorkflowKey]()
+            for message in first if undisturbed and self._asked == asked else ():
+                run = before.get(message.key)
+                if run is not None and runs.get(message.key) is run:
+                    self._runner.enter(run, message)
+                    entered.add(message.key)
+                    if len(run.entered) > REMEMBERED:
+                        self._runner.mail.set()
+            if others := keys - entered:
+                self.mail_for(*others)
+
+        return arrived
 
     def mail_for(self, *keys: WorkflowKey) -> None:
         """Messages were left for workflows: have them entered, soon, wherever those are."""

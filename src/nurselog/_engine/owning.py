@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from .._flow.workflow import Workflow
 from .._log.events import Row
-from ..abc import Created, Creation, WorkflowKey
+from ..abc import Created, Creation, Message, WorkflowKey
 from .named import Named
 
 Target: TypeAlias = Workflow[..., Any] | Named
@@ -30,6 +30,10 @@ class Owning(Protocol):
 
     async def enter_messages(self) -> None:
         """Enter what has come for workflows in memory."""
+        ...
+
+    def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:
+        """Messages are about to be left for workflows: return how to have them entered, given those that come first."""
         ...
 
     def mail_for(self, *keys: WorkflowKey) -> None:

@@ -2,6 +2,8 @@
 
 The journal does the same with rows. Without it a hundred workflows that write to each other are a hundred transactions,
 one after another; with it they are one or two.
+
+What was left is entered here, for all callers together and before they go on: they may go on in any order.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from collections.abc import Sequence
 
 import trio
 
-from ..abc import Post, Posted, Store
+from ..abc import Message, Post, Posted, Store
+from .owning import Owning
 
 MOST = 1_000
 """Posts in one call; those of one caller stay together, however many they are."""
@@ -28,10 +31,10 @@ class _Bundle:
 
 
 class Posting:
-    """Leaves messages in a store."""
+    """Leaves messages in a store, and has them entered."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, ownership: Owning) -> None:
+        self._store, self._ownership = store, ownership
         self._queued: list[_Bundle] = []
         self._calling = trio.Lock()
 
@@ -66,14 +69,19 @@ class Posting:
         return bundles
 
     async def _post(self, bundles: Sequence[_Bundle]) -> None:
+        posts = [post for bundle in bundles for post in bundle.posts]
+        arrived = self._ownership.arrival(frozenset(post.key for post in posts))
         try:
-            answers = iter(await self._store.post([post for bundle in bundles for post in bundle.posts]))
+            answers = await self._store.post(posts)
         except Exception as exc:  # noqa: BLE001 - it is everybody's
             for bundle in bundles:
                 bundle.error = _twin(exc)
+            arrived(())  # an answer that was lost says nothing about the messages
         else:
+            became = map(Posted.of, answers)
             for bundle in bundles:
-                bundle.answers = [next(answers) for _ in bundle.posts]
+                bundle.answers = [next(became) for _ in bundle.posts]
+            arrived([answer for answer in answers if isinstance(answer, Message)])
 
 
 def _twin(error: Exception) -> Exception:

@@ -211,7 +211,7 @@ class PostgresStore:
         except DatabaseError as error:
             raise translate(error, self._address.shown) from error
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages, and make their workflows due at once; return what became of each.
 
         One transaction for each shard, side by side. Where some shards could not be written, what became of the others

@@ -201,7 +201,7 @@ class SqliteStore:
             if changed or blind:
                 return frozenset(Change)
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages in one transaction, and make their workflows due at once; return what became of each."""
         return await self._run(mail.post, posts)
 

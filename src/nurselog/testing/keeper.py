@@ -149,7 +149,7 @@ class Keeper:
         self.length += len(claims)
         return claims
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages, and note those that were left.
 
         They count as left as soon as they might be: a store on a disk may have left them long before it says so. And
@@ -159,7 +159,7 @@ class Keeper:
             length = self.length
             answers = await self._inner.post(posts)
             for post, answer in zip(posts, answers, strict=True):
-                if answer is Posted.LEFT and post.kind in _MAIL:
+                if Posted.of(answer) is Posted.LEFT and post.kind in _MAIL:
                     self.mail.append(Mail(length, post))
             return answers
 

@@ -114,10 +114,14 @@ class MemoryStore:
         self._found = [replace(workflow, owner=self._worker, status=status, due_at=0, problem=None)]
         return [Claim(workflow=self._found[0], writer=writer, rows=tuple(self._rows), messages=tuple(self._messages))]
 
-    async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
+    async def post(self, posts: Sequence[Post]) -> Sequence[Posted | Message]:
         """Leave messages, and make the workflow due at once."""
         await trio.lowlevel.checkpoint()
-        return self._put_all(posts)
+        waits, became = bool(self._messages), self._put_all(posts)
+        if waits:
+            return became
+        first = iter(self._messages)
+        return [next(first) if one is Posted.LEFT else one for one in became]
 
     def _put_all(self, posts: Sequence[Post]) -> Sequence[Posted]:
         return [self._put(post) for post in posts]

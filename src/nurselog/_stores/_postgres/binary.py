@@ -114,6 +114,11 @@ def number(data: bytes | None) -> int:
     return int.from_bytes(raw(data), "big", signed=True)
 
 
+def number_or_none(data: bytes | None) -> int | None:
+    """Read an `integer` or a `bigint` that may be NULL."""
+    return None if data is None else number(data)
+
+
 def string(data: bytes | None) -> str:
     """Read a `text` that is not NULL."""
     return raw(data).decode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...abc import Addressed, Change, Post, Posted
-from .binary import Parameter, byteas, column, int4, int8, int8s, number, string, string_or_none, texts
+from ...abc import Addressed, Change, Message, Post, Posted
+from .binary import Parameter, byteas, column, int4, int8, int8s, number, number_or_none, string, string_or_none, texts
 from .driver import TrioConnection
 from .session import Session
 
@@ -14,14 +14,19 @@ _LEAVE = b"SELECT * FROM leave_messages($1, $2, $3, $4, $5, $6)"
 _LEAVE_EARLY = b"SELECT * FROM leave_early($1, $2, $3, $4, $5, $6, $7)"
 
 
-async def post(connection: TrioConnection, session: Session, shard: int, posts: Sequence[Post]) -> list[Posted]:
+async def post(
+    connection: TrioConnection, session: Session, shard: int, posts: Sequence[Post]
+) -> list[Posted | Message]:
     """Leave messages for workflows of one shard, and make them due."""
     result = await connection.call(_LEAVE, [int4(shard), *letters(posts)])
     became = [Posted(word) for word in column(result, 1, string)]
-    owners = column(result, 2, string_or_none)
+    owners, numbers = column(result, 2, string_or_none), column(result, 3, number_or_none)
     await tell(connection, session, {owner for owner, one in zip(owners, became, strict=True) if one is Posted.LEFT})
-    in_order = dict(zip(column(result, 0, number), became, strict=True))
-    return [in_order[place] for place in range(1, 1 + len(posts))]
+    answers: dict[int, Posted | Message] = {}
+    for place, word, first in zip(column(result, 0, number), became, numbers, strict=True):
+        one = posts[place - 1]
+        answers[place] = word if first is None else Message(number=first, key=one.key, kind=one.kind, body=one.body)
+    return [answers[place] for place in range(1, 1 + len(posts))]
 
 
 async def post_early(

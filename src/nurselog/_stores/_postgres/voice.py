@@ -68,11 +68,8 @@ class Voice:
         """Tell workers that there are messages for workflows that they own.
 
         Somebody waits for them. So if the one who listens is busy elsewhere, it is told on another connection; if that
-        breaks, later. This process passes over what it says itself, so to its own worker it is told without saying.
+        breaks, later. This worker itself is not told: it has left them.
         """
-        if self.worker in workers:
-            self._to_hear.add(Change.MESSAGE)
-            self._wake(-math.inf)
         others = workers - {self.worker}
         if others and self._waiting:
             self._say(others, -math.inf)

@@ -118,25 +118,26 @@ def insert_lines(connection: sqlite3.Connection, lines: Sequence[LogLine]) -> in
     SQLite looks at all lines before it inserts the first, so an append is let through whole or not at all. Lines that
     are there already are the writer's own, and are left as they are.
     """
-    return _insert(connection, _log_rows, len(LogLine._fields), lines)
+    return sum(done.rowcount for done in _insert(connection, _log_rows, len(LogLine._fields), lines))
 
 
-def insert_messages(connection: sqlite3.Connection, lines: Sequence[MessageLine]) -> None:
-    """Insert messages, numbered in the order in which they are given."""
-    _insert(connection, _message_rows, len(MessageLine._fields), lines)
+def insert_messages(connection: sqlite3.Connection, lines: Sequence[MessageLine]) -> range:
+    """Insert messages, numbered in the order in which they are given; return the numbers."""
+    last = _insert(connection, _message_rows, len(MessageLine._fields), lines)[-1].lastrowid or 0
+    return range(last - len(lines) + 1, last + 1)
 
 
 def _insert(
     connection: sqlite3.Connection, sql: Callable[[str], str], width: int, lines: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert lines by as few statements as may be; return how many were let through."""
-    written = 0
+) -> list[sqlite3.Cursor]:
+    """Insert lines by as few statements as may be; return what became of each statement."""
+    done: list[sqlite3.Cursor] = []
     for start in range(0, len(lines), CHUNK):
         chunk = lines[start : start + CHUNK]
         size = 1 << (len(chunk) - 1).bit_length()
         places = chain.from_iterable(chain(chunk, repeat((None,) * width, size - len(chunk))))
-        written += connection.execute(_statement(sql, width, size), tuple(places)).rowcount
-    return written
+        done.append(connection.execute(_statement(sql, width, size), tuple(places)))
+    return done
 
 
 @functools.cache

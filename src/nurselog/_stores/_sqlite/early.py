@@ -43,7 +43,8 @@ def post_early(session: Session, messages: Sequence[Addressed], now: int) -> lis
     connection = session.connection
     with transaction(connection):
         there = {found.id: found.key for found in find_by_id(connection, [one.id for one in messages])}
-        answers = iter(leave(connection, [post_of(one, there[one.id]) for one in messages if one.id in there]))
+        posts = [post_of(one, there[one.id]) for one in messages if one.id in there]
+        answers = map(Posted.of, leave(connection, posts))
         return [next(answers) if one.id in there else _keep(connection, one, now) for one in messages]
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...abc import Post, Posted, WorkflowKey
+from ...abc import Message, Post, Posted, WorkflowKey
 from .bulk import FINAL, MessageLine, Query, as_json, insert_messages, transaction
 from .session import Session
 
@@ -63,6 +63,8 @@ class _Inboxes(NamedTuple):
     known: set[_Word]
     waiting: Counter[WorkflowKey]
     """How many messages wait, for workflows that have a bound, and up to the highest one."""
+    empty: frozenset[WorkflowKey]
+    """Workflows that have a bound, and for which nothing waited."""
 
     def judge(self, post: Post) -> Posted:
         """Decide on a message, and count it for those that come after it."""
@@ -79,21 +81,25 @@ class _Inboxes(NamedTuple):
         return Posted.LEFT
 
 
-def post(session: Session, posts: Sequence[Post]) -> list[Posted]:
+def post(session: Session, posts: Sequence[Post]) -> list[Posted | Message]:
     """Leave messages, and make their workflows due."""
     session.wrote = True
     with transaction(session.connection):
         return leave(session.connection, posts)
 
 
-def leave(connection: sqlite3.Connection, posts: Sequence[Post]) -> list[Posted]:
+def leave(connection: sqlite3.Connection, posts: Sequence[Post]) -> list[Posted | Message]:
     """Do the same inside a transaction."""
     inboxes = _look(connection, posts)
-    became = [inboxes.judge(post) for post in posts]
-    left = [post for post, one in zip(posts, became, strict=True) if one is Posted.LEFT]
+    became: list[Posted | Message] = [inboxes.judge(post) for post in posts]
+    places = [place for place, one in enumerate(became) if one is Posted.LEFT]
+    left = [posts[place] for place in places]
     if left:
-        insert_messages(connection, [MessageLine(p.key, p.kind, p.body, place) for place, p in enumerate(left)])
+        numbers = insert_messages(connection, [MessageLine(p.key, p.kind, p.body, at) for at, p in enumerate(left)])
         connection.execute(_WAKE, {"keys": as_json({post.key for post in left})})
+        for number, place, one in zip(numbers, places, left, strict=True):
+            if one.key in inboxes.empty:
+                became[place] = Message(number=number, key=one.key, kind=one.kind, body=one.body)
     if words := list(_words(left)):
         connection.execute(_REMEMBER, {"words": as_json(words)})
     return became
@@ -108,7 +114,8 @@ def _look(connection: sqlite3.Connection, posts: Sequence[Post]) -> _Inboxes:
     if bounds := [(post.most, post.key) for post in posts if post.most is not None]:
         keys = as_json({key for _, key in bounds})
         waiting.update(dict(_WAITING.fetch(connection, keys=keys, most=max(bounds)[0])))
-    return _Inboxes(frozenset(living), known, waiting)
+    empty = frozenset(key for key, count in waiting.items() if not count)
+    return _Inboxes(frozenset(living), known, waiting, empty)
 
 
 def _words(posts: Sequence[Post]) -> Iterator[_Word]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from ..._errors import StoreError
-from ...abc import Addressed, Creation
+from ...abc import Addressed, Creation, Posted
 from ..outlet import Holder, Left
 from .bulk import insert_lines, transaction
 from .creations import create
@@ -55,7 +55,7 @@ class SqliteOutlet:
             if not found:
                 return then(None)
             [receiver] = found
-            [posted] = leave(connection, [post_of(message, receiver.key)])
+            [posted] = map(Posted.of, leave(connection, [post_of(message, receiver.key)]))
             return then(Left(posted, receiver.status.value))
 
 

@@ -227,18 +227,20 @@ $$;
 
 
 -- Leave messages, those that have a key: for workflows that have not ended, each once only, and while there is room. Those
--- for one workflow are left in their order. Return a line for each, in no order: what became of it, and who owns its
--- workflow.
+-- for one workflow are left in their order. Return a line for each, in no order: what became of it, who owns its workflow,
+-- and the number that it has got if it has a bound, and nothing waited before those of this call.
 --
 -- A workflow's row comes first. So an end that is being written at the same time is waited for, and no message is left
 -- behind it; and nobody else leaves any for this workflow, so that what was left before, and how much waits, is certain.
 CREATE FUNCTION leave_messages(
     in_shard integer, keys bigint[], kinds text[], bodies bytea[], onces text[], mosts bigint[]
-) RETURNS TABLE (place bigint, posted text, owner text) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (place bigint, posted text, owner text, first bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     one record;
     receiver bigint;
+    given_number bigint;
+    empty boolean;
     living boolean;
     woken boolean;
     waiting bigint;
@@ -254,13 +256,16 @@ BEGIN
             SELECT workflow.owner INTO owner FROM workflow
             WHERE workflow.shard = in_shard AND workflow.key = one.key AND NOT is_final(workflow.status) FOR UPDATE;
             living := FOUND;
+            empty := FALSE;
             IF one.bound IS NOT NULL THEN
                 SELECT count(*) INTO waiting FROM (
                     SELECT FROM message WHERE message.shard = in_shard AND message.workflow = one.key LIMIT one.bound
                 ) AS waits;
+                empty := waiting = 0;
             END IF;
         END IF;
         place := one.place;
+        first := NULL;
         IF NOT living OR one.most <= waiting THEN
             PERFORM FROM message_key WHERE shard = in_shard AND workflow = one.key AND once = one.once;
             posted := CASE WHEN FOUND THEN 'known' WHEN living THEN 'full' ELSE 'ended' END;
@@ -273,7 +278,9 @@ BEGIN
             END IF;
         END IF;
         IF posted = 'left' THEN
-            INSERT INTO message (shard, workflow, kind, body) VALUES (in_shard, one.key, one.kind, one.body);
+            INSERT INTO message (shard, workflow, kind, body) VALUES (in_shard, one.key, one.kind, one.body)
+            RETURNING number INTO given_number;
+            first := CASE WHEN empty THEN given_number END;
             waiting := waiting + 1;
             IF NOT woken THEN
                 UPDATE workflow SET due_at = 0
@@ -310,7 +317,8 @@ BEGIN
         SELECT (SELECT workflow.key FROM workflow WHERE workflow.shard = in_shard AND workflow.id = given.id LIMIT 1)
         FROM unnest(ids) WITH ORDINALITY AS given (id, place) ORDER BY given.place
     );
-    RETURN QUERY SELECT * FROM leave_messages(in_shard, keys, kinds, bodies, onces, mosts);
+    RETURN QUERY SELECT letter.place, letter.posted, letter.owner
+        FROM leave_messages(in_shard, keys, kinds, bodies, onces, mosts) AS letter;
     free := ARRAY(SELECT DISTINCT given.id COLLATE "C" FROM unnest(ids, keys) AS given (id, key) WHERE given.key IS NULL);
     held := ARRAY(
         SELECT key_of(nextval('workflow_key'), in_shard) FROM generate_series(1, cardinality(free))

@@ -216,7 +216,7 @@ class Play:
         letters = self._letters([self._some_id(), self._some_id()], (None, None, *WORDS))
 
         async def call(side: Side) -> list[Posted]:
-            return [*await side.store.post(letters(side))]
+            return [*map(Posted.of, await side.store.post(letters(side)))]
 
         for posted in await self.all("post", call):
             self.tally[f"posted: {posted.value}"] += 1

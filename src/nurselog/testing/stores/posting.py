@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from ... import Status
-from ...abc import Append, Posted, Store, WorkflowKey
+from ...abc import Append, Message, Posted, Store, WorkflowKey
 from .checks import Bench, clause
 from .records import (
     ENDED,
@@ -52,6 +52,30 @@ async def a_post_says_what_became_of_each(bench: Bench) -> None:
         assert await post(store, *posts) == [LEFT, ENDED, LEFT, FULL, LEFT]
         assert sorted(await bodies(store)) == [b"1", b"2", b"4"]
         assert await post(store) == []
+
+
+@clause()
+async def what_is_returned_itself_comes_first(bench: Bench) -> None:
+    """Where `post` returns messages themselves, these are what `messages` returns, and nothing of theirs waits before.
+
+    So it is for each workflow, whatever became of others in the same call; and while one of them waits, no later one is
+    returned. A store need not return any.
+    """
+    async with bench.opened() as store:
+        one, two = await create(store, creation("one", owner="a"), creation("two", owner="a"))
+        posts = [note(one, b"1", most=2), note(two, b"2"), note(one, b"3", most=2), note(one, b"4", most=2)]
+        answers = await store.post(posts)
+        assert [*map(Posted.of, answers)] == [LEFT, LEFT, LEFT, FULL]
+        for key in (one, two):
+            waiting = [message for message in await store.messages() if message.key == key]
+            mine = [answer for answer, post in zip(answers, posts, strict=True) if post.key == key]
+            assert [answer for answer in mine if isinstance(answer, Message)] in ([], waiting)
+        [later] = await store.post([note(two, b"5", most=9)])
+        assert later is LEFT
+        await _take(store, two)
+        [alone] = await store.post([note(two, b"6", most=9)])
+        if isinstance(alone, Message):
+            assert [alone] == [message for message in await store.messages() if message.key == two]
 
 
 @clause()

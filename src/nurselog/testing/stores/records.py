@@ -139,7 +139,7 @@ def early(
 
 async def post(store: Store, *posts: Post) -> list[Posted]:
     """Leave messages in one call, and return what became of each."""
-    return [*await store.post(posts)]
+    return [*map(Posted.of, await store.post(posts))]
 
 
 async def bodies(store: Store) -> list[bytes]:
