@@ -140,11 +140,11 @@ OF_ENGINES = (
         tests=(f"{ENGINE}entries.py::test_who_follows_what_is_published_sleeps_through_all_else",),
     ),
     Mutant(
-        name="reader-of-logs-waits-to-be-told",
-        breaks="who follows a log looks for what another process writes",
+        name="reader-of-logs-that-dozes-off",
+        breaks="who follows a log looks each second at least for what another process writes",
         file="_engine/follower.py",
-        before="self._each and self._desk.store.shared and",
-        after="not self._desk.store.shared and",
+        before="pause = min(2 * pause, LONGEST)",
+        after="pause = 2 * pause",
         tests=(f"{ENGINE}entries.py::test_where_nobody_tells_it_looks_by_itself",),
     ),
     Mutant(
