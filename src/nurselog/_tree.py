@@ -82,6 +82,16 @@ def draw_log(workflow_id: str, entries: Sequence[LogEntry]) -> Sequence[Line]:
     return [Line(printable(workflow_id)), *_draw(_plant(entries), "", entries[0].at)]
 
 
+def draw_entry(entry: LogEntry, origin: int) -> Line:
+    """Return an entry of a log as a line of its own, with its place in the tree as a path.
+
+    Args:
+        entry: the entry.
+        origin: since when time is counted: the `at` of the first one.
+    """
+    return _line(entry, f"{entry.event.path} " if entry.event.path else "", origin)
+
+
 def printable(text: str) -> str:
     """Return a text as one line of nothing but visible characters; of all others it has the escapes.
 

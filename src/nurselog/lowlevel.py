@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._engine.handle import LogEntry as LogEntry
+from ._engine.entries import LogEntry as LogEntry
 from ._engine.run import END_STATUS as END_STATUS
 from ._log.codec import JsonCodec as JsonCodec
 from ._log.cursor import describe as describe

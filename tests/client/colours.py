@@ -69,7 +69,7 @@ class Awaited:
         found = getattr(self._inner, name)
         if not callable(found):
             return found
-        return partial(_gone_through if name == "follow" else _answered, found)
+        return partial(_gone_through if name in {"follow", "follow_log"} else _answered, found)
 
 
 async def _answered(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

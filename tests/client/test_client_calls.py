@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from nurselog import (
@@ -18,6 +20,7 @@ from nurselog import (
     WorkflowNotFound,
     WorkflowStuck,
 )
+from nurselog.lowlevel import Ended, Forked, LogEntry, Received, Result, Started
 from tests.client.colours import Colour, play
 from tests.client.shop import Receipt, adds, asks, fails, listens, order, prices, sleeps, tells
 
@@ -181,6 +184,59 @@ def test_streams_and_what_is_published(colour: Colour, url: str) -> None:
             handle.follow("")
 
     play(colour, url, scene)
+
+
+def test_a_log_as_it_grows(colour: Colour, url: str) -> None:
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(listens, 3, id="l")
+        entries, seen, sent = aiter(handle.follow_log()), list[LogEntry](), 0
+        while not seen or not isinstance(seen[-1].event, Ended):
+            seen.append(await anext(entries))
+            if isinstance(seen[-1].event, Started | Received) and sent < 3:
+                assert await client.send("l", "numbers", sent)
+                sent += 1
+        for _ in range(2):
+            with pytest.raises(StopAsyncIteration):
+                await anext(entries)
+        assert seen == await handle.log()
+        assert [entry async for entry in handle.follow_log(after=2)] == seen[2:]
+        assert [entry async for entry in handle.follow_log(after=2**70)] == []
+        for after in -1, "1":
+            with pytest.raises(UsageError, match="after must be a whole number"):
+                handle.follow_log(after=after)  # type: ignore[arg-type]  # on purpose
+
+    play(colour, url, scene)
+
+
+def test_a_log_that_ends_otherwise(colour: Colour, url: str) -> None:
+    """How a workflow has ended is in its last row; what is no end is raised."""
+
+    async def scene(client: AsyncClient) -> None:
+        for ending, result in (client.cancel, Result.CANCELLED), (client.kill, Result.KILLED):
+            handle = await client.submit(sleeps)
+            await ending(handle.id)
+            *_, last = [entry.event async for entry in handle.follow_log()]
+            assert isinstance(last, Ended)
+            assert last.result is result
+        *_, last = [entry.event async for entry in (await client.submit(fails)).follow_log()]
+        assert isinstance(last, Ended)
+        stuck = aiter((await client.submit("order", "many", id="stuck")).follow_log())
+        for _ in range(2):
+            with pytest.raises(WorkflowStuck):
+                while True:
+                    await anext(stuck)
+        fork = await client.fork(handle.id, at=1)
+        assert [type(entry.event) async for entry in _some(fork.follow_log(), 2)] == [Started, Forked]
+        await client.delete(handle.id)
+        with pytest.raises(WorkflowNotFound):
+            await anext(aiter(handle.follow_log()))
+
+    play(colour, url, scene)
+
+
+async def _some(entries: AsyncIterator[LogEntry], count: int) -> AsyncIterator[LogEntry]:
+    for _ in range(count):
+        yield await anext(entries)
 
 
 def test_updates(colour: Colour, url: str) -> None:

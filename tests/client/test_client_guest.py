@@ -84,7 +84,7 @@ async def test_nobody_is_asked_while_nobody_waits(
         handle = await client.submit(order, 1)
         await trio.sleep(1000)
         assert asked.times == 0
-        for wait in handle.result, aiter(handle.follow("x")).__anext__:
+        for wait in handle.result, aiter(handle.follow("x")).__anext__, aiter(handle.follow_log(after=1)).__anext__:
             with trio.move_on_after(10):
                 await wait()
             assert asked.times
@@ -133,6 +133,8 @@ def test_a_server_that_goes_away_and_comes_back(colour: Colour, server: Postgres
         handle = await client.submit(listens, 1, id="l")
         item = aiter((await client.submit(tells, 1, id="t")).follow("numbers", int))
         assert (await anext(item)).value == 0
+        entries = aiter(handle.follow_log())
+        seen = [await anext(entries)]
         server.stop(signal.SIGKILL)
         with pytest.raises(StoreUnavailable):
             await client.list()
@@ -143,7 +145,9 @@ def test_a_server_that_goes_away_and_comes_back(colour: Colour, server: Postgres
                 break
             except StoreUnavailable:
                 pass
+        seen += [entry async for entry in entries]
         assert await handle.result() == [7]
+        assert seen == await handle.log()
         await client.send("t", "more", 0)
         with pytest.raises(StopAsyncIteration):
             await anext(item)

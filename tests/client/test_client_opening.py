@@ -24,6 +24,7 @@ from nurselog import (
     Status,
     StoreError,
     UsageError,
+    WorkflowEnded,
     WorkflowHandle,
     open_client,
     open_engine,
@@ -117,9 +118,10 @@ def test_who_waits_when_it_closes_is_told(loop: Colour, url: str) -> None:
             handle = await client.submit(sleeps)
             tasks.start_soon(wait, handle.result)
             tasks.start_soon(wait, aiter(handle.follow("x")).__anext__)
+            tasks.start_soon(wait, aiter(handle.follow_log(after=100)).__anext__)
             await client.list()
             await anyio.wait_all_tasks_blocked()
-        assert len(told) == 2
+        assert len(told) == 3
 
     async def wait(call: Callable[[], Any]) -> None:
         with pytest.raises(EngineClosed):
@@ -221,6 +223,36 @@ def test_no_item_is_lost_by_who_is_cancelled(loop: Colour, url: str) -> None:
             await anext(items)
 
     play(loop, url, scene)
+
+
+@pytest.mark.usefixtures("engine")
+def test_no_entry_is_lost_by_who_is_cancelled(loop: Colour, url: str) -> None:
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(listens, 30, id="l")
+        entries, seen = aiter(handle.follow_log()), list[int]()
+        while await handle.status() is not Status.COMPLETED:
+            with anyio.move_on_after(0.003):
+                seen.append((await anext(entries)).seq)
+            with contextlib.suppress(WorkflowEnded):
+                await client.send("l", "numbers", 0)
+        seen += [entry.seq async for entry in entries]
+        assert seen == [entry.seq for entry in await handle.log()]
+
+    play(loop, url, scene)
+
+
+@pytest.mark.usefixtures("engine")
+def test_no_entry_is_lost_in_sync_code(url: str) -> None:
+    with Client(url) as client:
+        handle = client.submit(listens, 3, id="l")
+        entries, seen = handle.follow_log(), list[int]()
+        for number in range(3):
+            with pytest.raises(TimeoutError), client.fail_after(0.05):
+                while True:
+                    seen.append(next(entries).seq)
+            client.send("l", "numbers", number)
+        seen += [entry.seq for entry in entries]
+        assert seen == [entry.seq for entry in handle.log()]
 
 
 @pytest.mark.usefixtures("engine")

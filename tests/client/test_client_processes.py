@@ -33,16 +33,19 @@ def worker(url: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_worker_is_killed_while_a_client_waits(colour: Colour, url: str) -> None:
     async def scene(client: AsyncClient) -> None:
         handle = await client.submit("tells", 2, id="t")
-        items = aiter(handle.follow("numbers", int))
+        items, entries = aiter(handle.follow("numbers", int)), aiter(handle.follow_log())
+        seen = [await anext(entries)]
         for number in range(2):
             with worker(url):
                 assert (await anext(items)).value == number
+                seen.append(await anext(entries))
             await client.send("t", "more", 0)
         with worker(url):
             assert await handle.result() is None
             with pytest.raises(StopAsyncIteration):
                 await anext(items)
         assert await handle.status() is Status.COMPLETED
+        assert [*seen, *[entry async for entry in entries]] == await handle.log()
 
     play(colour, url, scene)
 

@@ -10,12 +10,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from nurselog import WorkflowStuck, open_engine, sleep, step, workflow
+from nurselog import WorkflowStuck, mailbox, open_engine, sleep, step, workflow
 from nurselog.cli import main
 from nurselog.demo import run as demo
 from nurselog.demo.run import Settings
@@ -35,6 +36,11 @@ async def greeting(name: str) -> str:
 @workflow
 async def lasting() -> None:
     await sleep(1e6)
+
+
+@workflow(name="waiting for a word")
+async def waiting() -> str:
+    return await mailbox("word", str).receive()
 
 
 @workflow
@@ -102,6 +108,37 @@ def test_log_draws_a_tree(store: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert first == "greeting-1"
     assert lines[-1].endswith('-> "Hello, Trio"')
     assert "\x1b" not in "".join(lines)
+
+
+def test_a_log_is_followed_to_its_end(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", store, "greeting-1", "--follow"]) == 0
+    first, step, last = capsys.readouterr().out.splitlines()
+    assert first.split() == ["+0.000", "greeting", "started"]
+    assert step.split()[1:3] == ["1", "greet,"]
+    assert step.endswith('-> "Hello, Trio"')
+    assert last.endswith("the workflow completed")
+
+
+def test_a_log_is_followed_while_it_grows(store: str) -> None:
+    """Each line is there when its row is, though the output is no terminal."""
+    command = [sys.executable, "-m", "nurselog.cli", "log", store, "waiting-1", "--follow"]
+
+    async def fill() -> None:
+        async with open_engine(store, [waiting]) as engine:
+            handle = await engine.submit(waiting, id="waiting-1")
+            async with trio.open_nursery() as nursery:
+                process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+                said = b""
+                while b"started" not in said:
+                    said += await process.stdout.receive_some()
+                await engine.send("waiting-1", "word", "go")
+                while some := await process.stdout.receive_some():
+                    said += some
+            await handle.result()
+        assert b"received in mailbox 'word' -> \"go\"" in said
+        assert said.endswith(b"the workflow completed\n")
+
+    trio.run(fill)
 
 
 def test_on_a_terminal_the_tree_has_colours(

@@ -209,7 +209,7 @@ async def test_a_wait_that_is_cancelled_loses_nothing(autojump_clock: Clock) -> 
         with trio.move_on_after(10) as scope:
             await follower.more()
         assert scope.cancelled_caught
-        assert not engine._runner.readers._watched
+        assert not engine._runner.readers
         assert await kinds(follower) == ["TimerFired", "StepEnded", "Ended"]
 
 

@@ -143,8 +143,9 @@ async def test_handles_of_workflows_are_checkpoints_and_cancellable(autojump_clo
         asked = await engine.submit(answering, id="asked")
         await engine.update("asked", "name", key="k")
         latest, receive, aclose = partial(told.latest, "name"), told.follow("name").receive, told.follow("name").aclose
+        entry = told.follow_log().receive
         ask = partial(asked.query, look), partial(engine.update, "asked", "name", key="k")
-        for call in (handle.status, handle.log, done.result, done.status, latest, receive, aclose, *ask):
+        for call in (handle.status, handle.log, done.result, done.status, latest, receive, aclose, entry, *ask):
             with assert_checkpoints():
                 await call()
             with trio.CancelScope() as scope:

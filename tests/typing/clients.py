@@ -59,6 +59,8 @@ async def async_handles(handle: AsyncClientHandle[float]) -> None:
     assert_type(await handle.latest("name", int), Item[int] | None)
     async for item in handle.follow("name", int, after=3):
         assert_type(item, Item[int])
+    async for entry in handle.follow_log(after=3):
+        assert_type(entry, LogEntry)
 
 
 def sync_calls(client: Client) -> None:
@@ -70,6 +72,8 @@ def sync_calls(client: Client) -> None:
     assert_type(client.submit(adding, 1, 2).result(), float)
     for item in client.get("one").follow("name", int):
         assert_type(item.value, int)
+    for entry in client.get("one").follow_log():
+        assert_type(entry, LogEntry)
 
 
 async def openings() -> None:

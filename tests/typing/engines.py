@@ -113,6 +113,11 @@ async def published(handle: WorkflowHandle[bool]) -> None:
         assert_type(item.at, datetime)
         assert_type(item.value, str)
 
+    assert_type(handle.follow_log(after=5), trio.abc.ReceiveChannel[LogEntry])
+    async for entry in handle.follow_log():
+        assert_type(entry.event, Event)
+
+    handle.follow_log(5)  # type: ignore[call-arg]  # no place of its own  # pyright: ignore[reportCallIssue]  # the same
     handle.follow("name", int, 5)  # type: ignore[call-overload]  # no place of its own  # pyright: ignore[reportCallIssue]  # the same
     handle.follow("name", after="5")  # type: ignore[call-overload]  # no position  # pyright: ignore[reportArgumentType]  # the same
 

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, final, overload
 
 from .._engine.desk import Desk
-from .._engine.handle import LogEntry, WorkflowHandle
+from .._engine.entries import LogEntry
+from .._engine.handle import WorkflowHandle
 from .._engine.info import WorkflowInfo
 from .._engine.messages import Kind, Letter
 from .._engine.reading import Item
@@ -23,15 +24,15 @@ Ts = TypeVarTuple("Ts")
 
 
 class ClientItems(Generic[T]):
-    """What a workflow publishes under a name, as it comes."""
+    """What comes from a workflow, one after the other."""
 
-    def __init__(self, bridge: Bridge, received: Received[Item[T]]) -> None:
+    def __init__(self, bridge: Bridge, received: Received[T]) -> None:
         self._bridge, self._received = bridge, received
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Item[T]:
+    def __next__(self) -> T:
         while (item := self._received.take()) is None:
             if not self._bridge.call(self._received.more):
                 raise StopIteration
@@ -69,6 +70,20 @@ class ClientHandle(Generic[T_co]):
     def log(self) -> Sequence[LogEntry]:
         """Return the whole log, as `WorkflowHandle.log`."""
         return self._bridge.call(self._handle.log)
+
+    def follow_log(self, *, after: int = 0) -> Iterator[LogEntry]:
+        """Go through the log, first row first, as it is written; it ends behind the workflow's last row.
+
+        Args:
+            after: the seq behind which it begins, such as that of the last entry that is known.
+
+        When an entry comes, `WorkflowHandle.follow_log` says. If it raises, nothing is lost: the next turn goes on from
+        there. Nothing is read before the first turn, and there is nothing to close.
+
+        Raises:
+            What `WorkflowHandle.follow_log` raises, and in its turns what the channel's `receive` does.
+        """
+        return ClientItems(self._bridge, Received(self._handle.follow_log(after=after)))
 
     @overload
     def latest(self, name: str) -> Item[Any] | None: ...

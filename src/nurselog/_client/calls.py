@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, final, overload
 
 from .._engine.desk import Desk
-from .._engine.handle import LogEntry, WorkflowHandle
+from .._engine.entries import LogEntry
+from .._engine.handle import WorkflowHandle
 from .._engine.info import WorkflowInfo
 from .._engine.messages import Kind, Letter
 from .._engine.reading import Item
@@ -24,15 +25,15 @@ Ts = TypeVarTuple("Ts")
 
 
 class AsyncItems(Generic[T]):
-    """What a workflow publishes under a name, as it comes."""
+    """What comes from a workflow, one after the other."""
 
-    def __init__(self, bridge: AsyncBridge, received: Received[Item[T]]) -> None:
+    def __init__(self, bridge: AsyncBridge, received: Received[T]) -> None:
         self._bridge, self._received = bridge, received
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Item[T]:
+    async def __anext__(self) -> T:
         while (item := self._received.take()) is None:
             if not await self._bridge.call(self._received.more):
                 raise StopAsyncIteration
@@ -70,6 +71,20 @@ class AsyncClientHandle(Generic[T_co]):
     async def log(self) -> Sequence[LogEntry]:
         """Return the whole log, as `WorkflowHandle.log`."""
         return await self._bridge.call(self._handle.log)
+
+    def follow_log(self, *, after: int = 0) -> AsyncIterator[LogEntry]:
+        """Go through the log, first row first, as it is written; it ends behind the workflow's last row.
+
+        Args:
+            after: the seq behind which it begins, such as that of the last entry that is known.
+
+        When an entry comes, `WorkflowHandle.follow_log` says. If it raises, nothing is lost: the next turn goes on from
+        there. Nothing is read before the first turn, and there is nothing to close.
+
+        Raises:
+            What `WorkflowHandle.follow_log` raises, and in its turns what the channel's `receive` does.
+        """
+        return AsyncItems(self._bridge, Received(self._handle.follow_log(after=after)))
 
     @overload
     async def latest(self, name: str) -> Item[Any] | None: ...

@@ -27,7 +27,7 @@ from .._engine.remover import Remover
 from .._engine.starter import Starter
 from .._engine.table import Table
 from .._engine.unwrap import unwrapped
-from .._engine.waiters import Waiters
+from .._engine.waiters import Readers, Waiters
 from .._errors import UsageError
 from .._flow.arguments import COUNT, check_interface
 from .._log.events import Row
@@ -55,7 +55,7 @@ class Guest:
         self._wanted = trio.Event()
         """Set while somebody waits, or has just waited, for something."""
         self.waiters: Waiters = Waiters(self._want)
-        self.readers: Waiters = Waiters(self._want)
+        self.readers: Readers = Readers(self._want)
 
     def _want(self) -> None:
         self._wanted.set()

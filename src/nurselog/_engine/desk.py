@@ -38,7 +38,7 @@ from .remover import Remover
 from .starter import Starter
 from .table import Table
 from .updating import ask_for
-from .waiters import Waiters
+from .waiters import Readers, Waiters
 
 if TYPE_CHECKING:
     from .replaying import Replays
@@ -58,7 +58,7 @@ class Desk:
     remover: Remover
     waiters: Waiters
     """Who waits for an end."""
-    readers: Waiters
+    readers: Readers
     """Who waits for more of a log."""
     runs: Mapping[WorkflowKey, Run]
     """What is in memory here."""

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, final, overload
 
-import msgspec
 import trio
 
 from .._flow.arguments import NATURAL
 from .._flow.names import check_readable, label
-from .._log.events import Event, Row, decode_event
 from .._log.lifecycle import Status
 from ..abc import Workflow as WorkflowRow
 from .ends import value_of
+from .entries import Entries, LogEntry
 from .follower import Follower
 from .querying import ask
 from .reading import Item, Items, find_latest, item_of
@@ -25,26 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 T_co = TypeVar("T_co", covariant=True)
-
-
-class LogEntry(msgspec.Struct, frozen=True):
-    """One event of a workflow's log."""
-
-    seq: int
-    """Dense from 1."""
-    at: int
-    """UTC microseconds."""
-    after: int
-    """The number of events that the workflow had been given when this one was written."""
-    event: Event
-    """What happened."""
-    value: bytes | None
-    """The application's value, as the codec wrote it: an input, a result or an error."""
-
-    @classmethod
-    def of(cls, row: Row) -> LogEntry:
-        """Decode a row."""
-        return cls(row.seq, row.at, row.after, decode_event(row.event), row.value)
 
 
 @final
@@ -170,6 +149,30 @@ class WorkflowHandle(Generic[T_co]):
             WorkflowNotFound: if it was deleted.
         """
         return [LogEntry.of(row) for row in await self._desk.read_log(self._row)]
+
+    def follow_log(self, *, after: int = 0) -> trio.abc.ReceiveChannel[LogEntry]:
+        """Return a channel of the log's entries, first row first, as they are written.
+
+        Args:
+            after: the seq behind which it begins, such as that of the last entry that is known; 0: with the first row.
+
+        Each reader gets every entry, however late it comes and wherever the workflow runs. The channel ends behind the
+        workflow's last row, however it has ended: that row says how. `receive` raises `WorkflowStuck` if there is no
+        more and the workflow cannot go on, which is asked anew the next time, `WorkflowNotFound` if it was deleted, and
+        `EngineClosed`. Not a checkpoint, and nothing is read before the first `receive`.
+
+        While this engine has the workflow in memory, entries come as they are durable, and nobody looks for them. Else
+        they are looked for, a twentieth of a second after the last one, then less and less often while nothing comes,
+        once a second in the end: who had others told of each row of each workflow would wake up all processes all the
+        time. Published values, the end, and all that is written into a SQLite file come in a tenth of a second.
+
+        Raises:
+            UsageError: if the seq is none.
+            EngineClosed: if the engine is closed.
+        """
+        self._desk.check_open()
+        NATURAL.check("after", after)
+        return Entries(Follower(self._desk, self._row, after, each=True), after)
 
     def __repr__(self) -> str:
         return f"<nurselog.WorkflowHandle {self.id!r} of {self.name}>"

@@ -6,7 +6,6 @@ it was written; a position is the number of a row.
 
 # No `from __future__ import annotations`: as text, they would be looked up where `Item` is public, not here.
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -20,6 +19,7 @@ from .._log.cursor import Entry
 from .._log.events import Emitted, Ended, Event, Published, Result, Row, decode_event
 from ..abc import Codec
 from .ends import value_of
+from .followed import Followed
 from .follower import Follower
 
 T = TypeVar("T")
@@ -87,8 +87,11 @@ def last_item(rows: Sequence[Row], name: str) -> Row | None:
     return None
 
 
-class Items(trio.abc.ReceiveChannel[Item[T]], Generic[T]):
+class Items(Followed[Item[T]], Generic[T]):
     """What a workflow publishes under a name, one after the other. Not constructed directly: `handle.follow` makes it.
+
+    `receive` raises `trio.EndOfChannel` if the stream was closed or the workflow has completed, what `result` raises if
+    that has ended in another way, and `DecodingError` for an item that does not fit; the next one comes the next time.
 
     Args:
         follower: reads the log.
@@ -99,48 +102,9 @@ class Items(trio.abc.ReceiveChannel[Item[T]], Generic[T]):
     """
 
     def __init__(self, follower: Follower, name: str, id: str, codec: Codec, annotation: Any) -> None:
-        self._follower, self._name, self._id = follower, name, id
+        super().__init__(follower)
+        self._name, self._id = name, id
         self._codec, self._annotation = codec, annotation
-        self._found: deque[Entry] = deque()
-        """Read, and not received yet."""
-        self._reading = trio.Lock()
-        self._scopes: set[trio.CancelScope] = set()
-        """Around those that wait."""
-        self._closed = False
-
-    async def receive(self) -> Item[T]:
-        """Wait for the next item, and return it.
-
-        A checkpoint; if it is cancelled, the item comes the next time.
-
-        Raises:
-            trio.EndOfChannel: if the stream was closed, or the workflow has completed.
-            WorkflowCancelled: if it was cancelled.
-            WorkflowKilled: if it was killed.
-            WorkflowStuck: if it cannot go on with the code as it is.
-            WorkflowNotFound: if it was deleted.
-            EngineClosed: if the engine closes first.
-            DecodingError: if the item does not fit the type; the next one comes the next time.
-            trio.ClosedResourceError: if the channel was closed.
-            Exception: the workflow's own error, if it failed.
-        """
-        await trio.lowlevel.checkpoint()
-        if not (self._found or self._closed):
-            await self._wait()
-        if self._closed:
-            raise trio.ClosedResourceError
-        return self._take()
-
-    async def _wait(self) -> None:
-        """Wait until something is found, or the channel is closed."""
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                async with self._reading:
-                    while not self._found:
-                        self._found.extend(entry for entry in await self._follower.more() if self._concerns(entry))
-            finally:
-                self._scopes.discard(scope)
 
     def _concerns(self, entry: Entry) -> bool:
         return isinstance(entry.event, Ended) or says(entry.event, self._name)
@@ -155,10 +119,3 @@ class Items(trio.abc.ReceiveChannel[Item[T]], Generic[T]):
             raise trio.EndOfChannel
         self._found.popleft()
         return item_of(row, self._codec, self._annotation)
-
-    async def aclose(self) -> None:
-        """Close it; whoever receives meanwhile gets `trio.ClosedResourceError`. A checkpoint."""
-        self._closed = True
-        for scope in self._scopes:
-            scope.cancel()
-        await trio.lowlevel.checkpoint()

@@ -23,7 +23,6 @@ from .._flow.times import FAR
 from .._flow.workflow import Workflow
 from .._instrument import Life, Parting
 from .._log.events import (
-    PUBLIC,
     ROW_FORMAT,
     SEMANTICS,
     Cause,
@@ -340,8 +339,7 @@ class Run:
         """A row is durable."""
         if self._teller is not None:
             self._teller.recorded(row, event)
-        if isinstance(event, PUBLIC):
-            self._runner.readers.tell(self.key)
+        self._runner.readers.tell_of(self.key, event)
         if isinstance(event, Ended):
             self.end = (event, row.value)
             if self.parent is not None:

@@ -28,7 +28,7 @@ from .replaying import Replay
 from .run import Leaving, Run
 from .table import Table
 from .timing import TimerHeap
-from .waiters import Waiters
+from .waiters import Readers, Waiters
 
 if TYPE_CHECKING:
     from .office import Office
@@ -109,7 +109,7 @@ class Runner:
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()  # for ends
-        self.readers: Waiters = Waiters()  # for more of a log
+        self.readers: Readers = Readers()  # for more of a log
         self.occupied: trio.Event = trio.Event()
         """Set while any workflow is in memory."""
         self.mail: trio.Event = trio.Event()
@@ -141,6 +141,7 @@ class Runner:
         self.runs[row.key], self.keys[row.id] = run, row.key
         if run.status is not row.status:
             self.journal.stand(run, Standing(status=run.status, due_at=0))
+        self.readers.each.tell(row.key)  # of its `claimed`; and from now on nobody need look without having been told
         self.occupied.set()
         self.nursery.start_soon(run.go, name=f"workflow {row.id}")
         for message in messages:

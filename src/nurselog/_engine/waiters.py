@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import trio
 
+from .._log.events import PUBLIC, Event
 from .._log.lifecycle import Status
 from ..abc import Store, Workflow, WorkflowKey
 
@@ -70,3 +71,37 @@ class Waiters:
             going = {row.key for row in found if not (row.status.final or row.status is Status.STUCK)}
             for key in asked.keys() - going:
                 self.tell(key)
+
+
+class Readers:
+    """Those who wait for more of a workflow's log: apart, so that who waits for a public row sleeps through the others.
+
+    Args:
+        came: called when somebody has come.
+    """
+
+    def __init__(self, came: Callable[[], None] = lambda: None) -> None:
+        self.public: Waiters = Waiters(came)
+        """Who waits for a public row."""
+        self.each: Waiters = Waiters(came)
+        """Who waits for each row."""
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.public or self.each)
+
+    def tell_of(self, key: WorkflowKey, event: Event) -> None:
+        """A workflow's log has a row more."""
+        if isinstance(event, PUBLIC):
+            self.public.tell(key)
+        self.each.tell(key)
+
+    def tell(self, key: WorkflowKey) -> None:
+        """Something else has become of a workflow."""
+        self.public.tell(key)
+        self.each.tell(key)
+
+    def tell_all(self) -> None:
+        """Something may have become of each, or nothing more will be told."""
+        self.public.tell_all()
+        self.each.tell_all()

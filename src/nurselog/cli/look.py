@@ -6,6 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from .. import Engine, Status, StoreError, open_engine
 from .._stores import needing_psycopg
 from .._stores._postgres.address import hide
 from .._stores.sqlite import parse_url
-from .._tree import draw_log, printable
+from .._tree import Line, draw_entry, draw_log, printable
 from ..lowlevel import LogEntry
 from .command import Command, positive
 
@@ -35,6 +36,11 @@ def declare_workflow(parser: argparse.ArgumentParser) -> None:
 
 def _declare_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="URL", help="the store, for instance sqlite:///quotes.db")
+
+
+def _declare_log(parser: argparse.ArgumentParser) -> None:
+    declare_workflow(parser)
+    parser.add_argument("--follow", action="store_true", help="print its rows as they are written, until it has ended")
 
 
 def _declare_export(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +64,23 @@ def _list(chosen: argparse.Namespace) -> int:
 
 
 def _log(chosen: argparse.Namespace) -> int:
-    for line in draw_log(chosen.id, _read(chosen)):
-        print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text)
+    if chosen.follow:
+        ask(chosen.store, partial(_follow, chosen.id))
+    else:
+        for line in draw_log(chosen.id, _read(chosen)):
+            _print(line)
     return 0
+
+
+async def _follow(id: str, engine: Engine) -> None:
+    origin: int | None = None
+    async for entry in (await engine.get(id)).follow_log():
+        origin = entry.at if origin is None else origin
+        _print(draw_entry(entry, origin))
+
+
+def _print(line: Line) -> None:
+    print(line.mark.paint(line.text) if sys.stdout.isatty() else line.text, flush=True)
 
 
 def _export(chosen: argparse.Namespace) -> int:
@@ -110,4 +130,4 @@ def _refuse_nothing(store: str) -> None:
 
 LIST = Command("list", "List a store's workflows, the newest first.", _declare_list, _list)
 EXPORT = Command("export", "Write a workflow's log into a file, for tests to replay.", _declare_export, _export)
-LOG = Command("log", "Draw a workflow's log as a tree.", declare_workflow, _log)
+LOG = Command("log", "Draw a workflow's log as a tree.", _declare_log, _log)
