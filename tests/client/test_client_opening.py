@@ -47,6 +47,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a codec": ("sqlite:///x.db", {"codec": 3}, "codec must have the interface"),
     "a limit": ("sqlite:///x.db", {"max_payload": "x"}, "max_payload"),
     "another limit": ("sqlite:///x.db", {"max_inbox": -1}, "max_inbox"),
+    "an instrument": ("sqlite:///x.db", {"instruments": [3]}, "an instrument must be"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -24,7 +24,7 @@ from .._errors import UsageError
 from .._flow.arguments import PERIOD
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
-from ..abc import Codec, Store
+from ..abc import Codec, Instrument, Store
 from .blocking import BlockingClient
 from .bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
 from .calls import AsyncClient
@@ -39,7 +39,12 @@ Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Desk]]
 
 @asynccontextmanager
 async def open_client(
-    store: str | Store, *, codec: Codec | None = None, max_payload: int = 1 << 20, max_inbox: int = 1000
+    store: str | Store,
+    *,
+    codec: Codec | None = None,
+    max_payload: int = 1 << 20,
+    max_inbox: int = 1000,
+    instruments: Sequence[Instrument] = (),
 ) -> AsyncGenerator[AsyncClient]:
     """Open a client of a store, on Trio or asyncio: for those who start, ask and tell workflows that others run.
 
@@ -48,6 +53,7 @@ async def open_client(
         codec: turns values into bytes, as for the engines; by default JSON.
         max_payload: bytes that one input or message may have, encoded.
         max_inbox: how many messages may wait for one workflow in the store.
+        instruments: who is told what happens, and asked, in the caller's context, what goes along with a workflow.
 
     It needs no engine and not the workflows' code: see `AsyncClient.submit`. On asyncio it has a thread of its own.
     Entering and leaving are checkpoints.
@@ -58,9 +64,8 @@ async def open_client(
         StoreError: if the store cannot be opened, or breaks later.
     """
     check_place()
-    opening = partial(
-        open_desk, store, Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox)
-    )
+    options = Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox, instruments=instruments)
+    opening = partial(open_desk, store, options)
     if _is_asyncio():
         async with _beside_asyncio(opening) as client:
             yield client
@@ -107,6 +112,7 @@ class Client(BlockingClient):
         codec: turns values into bytes.
         max_payload: bytes that one input or message may have.
         max_inbox: how many messages may wait for one workflow.
+        instruments: who is told what happens, in the client's thread.
 
     Raises:
         UsageError: if the address is none, the store is in memory, or an option makes no sense.
@@ -114,9 +120,17 @@ class Client(BlockingClient):
     """
 
     def __init__(
-        self, store: str | Store, *, codec: Codec | None = None, max_payload: int = 1 << 20, max_inbox: int = 1000
+        self,
+        store: str | Store,
+        *,
+        codec: Codec | None = None,
+        max_payload: int = 1 << 20,
+        max_inbox: int = 1000,
+        instruments: Sequence[Instrument] = (),
     ) -> None:
-        options = Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox)
+        options = Options(
+            codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox, instruments=instruments
+        )
         self._open(TrioThread(partial(open_desk, store, options)))
 
     @classmethod
