@@ -26,7 +26,7 @@ from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
 from ..abc import Codec, Instrument, Store
 from .blocking import BlockingClient
-from .bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
+from .bridges import Bridge, OutOfAsyncio, Straight, cut_short_by, seen_through, waited_for
 from .calls import AsyncClient
 from .guest import Options, open_desk
 from .thread import TrioThread
@@ -56,7 +56,7 @@ async def open_client(
         instruments: who is told what happens, and asked, in the caller's context, what goes along with a workflow.
 
     It needs no engine and not the workflows' code: see `AsyncClient.submit`. On asyncio it has a thread of its own.
-    Entering and leaving are checkpoints.
+    When the store is found broken, the block is cancelled, and raises why. Entering and leaving are checkpoints.
 
     Raises:
         UsageError: if the address is none, the store is in memory, or an option makes no sense; or if neither Trio nor
@@ -86,11 +86,13 @@ def _is_asyncio() -> bool:
 
 @asynccontextmanager
 async def _beside_asyncio(opening: Opening) -> AsyncGenerator[AsyncClient]:
-    """Open a desk in a thread, from asyncio."""
+    """Open a desk in a thread, from asyncio. The block is cancelled when that breaks, as `open_engine`'s is."""
     thread = TrioThread(opening)
     thread.start()
     try:
-        yield AsyncClient(OutOfAsyncio(thread), await seen_through(thread.opened, thread.close))
+        client = AsyncClient(OutOfAsyncio(thread), await seen_through(thread.opened, thread.close))
+        with cut_short_by(thread.ended):
+            yield client
     finally:
         if not thread.is_inherited:
             thread.close()
@@ -163,6 +165,18 @@ class Client(BlockingClient):
         """
         PERIOD.check("seconds", seconds)
         return self._bridge.fail_after(seconds)
+
+    def wait_ended(self) -> None:
+        """Wait until nothing is answered any more: the client was closed, or its engine or its store has broken.
+
+        For a thread that ends the host then, and for a script whose only work is the engine's. Nothing in sync code can
+        be cancelled from outside, as a block of asyncio's or Trio's is: who wants to know at once must wait for it.
+        What has broken is raised when the block is left, not here. `fail_after` counts, and Control-C ends it.
+
+        Raises:
+            TimeoutError: in a block of `fail_after`, if that ends first.
+        """
+        self._bridge.wait_ended()
 
     def close(self) -> None:
         """Let everything go; it may be called again. In a process that was forked from the client's it does nothing.
@@ -253,7 +267,8 @@ def open_engine_thread(
 
     In sync code `with` gives a `Client` of it; on asyncio `async with` gives an `AsyncClient`. It runs in a thread
     of its own, on Trio: neither loop waits for the other, and workflows, steps and their libraries find Trio where they
-    expect it. Leaving the block suspends all workflows, as leaving `open_engine`'s does.
+    expect it. Leaving the block suspends all workflows, as leaving `open_engine`'s does. When the engine breaks,
+    asyncio's block is cancelled, as `open_engine`'s would be, and raises why; in sync code `Client.wait_ended` returns.
 
     Raises:
         When entered, what `open_engine` raises; when left, what has ended the engine meanwhile. Calls raise
