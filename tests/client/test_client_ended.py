@@ -58,7 +58,7 @@ def test_an_engine_that_breaks_cancels_its_block(loop: Colour, url: str, path: P
         with pytest.raises(StoreError, match="deleted"):
             async with OPENINGS[loop](url, SHOP):
                 remove(path)
-                await anyio.sleep_forever()
+                await anyio.sleep(30)  # much longer than it takes
         await anyio.lowlevel.checkpoint()  # whoever goes on is cancelled no more
         if loop is Colour.ASYNCIO:
             task = asyncio.current_task()

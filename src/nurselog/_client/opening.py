@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    contextmanager,
     suppress,
 )
 from functools import partial
+from threading import Lock
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, final
 
@@ -143,7 +145,7 @@ class Client(BlockingClient):
 
     def _open(self, thread: TrioThread) -> None:
         check_place()
-        self._thread, self._closed = thread, False
+        self._thread, self._entered, self._closed = thread, False, False
         thread.start()
         try:
             super().__init__(Bridge(thread), waited_for(thread.opened, thread.close))
@@ -195,6 +197,12 @@ class Client(BlockingClient):
                 self._thread.join()
 
     def __enter__(self) -> Self:
+        if self._entered:
+            raise UsageError(
+                "this client was entered before, and leaving that block closes it. Use it inside of the block, from "
+                "any thread, or open another one"
+            )
+        self._entered = True
         return self
 
     def __exit__(
@@ -214,21 +222,40 @@ class EngineThread:
         self._opening = opening
         self._stack = AsyncExitStack()
         self._client: Client | None = None
+        self._inside = Lock()
+        """Held while somebody is in the block: who else came in would leave the first one's thread behind."""
 
     @asynccontextmanager
     async def _desk(self) -> AsyncGenerator[Desk]:
         async with self._opening() as engine:
             yield engine._desk
 
+    @contextmanager
+    def _entering(self) -> Generator[None]:
+        if not self._inside.acquire(blocking=False):
+            raise UsageError(
+                "this engine's block was entered while somebody is inside. Hand on the client that it has given, or "
+                "call open_engine_thread once more"
+            )
+        try:
+            yield
+        except BaseException:
+            self._inside.release()
+            raise
+
     def __enter__(self) -> Client:
-        self._client = Client._of(self._desk)
+        with self._entering():
+            self._client = Client._of(self._desk)
         return self._client
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._client is not None
-        self._client.close()
+        try:
+            self._client.close()
+        finally:
+            self._inside.release()
 
     async def __aenter__(self) -> AsyncClient:
         check_place()
@@ -237,12 +264,16 @@ class EngineThread:
                 "open_engine_thread is for asyncio and for sync code (there with a plain `with`). On Trio an engine "
                 "needs no thread: use open_engine"
             )
-        return await self._stack.enter_async_context(_beside_asyncio(self._desk))
+        with self._entering():
+            return await self._stack.enter_async_context(_beside_asyncio(self._desk))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        finally:
+            self._inside.release()
 
 
 def _like(_: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
@@ -271,7 +302,7 @@ def open_engine_thread(
     asyncio's block is cancelled, as `open_engine`'s would be, and raises why; in sync code `Client.wait_ended` returns.
 
     Raises:
-        When entered, what `open_engine` raises; when left, what has ended the engine meanwhile. Calls raise
-        `EngineClosed` then.
+        When entered, what `open_engine` raises, and `UsageError` if somebody is inside; when left, what has ended the
+        engine meanwhile. Calls raise `EngineClosed` then.
     """
     return EngineThread(partial(open_engine, store, workflows, **options))
