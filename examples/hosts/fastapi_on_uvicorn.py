@@ -16,6 +16,7 @@ It needs `pip install fastapi uvicorn`.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -36,9 +37,17 @@ PATIENCE = 2
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, AsyncClient]]:  # noqa: ARG001 - FastAPI gives it
-    """Run the engine as long as the application; when that stops, it suspends the workflows."""
-    async with open_engine_thread(STORE, [order], databases=DATABASES) as shop:
-        yield {"shop": shop}
+    """Run the engine as long as the application; when that stops, it suspends the workflows.
+
+    When the engine breaks, the block is cancelled, and the server is told to stop, so that it is started anew: uvicorn
+    only notes that a lifespan has failed.
+    """
+    try:
+        async with open_engine_thread(STORE, [order], databases=DATABASES) as shop:
+            yield {"shop": shop}
+    except Exception:
+        signal.raise_signal(signal.SIGTERM)
+        raise
 
 
 def of_request(request: Request) -> AsyncClient:

@@ -38,7 +38,7 @@ class Life(_Record, frozen=True, kw_only=True):
 
 
 class Submitted(_Record, frozen=True, kw_only=True):
-    """A workflow was made by this engine, and that is durable; it may run anywhere. A fork, too, and a child."""
+    """A workflow was made by this engine or client, durably; it may run anywhere. A fork, too, and a child."""
 
     id: str
     started: Started
@@ -220,7 +220,7 @@ Happening: TypeAlias = (
 
 
 class Instrument:
-    """Looks on while an engine works; for metrics, traces and curiosity. Derive from it, and give it to `open_engine`.
+    """Looks on while an engine or a client works: for metrics, traces, curiosity. Derive from it, and give it to one.
 
     Both methods may be left out. They are called where things happen, between two steps of tasks: they must be quick,
     must not wait, and must ask nothing of workflows. One that raises is dropped, with a message in the log of the

@@ -29,8 +29,10 @@ def in_sync(url: str) -> None:
     with Client(url) as client:
 
         def ask() -> None:
-            with client:  # and leave it
+            try:
                 client.list()
+            finally:
+                client.close()  # as leaving the block does
 
         child_of(ask)
         client.list()

@@ -40,4 +40,4 @@ def test_both_have_the_same_calls(one: type, other: type) -> None:
     def calls(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    assert calls(one) == calls(other) - {"close", "fail_after"}
+    assert calls(one) == calls(other) - {"close", "fail_after", "wait_ended"}

@@ -48,6 +48,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a codec": ("sqlite:///x.db", {"codec": 3}, "codec must have the interface"),
     "a limit": ("sqlite:///x.db", {"max_payload": "x"}, "max_payload"),
     "another limit": ("sqlite:///x.db", {"max_inbox": -1}, "max_inbox"),
+    "an instrument": ("sqlite:///x.db", {"instruments": [3]}, "an instrument must be"),
 }
 
 
@@ -378,6 +379,55 @@ def test_leaving_suspends(url: str) -> None:
     with open_engine_thread(url, SHOP) as client:
         client.send("l", "numbers", 4)
         assert client.get("l", list[int]).result() == [4]
+
+
+def threads() -> int:
+    return [thread.name for thread in threading.enumerate()].count("nurselog client")
+
+
+def test_an_engine_is_entered_once_at_a_time() -> None:
+    """Else it would have two threads, and leave one of them behind."""
+    opened = open_engine_thread("sqlite://", SHOP)
+    for _ in range(2):  # one after the other it may be
+        with opened as client:
+            for _ in range(2):
+                with pytest.raises(UsageError, match="while somebody is inside"), opened:
+                    pass
+            assert client.run(order, 2) == Receipt(6, 0)
+            assert threads() == 1
+        assert threads() == 0
+
+
+def test_an_engine_is_entered_once_at_a_time_on_asyncio() -> None:
+    async def main() -> None:
+        opened = open_engine_thread("sqlite://", SHOP)
+        for _ in range(2):
+            async with opened as client:
+                with pytest.raises(UsageError, match="while somebody is inside"):
+                    await asyncio.create_task(opened.__aenter__())
+                with pytest.raises(UsageError, match="while somebody is inside"), opened:
+                    pass
+                assert await client.run(order, 2) == Receipt(6, 0)
+                assert threads() == 1
+            assert threads() == 0
+
+    asyncio.run(main())
+
+
+def test_who_could_not_be_opened_is_not_inside() -> None:
+    opened = open_engine_thread("nowhere", [])
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no address"), opened:
+            pass
+
+
+def test_a_client_is_entered_once(tmp_path: Path) -> None:
+    with Client(f"sqlite:///{tmp_path}/x.db") as client:
+        with pytest.raises(UsageError, match="entered before"), client:
+            pass
+        assert client.list() == []
+    with pytest.raises(UsageError, match="entered before"), client:
+        pass
 
 
 def test_an_engine_that_cannot_be_opened() -> None:

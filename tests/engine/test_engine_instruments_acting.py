@@ -9,7 +9,6 @@ import pytest
 import trio
 
 from nurselog import (
-    Outbox,
     UsageError,
     open_engine,
     open_nursery,
@@ -158,7 +157,3 @@ async def test_what_is_no_instrument_is_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match=r"must be (a list of them|an object of a class that derives)"):
         async with open_engine("sqlite://", [], instruments=wrong):
             pytest.fail("it must not open")
-
-
-def test_an_outbox_gives_no_headers_along(tmp_path: Path) -> None:
-    assert Outbox()._pen.beginning(child, (), {}, id="one", at=0, headers={}).row.event.find(b"headers") == -1

@@ -24,6 +24,22 @@ OF_CLIENTS = (
         tests=(f"{CLIENT}bridges.py::test_outcomes_arrive_as_they_are",),
     ),
     Mutant(
+        name="client-host-hears-nothing",
+        breaks="a block of asyncio's is cancelled when its engine breaks",
+        file="_client/bridges.py",
+        before="cut = not over and task.cancel()",
+        after="cut = False",
+        tests=(f"{CLIENT}ended.py::test_an_engine_that_breaks_cancels_its_block",),
+    ),
+    Mutant(
+        name="client-host-stays-cancelled",
+        breaks="whoever goes on when its engine has broken counts as cancelled no more",
+        file="_client/bridges.py",
+        before="            task.uncancel()\n",
+        after="            pass\n",
+        tests=(f"{CLIENT}ended.py::test_an_engine_that_breaks_cancels_its_block",),
+    ),
+    Mutant(
         name="client-orders-forgotten-at-the-end",
         breaks="every order gets an answer, whatever becomes of the loop",
         file="_client/thread.py",

@@ -37,7 +37,9 @@ from nurselog import (
     workflow,
 )
 from nurselog._stores._postgres import voice
+from nurselog.abc import Instrument
 from nurselog.lowlevel import JsonCodec, Received, Started, decode_event
+from tests.engine.watching import Painter, Watcher, colour
 from tests.stores.callers import Act, Caller, RolledBack, fail, write
 from tests.stores.conftest import address
 from tests.stores.test_store_processes import ENVIRONMENT, ROOT
@@ -379,10 +381,37 @@ def test_who_has_no_psycopg_is_told_what_to_bring(monkeypatch: pytest.MonkeyPatc
         outbox.submit("shop.db", adding, 1)  # type: ignore[call-overload]  # that is what is tried
 
 
-@pytest.mark.parametrize("options", [{"codec": JsonCodec}, {"max_payload": 0}, {"max_inbox": None}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"codec": JsonCodec}, {"max_payload": 0}, {"max_inbox": None}, {"instruments": [JsonCodec]}], ids=str
+)
 def test_an_outbox_that_makes_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Outbox(**options)
+
+
+async def test_what_goes_along_is_the_callers(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever raises is asked once, and hinders nothing."""
+
+    class Broken(Instrument):
+        def headers(self, parent: object, scope: str) -> dict[str, str]:
+            asked.append((parent, scope))
+            raise ValueError
+
+    asked: list[tuple[object, str]] = []
+    watcher = Watcher()
+    mine = Caller(caller._url, caller._style, instruments=[Broken(), Painter("red"), watcher])
+    token = colour.set("blue")
+    await mine.do(submit(1, id="one"), submit(1, id="two"))
+    colour.reset(token)
+    await caller.do(submit(1, id="three"))
+    async with engine_on(caller, adding) as engine:
+        begun = [(await (await engine.get(id)).log())[0].event for id in ("one", "two", "three")]
+    assert [event.headers for event in begun if isinstance(event, Started)] == [
+        {"red": "blue:"}, {"red": "blue:"}, {},
+    ]  # fmt: skip
+    assert asked == [(None, "")]
+    assert len(caplog.records) == 1
+    assert watcher.all == []
 
 
 async def test_a_codec_of_ones_own(sync_caller: Caller) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -80,6 +81,32 @@ async def seen_through(answer: Answer[T], cancel: Callable[[], None]) -> T:
     return here.result().unwrap()
 
 
+@contextmanager
+def cut_short_by(ended: Answer[None]) -> Generator[None]:
+    """Cancel this task of asyncio's if a thread ends before the block: a nursery does so when one of its tasks fails.
+
+    The block's task, not that of a call, is who must know: others may have nothing to ask for a long time. What has
+    ended the thread is to be raised when the block is over, in place of the cancellation.
+    """
+    import asyncio  # noqa: PLC0415 - as above
+
+    task = asyncio.current_task()
+    assert task is not None
+    over = cut = False
+
+    def end(_: object) -> None:
+        nonlocal cut
+        cut = not over and task.cancel()
+
+    asyncio.wrap_future(ended).add_done_callback(end)
+    try:
+        yield
+    finally:
+        over = True
+        if cut:
+            task.uncancel()
+
+
 class Bridge:
     """The way for sync code."""
 
@@ -99,6 +126,18 @@ class Bridge:
         give, cancel = partial(self._thread.give, order), partial(self._thread.cancel, order)
         answer: T = waited_for(order.answer, cancel, give)
         return answer
+
+    def wait_ended(self) -> None:
+        """Wait until the thread has ended.
+
+        Raises:
+            TimeoutError: as above.
+        """
+        self._thread.check()
+        ended = self._thread.ended
+        wait([ended], min(self._until.get() - monotonic(), threading.TIMEOUT_MAX))
+        if not ended.done():
+            raise TimeoutError("the client is still open")
 
     @contextmanager
     def fail_after(self, seconds: float) -> Generator[None]:

@@ -18,6 +18,7 @@ import trio
 from .._engine.checked import CheckedCodec
 from .._engine.clock import SystemClock
 from .._engine.desk import Desk
+from .._engine.instruments import Instruments
 from .._engine.journal import Journal
 from .._engine.named import Named
 from .._engine.office import Office
@@ -33,7 +34,7 @@ from .._flow.arguments import COUNT, check_interface
 from .._log.events import Row
 from .._log.lifecycle import Status
 from .._stores import open_store
-from ..abc import Change, Codec, Created, Creation, Message, Store, TakesGuests, WorkflowKey
+from ..abc import Change, Clock, Codec, Created, Creation, Instrument, Message, Store, TakesGuests, WorkflowKey
 
 ROUND = 1.0
 """Seconds for which a store that must be asked is asked at least, once somebody waits."""
@@ -45,10 +46,11 @@ class Guest:
     Args:
         store: the store.
         polls: whether it must be asked for news.
+        instruments: who is told what was made.
     """
 
-    def __init__(self, store: Store, *, polls: bool) -> None:
-        self._store, self._polls = store, polls
+    def __init__(self, store: Store, instruments: Instruments | None, *, polls: bool) -> None:
+        self._store, self._instruments, self._polls = store, instruments, polls
         self._outage = Outage()
         self.keys: Mapping[str, WorkflowKey] = {}
         """Nothing is in memory."""
@@ -68,7 +70,7 @@ class Guest:
         rows: Sequence[Row],
         parent: WorkflowKey | None = None,
     ) -> tuple[Creation, Callable[[Created | None], None]]:
-        """Return how to make a workflow that nobody owns; there is nothing to do when it is there."""
+        """Return how to make a workflow that nobody owns, and what is to be called when it is there."""
         creation = Creation(
             id=id,
             parent=parent,
@@ -80,7 +82,11 @@ class Guest:
             at=rows[-1].at,
             rows=rows,
         )
-        return creation, _nothing
+        return creation, partial(self._made, id, rows)
+
+    def _made(self, id: str, rows: Sequence[Row], created: Created | None) -> None:
+        if self._instruments is not None and created is not None and created.new:
+            self._instruments.submitted(id, rows)
 
     async def enter_messages(self) -> None:
         """Do nothing: the store tells those who enter them."""
@@ -120,10 +126,6 @@ class Guest:
         self.readers.tell_all()
 
 
-def _nothing(_: object) -> None:
-    """Do nothing."""
-
-
 class Directory(Table):
     """The workflow functions that a client has been given; of others it does not know whether anybody has them."""
 
@@ -143,6 +145,7 @@ class Options:
     codec: Codec
     max_payload: int
     max_inbox: int
+    instruments: Sequence[Instrument]
 
     def __post_init__(self) -> None:
         check_interface("codec", self.codec, Codec)
@@ -159,8 +162,10 @@ async def open_desk(address: str | Store, options: Options) -> AsyncGenerator[De
     assert isinstance(store, TakesGuests)
     if not store.shared:
         raise UsageError("nobody else could run what a client starts in a store in memory: use a file, or PostgreSQL")
-    journal, guest = Journal(store, None), Guest(store, polls=store.polls)
-    desk = _desk_of(store, journal, guest, options)
+    clock = SystemClock()
+    instruments = Instruments.of(options.instruments, clock)
+    journal, guest = Journal(store, instruments), Guest(store, instruments, polls=store.polls)
+    desk = _desk_of(store, journal, guest, instruments, clock, options)
     await store.visit()
     error: BaseException | None = None
     try:
@@ -186,8 +191,10 @@ async def open_desk(address: str | Store, options: Options) -> AsyncGenerator[De
         raise error
 
 
-def _desk_of(store: Store, journal: Journal, guest: Guest, options: Options) -> Desk:
-    clock, codec = SystemClock(), CheckedCodec(options.codec)
+def _desk_of(
+    store: Store, journal: Journal, guest: Guest, instruments: Instruments | None, clock: Clock, options: Options
+) -> Desk:
+    codec = CheckedCodec(options.codec)
     table = Directory((), codec)
     office = Office(journal, store, guest, codec, options.max_payload, options.max_inbox)
     starter = Starter(
@@ -198,7 +205,7 @@ def _desk_of(store: Store, journal: Journal, guest: Guest, options: Options) -> 
         codec=codec,
         clock=clock,
         max_payload=options.max_payload,
-        instruments=None,
+        instruments=instruments,
     )
     return Desk(
         store=store,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    contextmanager,
     suppress,
 )
 from functools import partial
+from threading import Lock
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, final
 
@@ -24,9 +26,9 @@ from .._errors import UsageError
 from .._flow.arguments import PERIOD
 from .._flow.workflow import Workflow
 from .._log.codec import JsonCodec
-from ..abc import Codec, Store
+from ..abc import Codec, Instrument, Store
 from .blocking import BlockingClient
-from .bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
+from .bridges import Bridge, OutOfAsyncio, Straight, cut_short_by, seen_through, waited_for
 from .calls import AsyncClient
 from .guest import Options, open_desk
 from .thread import TrioThread
@@ -39,7 +41,12 @@ Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Desk]]
 
 @asynccontextmanager
 async def open_client(
-    store: str | Store, *, codec: Codec | None = None, max_payload: int = 1 << 20, max_inbox: int = 1000
+    store: str | Store,
+    *,
+    codec: Codec | None = None,
+    max_payload: int = 1 << 20,
+    max_inbox: int = 1000,
+    instruments: Sequence[Instrument] = (),
 ) -> AsyncGenerator[AsyncClient]:
     """Open a client of a store, on Trio or asyncio: for those who start, ask and tell workflows that others run.
 
@@ -48,9 +55,10 @@ async def open_client(
         codec: turns values into bytes, as for the engines; by default JSON.
         max_payload: bytes that one input or message may have, encoded.
         max_inbox: how many messages may wait for one workflow in the store.
+        instruments: who is told what happens, and asked, in the caller's context, what goes along with a workflow.
 
     It needs no engine and not the workflows' code: see `AsyncClient.submit`. On asyncio it has a thread of its own.
-    Entering and leaving are checkpoints.
+    When the store is found broken, the block is cancelled, and raises why. Entering and leaving are checkpoints.
 
     Raises:
         UsageError: if the address is none, the store is in memory, or an option makes no sense; or if neither Trio nor
@@ -58,9 +66,8 @@ async def open_client(
         StoreError: if the store cannot be opened, or breaks later.
     """
     check_place()
-    opening = partial(
-        open_desk, store, Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox)
-    )
+    options = Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox, instruments=instruments)
+    opening = partial(open_desk, store, options)
     if _is_asyncio():
         async with _beside_asyncio(opening) as client:
             yield client
@@ -81,11 +88,13 @@ def _is_asyncio() -> bool:
 
 @asynccontextmanager
 async def _beside_asyncio(opening: Opening) -> AsyncGenerator[AsyncClient]:
-    """Open a desk in a thread, from asyncio."""
+    """Open a desk in a thread, from asyncio. The block is cancelled when that breaks, as `open_engine`'s is."""
     thread = TrioThread(opening)
     thread.start()
     try:
-        yield AsyncClient(OutOfAsyncio(thread), await seen_through(thread.opened, thread.close))
+        client = AsyncClient(OutOfAsyncio(thread), await seen_through(thread.opened, thread.close))
+        with cut_short_by(thread.ended):
+            yield client
     finally:
         if not thread.is_inherited:
             thread.close()
@@ -107,6 +116,7 @@ class Client(BlockingClient):
         codec: turns values into bytes.
         max_payload: bytes that one input or message may have.
         max_inbox: how many messages may wait for one workflow.
+        instruments: who is told what happens, in the client's thread.
 
     Raises:
         UsageError: if the address is none, the store is in memory, or an option makes no sense.
@@ -114,9 +124,17 @@ class Client(BlockingClient):
     """
 
     def __init__(
-        self, store: str | Store, *, codec: Codec | None = None, max_payload: int = 1 << 20, max_inbox: int = 1000
+        self,
+        store: str | Store,
+        *,
+        codec: Codec | None = None,
+        max_payload: int = 1 << 20,
+        max_inbox: int = 1000,
+        instruments: Sequence[Instrument] = (),
     ) -> None:
-        options = Options(codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox)
+        options = Options(
+            codec=codec or JsonCodec(), max_payload=max_payload, max_inbox=max_inbox, instruments=instruments
+        )
         self._open(TrioThread(partial(open_desk, store, options)))
 
     @classmethod
@@ -127,7 +145,7 @@ class Client(BlockingClient):
 
     def _open(self, thread: TrioThread) -> None:
         check_place()
-        self._thread, self._closed = thread, False
+        self._thread, self._entered, self._closed = thread, False, False
         thread.start()
         try:
             super().__init__(Bridge(thread), waited_for(thread.opened, thread.close))
@@ -150,6 +168,18 @@ class Client(BlockingClient):
         PERIOD.check("seconds", seconds)
         return self._bridge.fail_after(seconds)
 
+    def wait_ended(self) -> None:
+        """Wait until nothing is answered any more: the client was closed, or its engine or its store has broken.
+
+        For a thread that ends the host then, and for a script whose only work is the engine's. Nothing in sync code can
+        be cancelled from outside, as a block of asyncio's or Trio's is: who wants to know at once must wait for it.
+        What has broken is raised when the block is left, not here. `fail_after` counts, and Control-C ends it.
+
+        Raises:
+            TimeoutError: in a block of `fail_after`, if that ends first.
+        """
+        self._bridge.wait_ended()
+
     def close(self) -> None:
         """Let everything go; it may be called again. In a process that was forked from the client's it does nothing.
 
@@ -167,6 +197,12 @@ class Client(BlockingClient):
                 self._thread.join()
 
     def __enter__(self) -> Self:
+        if self._entered:
+            raise UsageError(
+                "this client was entered before, and leaving that block closes it. Use it inside of the block, from "
+                "any thread, or open another one"
+            )
+        self._entered = True
         return self
 
     def __exit__(
@@ -186,21 +222,40 @@ class EngineThread:
         self._opening = opening
         self._stack = AsyncExitStack()
         self._client: Client | None = None
+        self._inside = Lock()
+        """Held while somebody is in the block: who else came in would leave the first one's thread behind."""
 
     @asynccontextmanager
     async def _desk(self) -> AsyncGenerator[Desk]:
         async with self._opening() as engine:
             yield engine._desk
 
+    @contextmanager
+    def _entering(self) -> Generator[None]:
+        if not self._inside.acquire(blocking=False):
+            raise UsageError(
+                "this engine's block was entered while somebody is inside. Hand on the client that it has given, or "
+                "call open_engine_thread once more"
+            )
+        try:
+            yield
+        except BaseException:
+            self._inside.release()
+            raise
+
     def __enter__(self) -> Client:
-        self._client = Client._of(self._desk)
+        with self._entering():
+            self._client = Client._of(self._desk)
         return self._client
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._client is not None
-        self._client.close()
+        try:
+            self._client.close()
+        finally:
+            self._inside.release()
 
     async def __aenter__(self) -> AsyncClient:
         check_place()
@@ -209,12 +264,16 @@ class EngineThread:
                 "open_engine_thread is for asyncio and for sync code (there with a plain `with`). On Trio an engine "
                 "needs no thread: use open_engine"
             )
-        return await self._stack.enter_async_context(_beside_asyncio(self._desk))
+        with self._entering():
+            return await self._stack.enter_async_context(_beside_asyncio(self._desk))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        finally:
+            self._inside.release()
 
 
 def _like(_: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
@@ -239,10 +298,11 @@ def open_engine_thread(
 
     In sync code `with` gives a `Client` of it; on asyncio `async with` gives an `AsyncClient`. It runs in a thread
     of its own, on Trio: neither loop waits for the other, and workflows, steps and their libraries find Trio where they
-    expect it. Leaving the block suspends all workflows, as leaving `open_engine`'s does.
+    expect it. Leaving the block suspends all workflows, as leaving `open_engine`'s does. When the engine breaks,
+    asyncio's block is cancelled, as `open_engine`'s would be, and raises why; in sync code `Client.wait_ended` returns.
 
     Raises:
-        When entered, what `open_engine` raises; when left, what has ended the engine meanwhile. Calls raise
-        `EngineClosed` then.
+        When entered, what `open_engine` raises, and `UsageError` if somebody is inside; when left, what has ended the
+        engine meanwhile. Calls raise `EngineClosed` then.
     """
     return EngineThread(partial(open_engine, store, workflows, **options))

@@ -81,7 +81,12 @@ class Order:
     def drop(self) -> None:
         """If it has no answer, it gets none any more."""
         self._settle(
-            outcome.Error(EngineClosed("the client was closed before this was answered; it may have been done"))
+            outcome.Error(
+                EngineClosed(
+                    "the client was closed, or its engine or its store has broken, before this was answered; it may "
+                    "have been done. What has broken is raised when the client's block is left"
+                )
+            )
         )
 
     def _settle(self, answer: outcome.Outcome[Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVarTuple, final, overload
 
@@ -24,9 +24,10 @@ from .._log.identity import check_id
 from .._log.lifecycle import Status
 from .._stores import outlet_of
 from .._stores.outlet import Holder, Left
-from ..abc import Addressed, Codec, Creation, Posted
+from ..abc import Addressed, Codec, Creation, Instrument, Posted
 from .checked import CheckedCodec
 from .clock import SystemClock
+from .instruments import Instruments
 from .messages import Kind, Letter
 from .pen import Pen, once_of
 
@@ -43,7 +44,7 @@ Ts = TypeVarTuple("Ts")
 class Outbox:
     """Starts workflows and sends messages inside the application's own transactions.
 
-    What it says must be what engines on this store are opened with.
+    What it says must be what engines on this store are opened with, but for the instruments.
     """
 
     schema: str = "nurselog"
@@ -54,11 +55,15 @@ class Outbox:
     """Bytes that one input or message may have, encoded."""
     max_inbox: int = 1000
     """How many messages may wait for one workflow."""
+    instruments: Sequence[Instrument] = dataclasses.field(default=(), hash=False)
+    """Who is asked, in the caller's context, what goes along with a workflow. Told nothing: it may not come."""
+    _instruments: Instruments | None = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_interface("codec", self.codec, Codec)
         COUNT.check("max_payload", self.max_payload)
         COUNT.check("max_inbox", self.max_inbox)
+        object.__setattr__(self, "_instruments", Instruments.of(self.instruments, SystemClock()))
 
     @overload
     def submit(
@@ -107,7 +112,8 @@ class Outbox:
         target, args_, kwargs = unwrap_workflow(workflow, args)
         name = uuid.uuid4().hex if id is None else id
         check_id(name)
-        beginning = self._pen.beginning(target, args_, kwargs, id=name, at=SystemClock().utc(), headers={})
+        headers = {} if self._instruments is None else self._instruments.headers()
+        beginning = self._pen.beginning(target, args_, kwargs, id=name, at=SystemClock().utc(), headers=headers)
         creation = Creation(
             id=name,
             name=target.name,

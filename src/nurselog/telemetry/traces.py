@@ -52,6 +52,8 @@ class _Traced:
 class Traces(Instrument):
     """OpenTelemetry spans of workflows, scopes and steps; an instrument for `open_engine`.
 
+    Clients and outboxes that have it, too, give their callers' trace along.
+
     Args:
         provider: makes tracers; by default the global one. Give it `nurselog.telemetry.ids.IdGenerator()`, or the spans
             of a workflow that is in memory more than once do not find each other.
