@@ -94,9 +94,9 @@ class Guest:
     async def told(self, key: WorkflowKey) -> None:
         """Do nothing: whoever owns the workflow, or will, enters what was left for it."""
 
-    def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:  # noqa: ARG002 - an engine's
-        """Do nothing, as `enter_messages`."""
-        return _nothing
+    def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:
+        """Return how to do nothing, as `enter_messages`."""
+        return lambda _: self.mail_for(*keys)
 
     def mail_for(self, *keys: WorkflowKey) -> None:
         """Do nothing, as `enter_messages`."""
