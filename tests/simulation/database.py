@@ -226,9 +226,9 @@ class Database:
         empty = {post.key for post in posts if not any(self._mail([post.key]))}
         answers: list[Posted | Message] = []
         for post in posts:
-            became = self._leave(post)
-            first = became is Posted.LEFT and post.key in empty
-            answers.append(self.messages[self._numbers] if first else became)
+            became, waiting = self._leave(post), list(self._mail([post.key]))
+            first = became is Posted.LEFT and post.key in empty and waiting
+            answers.append(waiting[-1] if first else became)
         return answers
 
     def post_early(self, messages: Sequence[Addressed]) -> Sequence[Posted]:
