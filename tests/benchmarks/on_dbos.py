@@ -26,8 +26,8 @@ from tests.benchmarks.weight import memory
 
 STEPS = 5
 TOPIC = "work"
-PAUSE = 0.01
-"""Seconds after which a workflow surely waits."""
+PAUSE = 1.0
+"""Seconds after which hundreds of workflows surely wait."""
 ASKED_IN_A_SECOND = 10
 
 
@@ -143,9 +143,9 @@ def message(size: int, folder: Path) -> Sample:
     times: list[float] = []
 
     async def one_after_another() -> None:
-        for number in range(size):
-            handle = await DBOS.start_workflow_async(listen)
-            await asyncio.sleep(PAUSE)
+        handles = [await DBOS.start_workflow_async(listen) for _ in range(size)]
+        await asyncio.sleep(PAUSE)
+        for number, handle in enumerate(handles):
             begin = time.perf_counter()
             await DBOS.send_async(handle.get_workflow_id(), number, TOPIC)
             await handle.get_result()

@@ -511,9 +511,11 @@ BEGIN
             END
         WHERE shard = in_shard AND key = one.key;
     END LOOP;
-    RETURN QUERY SELECT unnest(lost), NULL::boolean,
-        NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL, NULL::bigint,
-        NULL::bigint, NULL::boolean;
+    IF cardinality(lost) > 0 THEN
+        RETURN QUERY SELECT unnest(lost), NULL::boolean,
+            NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL,
+            NULL::bigint, NULL::bigint, NULL::boolean;
+    END IF;
     IF cardinality(post_keys) > 0 THEN
         RETURN QUERY SELECT DISTINCT NULL::bigint, NULL::boolean,
             NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, letter.owner, NULL::bigint, NULL,
@@ -525,20 +527,22 @@ BEGIN
                 ), post_kinds, post_bodies, post_onces, post_mosts
             ) AS letter WHERE letter.posted = 'left';
     END IF;
-    -- A creation that was written before, and whose answer was lost, is new all the same.
-    RETURN QUERY SELECT NULL::bigint,
-        found.key = new.key OR EXISTS (
-            SELECT FROM log
-            WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq = new.last AND log.writer = new.writer
-        ),
-        found.shard, found.key, found.id, found.parent, found.name, found.version, found.digest, found.status,
-        found.owner, found.due_at, found.problem, found.created_at, found.updated_at,
-        EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = found.key)
-        FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
-        JOIN LATERAL (
-            SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
-            LIMIT 1 -- there is no other; without it, a planner that knows nothing would go through all for each
-        ) AS found ON TRUE;
+    IF cardinality(new_ids) > 0 THEN
+        -- A creation that was written before, and whose answer was lost, is new all the same.
+        RETURN QUERY SELECT NULL::bigint,
+            found.key = new.key OR EXISTS (
+                SELECT FROM log
+                WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq = new.last AND log.writer = new.writer
+            ),
+            found.shard, found.key, found.id, found.parent, found.name, found.version, found.digest, found.status,
+            found.owner, found.due_at, found.problem, found.created_at, found.updated_at,
+            EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = found.key)
+            FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
+            JOIN LATERAL (
+                SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id
+                LIMIT 1 -- there is no other; without it, a planner that knows nothing would go through all for each
+            ) AS found ON TRUE;
+    END IF;
 END
 $$;
 
