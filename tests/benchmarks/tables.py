@@ -30,7 +30,11 @@ def figure(case: Case, sample: Sample | None) -> str:
         return ""
     if case.unit is Unit.RATE:
         return f"{sample.rate:,.0f} /s"
-    return f"{sample.seconds:,.3f} s" + (f" (p99 {sample.p99:,.3f} s)" if sample.p99 else "")
+    return span(sample.seconds) + (f" (p99 {span(sample.p99)})" if sample.p99 else "")
+
+
+def span(seconds: float) -> str:
+    return f"{seconds:,.3f} s" if seconds >= 1 else f"{seconds * 1e3:,.2f} ms"
 
 
 def faster(case: Case, measured: Measured, peer: Peer) -> float | None:
@@ -57,7 +61,7 @@ def reached(case: Case, measured: Measured, bar: Bar) -> bool | None:
 def wanted(case: Case, bar: Bar) -> str:
     if bar.against is not None:
         return f"{bar.limit:g} x {bar.against.value}"
-    return f"{bar.limit:,.0f} /s" if case.unit is Unit.RATE else f"{bar.limit:g} s"
+    return f"{bar.limit:,.0f} /s" if case.unit is Unit.RATE else f"{bar.limit * 1e3:g} ms"
 
 
 def verdict(case: Case, measured: Measured, *, judged: bool) -> str:
