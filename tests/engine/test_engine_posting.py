@@ -43,7 +43,7 @@ class Callers:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.posting = Posting(cast("Any", self.store), Guest(cast("Any", self.store), polls=False))
+        self.posting = Posting(cast("Any", self.store), Guest(cast("Any", self.store), polls=False, instruments=None))
         self.told: dict[str, Sequence[Posted] | Exception] = {}
 
     async def leave(self, *bodies: str) -> None:
