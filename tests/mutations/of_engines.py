@@ -36,6 +36,14 @@ OF_ENGINES = (
         tests=(f"{ENGINE}inbox.py::test_what_there_is_no_room_for_keeps_its_place",),
     ),
     Mutant(
+        name="takes-up-all",
+        breaks="no more is taken up at once than can be taken in before the lease ends",
+        file="_engine/ownership.py",
+        before="if seconds > self._beat:",
+        after="if seconds > self._lease.duration:",
+        tests=(f"{ENGINE}claims.py::test_long_logs_do_not_cost_the_lease",),
+    ),
+    Mutant(
         name="arrives-although-seen",
         breaks="a message that a look may have seen is not entered by its sender, too",
         file="_engine/ownership.py",
@@ -95,8 +103,8 @@ OF_ENGINES = (
         name="no-room",
         breaks="no more workflows are taken up than there is room for",
         file="_engine/ownership.py",
-        before="limit := min(self.room, _BATCH)",
-        after="limit := max(self.room, _BATCH)",
+        before="limit := min(self.room, self._batch)",
+        after="limit := max(self.room, self._batch)",
         tests=(f"{ENGINE}evict.py::test_no_more_than_max_running_at_a_time",),
     ),
     Mutant(

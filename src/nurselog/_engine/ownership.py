@@ -37,6 +37,9 @@ logger = logging.getLogger("nurselog")
 _BATCH = 1000
 """How many workflows are taken up in one transaction at most."""
 
+_FIRST = 10
+"""How many in the first one, when nobody knows how long their logs are."""
+
 _PAUSE = 100_000
 """Microseconds before another look for what is due at once and was not to be had: somebody may be taking it up."""
 
@@ -63,6 +66,9 @@ class Ownership:
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
+        self._batch = _FIRST
+        """How many are taken up in one transaction: as many as can be taken in between two heartbeats. Else long logs
+        would cost the lease, all that was taken up would be given up, and so on for ever."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
@@ -117,7 +123,7 @@ class Ownership:
 
     async def _claim_due(self) -> int | None:
         """Claim what there is room for; return when the next one is due."""
-        while (limit := min(self.room, _BATCH)) > 0:
+        while (limit := min(self.room, self._batch)) > 0:
             wanted = self._table.wanted(self._lease.worker, limit)
             began = trio.current_time()
             claims = await self._store.claim(wanted)
@@ -125,10 +131,18 @@ class Ownership:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
                 self._start(claim)
+            self._adapt(trio.current_time() - began)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
         self._runner.make_room()
         return None
+
+    def _adapt(self, seconds: float) -> None:
+        """Take up fewer at a time if it took longer than from one heartbeat to the next, and more if it was quick."""
+        if seconds > self._beat:
+            self._batch = max(1, self._batch // 2)
+        elif seconds < self._beat / 4:
+            self._batch = min(_BATCH, self._batch * 2)
 
     async def make_room(self) -> None:
         """Look again when a workflow has left: others may be waiting for its place, or it for a time; for ever."""
