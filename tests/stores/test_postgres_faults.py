@@ -340,29 +340,6 @@ async def test_mail_that_is_cut_short_is_told_later() -> None:
     assert speaks._to_say == {"a"}
 
 
-async def test_mail_of_one_s_own_is_heard(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process passes over what it says itself. So it is with calls and with appends, whether one listens or not."""
-    monkeypatch.setattr(voice, "POLL", 1e9)
-    async with opened(postgres_url) as store:
-        me, you = await create(store, creation("one", owner="a"), creation("two", owner="a"))
-
-        async def leave(number: int) -> None:
-            letter = note(you, once=str(number))
-            await (
-                store.post([letter]) if number % 2 else store.commit(Batch(appends=[Append(key=me, posts=[letter])]))
-            )
-
-        for number in (0, 1):
-            await leave(number)
-            assert Change.MESSAGE in await store.wait_changed()
-        for number in (2, 3):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(store.wait_changed)
-                await trio.testing.wait_all_tasks_blocked()
-                await leave(number)
-        assert len(await store.messages()) == 4
-
-
 async def test_an_owner_of_many_is_told_once(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[set[str]] = []
 

@@ -225,7 +225,7 @@ async def test_a_message_that_is_being_left_is_known_to_who_comes_next(postgres_
         posts = [note(key, once="x"), note(key, once="y", most=1)]
         done = sender.commit if taken else sender.rollback
         became = await while_waiting(postgres_url, lambda: store.post(posts), done)
-        assert became == ([Posted.KNOWN, Posted.FULL] if taken else [Posted.LEFT, Posted.FULL])
+        assert [*map(Posted.of, became)] == ([Posted.KNOWN, Posted.FULL] if taken else [Posted.LEFT, Posted.FULL])
 
 
 async def test_who_gets_messages_is_locked_before_anything_is_written(postgres_url: str) -> None:

@@ -163,9 +163,11 @@ def test_an_answer_without_a_key_that_lasts_is_given_twice() -> None:
         crash_everywhere(
             wants_answers, fakes={ask: answers_again, ask_for: approves}, invariant=returns(["which?", "may I? yes"])
         )
-    [finding] = caught.value.report.findings
-    assert finding.law is Law.INVARIANT
-    assert finding.life.outcome == Returned(["which?", "may I? yes", "which?"])
+    findings = caught.value.report.findings
+    assert len(findings) == 2, "the message may have been received by then, or not"
+    for finding in findings:
+        assert finding.law is Law.INVARIANT
+        assert finding.life.outcome == Returned(["which?", "may I? yes", "which?"])
 
 
 # -- where a log is cut --------------------------------------------------------------------------
