@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from nurselog import Engine, Letter, mailbox, open_engine, workflow
+from nurselog import Engine, Letter, mailbox, open_engine, sleep, workflow
 from nurselog._engine.messages import body_of
-from nurselog._engine.run import Run
-from nurselog.abc import Message, Post, WorkflowKey
+from nurselog._engine.run import Leaving, Run
+from nurselog.abc import Batch, Claim, Message, Post, Store, Wanted, WorkflowKey
 from nurselog.lowlevel import Received
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, settle
@@ -181,3 +181,54 @@ async def test_an_answer_that_is_lost_is_looked_for(autojump_clock: Clock, tmp_p
         with pytest.raises(OSError, match="wire"):
             await engine.send("one", "t", 0)
         assert await result(engine) == [0]
+
+
+@workflow(name="arrival.sleeps_first")
+async def sleeps_first() -> object:
+    await sleep(20)
+    return await mailbox("t").receive()
+
+
+class Claiming(Looked):
+    """A store that keeps the answer to a claim back, and that to the last words of a workflow."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.claimed, self.claim_known, self.release_known = trio.Event(), trio.Event(), trio.Event()
+        self.after_commit = self._keep_release
+
+    async def _keep_release(self, batch: Batch) -> None:
+        if any(append.standing and append.standing.release is not None for append in batch.appends):
+            await self.release_known.wait()
+
+    async def claim(self, wanted: Wanted) -> Sequence[Claim]:
+        claims = await super().claim(wanted)
+        if claims:
+            self.claimed.set()
+            with trio.CancelScope(shield=True):
+                await self.claim_known.wait()
+        return claims
+
+
+async def test_what_comes_for_one_that_goes_is_entered_in_its_next_life(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The store has taken it up again; neither its last words nor its next life are heard of yet."""
+    clock = VirtualClock()
+    store = Claiming(file_store(tmp_path / "log.db", clock))
+    async with (
+        open_engine(store, [sleeps_first], clock=clock, evict_after=1e6) as engine,
+        trio.open_nursery() as nursery,
+    ):
+        handle = await engine.submit(sleeps_first, id="one")
+        await settle()
+        [first] = engine._runner.runs.values()
+        first.leave(Leaving.EVICTED)
+        with trio.fail_after(60):
+            await store.claimed.wait()
+        assert engine._runner.runs == {first.key: first}
+        nursery.start_soon(partial(engine.send, "one", "t", 0))
+        await settle()
+        store.claim_known.set()
+        await settle()
+        store.release_known.set()
+        with trio.fail_after(60):
+            assert await handle.result() == 0

@@ -267,13 +267,14 @@ class Ownership:
         for one in before.values():
             if one.key not in held:
                 one.entered &= there  # what the store has not any more it will not bring again
+        runner.expected = frozenset()
         for message in messages:
             run = before.get(message.key)
             if run is None or runner.runs.get(message.key) is not run:
                 late.add(message.key)
             elif run.held or message.key not in held:  # else there is room now for what comes before it: see `mail`
                 runner.enter(run, message)
-        runner.expected = frozenset(late)
+        runner.expected |= late
         if not late.isdisjoint(runner.runs):
             runner.mail.set()
 

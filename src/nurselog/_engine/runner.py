@@ -185,7 +185,10 @@ class Runner:
 
     def enter(self, run: Run, message: Message) -> None:
         """Enter a message from outside into a workflow's log; it is removed in the same commit."""
-        if message.number in run.entered or run.sequencer.suspending:
+        if message.number in run.entered:
+            return
+        if run.sequencer.suspending:  # its next life may be on its way, without this
+            self.expected |= {run.key}
             return
         try:
             kind, body = read_message(message)
