@@ -173,10 +173,12 @@ class Client(BlockingClient):
 
         For a thread that ends the host then, and for a script whose only work is the engine's. Nothing in sync code can
         be cancelled from outside, as a block of asyncio's or Trio's is: who wants to know at once must wait for it.
-        What has broken is raised when the block is left, not here. `fail_after` counts, and Control-C ends it.
+        What has broken is raised when the block is left, not here. A client without an engine looks at its store only
+        for its calls. `fail_after` counts, and Control-C ends it.
 
         Raises:
             TimeoutError: in a block of `fail_after`, if that ends first.
+            UsageError: in the thread of its own engine, and in a process that was forked from the client's.
         """
         self._bridge.wait_ended()
 

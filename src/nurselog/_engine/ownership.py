@@ -279,7 +279,7 @@ class Ownership:
             runner.mail.set()
 
     def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:
-        """Messages are about to be left for workflows: return how to have them entered, given those that come first.
+        """Messages are about to be left for workflows: return what to call with those that `Store.post` returned.
 
         What is the first of all that wait is entered at once. But not if there was a look meanwhile, which may have
         seen it, and may not know that it was entered since; and only in the life of the workflow that there was before.

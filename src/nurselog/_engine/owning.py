@@ -33,7 +33,7 @@ class Owning(Protocol):
         ...
 
     def arrival(self, keys: frozenset[WorkflowKey]) -> Callable[[Sequence[Message]], None]:
-        """Messages are about to be left for workflows: return how to have them entered, given those that come first."""
+        """Messages are about to be left for workflows: return what to call with what `Store.post` returned."""
         ...
 
     def mail_for(self, *keys: WorkflowKey) -> None:

@@ -3,7 +3,8 @@
 The journal does the same with rows. Without it a hundred workflows that write to each other are a hundred transactions,
 one after another; with it they are one or two.
 
-What was left is entered here, for all callers together and before they go on: they may go on in any order.
+What was left is entered here, or a look for it is asked for, for all callers together and before they go on: they may
+go on in any order.
 """
 
 from __future__ import annotations
