@@ -105,7 +105,8 @@ class Runner:
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
-        """Workflows that are this engine's by the store's word, whose answer is on its way: messages came for them."""
+        """Workflows for which messages came that their next life must look for: the store's answer that makes them this
+        engine's is on its way, or they are still leaving memory."""
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()  # for ends
