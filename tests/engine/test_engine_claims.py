@@ -58,7 +58,7 @@ async def test_long_logs_do_not_cost_the_lease(autojump_clock: Clock, tmp_path: 
                 handle = await engine.get(str(number))
                 assert await handle.result() == "awake"
                 assert (await kinds(handle)).count("Claimed") == 1, "it was never lost"
-    assert store.batches[:4] == [10, 5, 5, 5]
+    assert store.batches[:4] == [10, 3, 3, 3]
 
 
 async def test_short_ones_are_taken_up_by_hundreds(autojump_clock: Clock, tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ async def test_short_ones_are_taken_up_by_hundreds(autojump_clock: Clock, tmp_pa
     async with open_engine(store, [sleeps], clock=clock, lease=LEASE) as engine:
         for number in range(150):
             assert await (await engine.get(str(number))).result() == "awake"
-    assert store.batches[:4] == [10, 20, 40, 80]
+    assert store.batches[:2] == [10, 140]

@@ -39,8 +39,8 @@ OF_ENGINES = (
         name="takes-up-all",
         breaks="no more is taken up at once than can be taken in before the lease ends",
         file="_engine/ownership.py",
-        before="if seconds > self._beat:",
-        after="if seconds > self._lease.duration:",
+        before="self._batch = min(max(1, int(fitting)), _BATCH)",
+        after="self._batch = max(_BATCH, int(fitting))",
         tests=(f"{ENGINE}claims.py::test_long_logs_do_not_cost_the_lease",),
     ),
     Mutant(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -38,10 +38,9 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def elsewhere(url: str, make_provider: Providers) -> Iterator[None]:
-    """An engine, as if it were another process's."""
-    with open_engine_thread(url, [greet], instruments=[Traces(make_provider())]):
-        yield
+def elsewhere(url: str, make_provider: Providers) -> AbstractContextManager[Client]:
+    """An engine, as if it were another process's: only when it has ended has it sent all that it has to say."""
+    return open_engine_thread(url, [greet], instruments=[Traces(make_provider())])
 
 
 def belongs(receiver: Receiver, *requests: str) -> None:
@@ -77,27 +76,27 @@ async def all_at_once(client: AsyncClient, provider: TracerProvider) -> None:
             tasks.start_soon(on(client, provider), name)
 
 
-@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("colour", Colour)
 def test_a_client_gives_its_callers_trace_along(
-    colour: Colour, url: str, provider: TracerProvider, receiver: Receiver
+    colour: Colour, url: str, elsewhere: AbstractContextManager[Client], provider: TracerProvider, receiver: Receiver
 ) -> None:
     async def scene(client: AsyncClient) -> None:
         await on(client, provider)("one")
 
-    play(colour, url, scene, instruments=[Traces(provider)])
+    with elsewhere:
+        play(colour, url, scene, instruments=[Traces(provider)])
     belongs(receiver, "one")
 
 
-@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("loop", [Colour.TRIO, Colour.ASYNCIO])
 def test_tasks_of_one_client_have_each_their_own(
-    loop: Colour, url: str, provider: TracerProvider, receiver: Receiver
+    loop: Colour, url: str, elsewhere: AbstractContextManager[Client], provider: TracerProvider, receiver: Receiver
 ) -> None:
     async def scene(client: AsyncClient) -> None:
         await all_at_once(client, provider)
 
-    play(loop, url, scene, instruments=[Traces(provider)])
+    with elsewhere:
+        play(loop, url, scene, instruments=[Traces(provider)])
     belongs(receiver, *NAMES)
 
 
@@ -117,9 +116,10 @@ def in_threads(client: Client, provider: TracerProvider) -> Generator[None]:
         thread.join()
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_threads_of_one_client_have_each_their_own(url: str, provider: TracerProvider, receiver: Receiver) -> None:
-    with Client(url, instruments=[Traces(provider)]) as client, in_threads(client, provider):
+def test_threads_of_one_client_have_each_their_own(
+    url: str, elsewhere: AbstractContextManager[Client], provider: TracerProvider, receiver: Receiver
+) -> None:
+    with elsewhere, Client(url, instruments=[Traces(provider)]) as client, in_threads(client, provider):
         pass
     belongs(receiver, *NAMES)
 

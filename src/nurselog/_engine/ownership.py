@@ -67,8 +67,8 @@ class Ownership:
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
         self._batch = _FIRST
-        """How many are taken up in one transaction: as many as can be taken in between two heartbeats. Else long logs
-        would cost the lease, all that was taken up would be given up, and so on for ever."""
+        """How many are taken up in one transaction: no more than can be taken in between two heartbeats. Else long
+        logs would cost the lease, all that was taken up would be given up, and so on for ever."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
@@ -131,18 +131,17 @@ class Ownership:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
                 self._start(claim)
-            self._adapt(trio.current_time() - began)
+            self._adapt(len(claims), trio.current_time() - began)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
         self._runner.make_room()
         return None
 
-    def _adapt(self, seconds: float) -> None:
-        """Take up fewer at a time if it took longer than from one heartbeat to the next, and more if it was quick."""
-        if seconds > self._beat:
-            self._batch = max(1, self._batch // 2)
-        elif seconds < self._beat / 4:
-            self._batch = min(_BATCH, self._batch * 2)
+    def _adapt(self, claimed: int, seconds: float) -> None:
+        """Take up next what can be taken in in half the time between two heartbeats, by what these have taken."""
+        if claimed:
+            fitting = claimed * self._beat / 2 / seconds if seconds else _BATCH
+            self._batch = min(max(1, int(fitting)), _BATCH)
 
     async def make_room(self) -> None:
         """Look again when a workflow has left: others may be waiting for its place, or it for a time; for ever."""

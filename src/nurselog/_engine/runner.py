@@ -105,8 +105,7 @@ class Runner:
         self._departing: list[Run] = []
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
-        """Workflows for which messages came that their next life must look for: the store's answer that makes them this
-        engine's is on its way, or they are still leaving memory."""
+        """Workflows whose next life must look for messages: they are on their way into memory, or still leaving it."""
         self.closed: bool = False
         """Whether nothing more may start."""
         self.waiters: Waiters = Waiters()  # for ends
