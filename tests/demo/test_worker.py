@@ -359,7 +359,7 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
 
 def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> None:
     shop(JOB.format(act="..."))
-    bounds = ("--max-running", "3", "--max-threads", "2", "--max-processes", "4", "--max-payload", "99")
+    bounds = ("--max-running", "3", "--max-threads", "2", "--max-processes", "4", "--max-payload", "99", "--max-inbox", "8")
     databases = ("--database", "shop=sqlite:///shop.db", "--database", "bank=sqlite:///a=b.db")
     assert work(*databases, *bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
     assert options == {
@@ -368,6 +368,7 @@ def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> No
         "max_threads": 2,
         "max_processes": 4,
         "max_payload": 99,
+        "max_inbox": 8,
         "lease": 7,
         "grace": 0.5,
         "retention": 9,
@@ -409,7 +410,7 @@ def test_the_defaults_are_the_engine_s(shop: Write, options: dict[str, Any]) -> 
     shop(JOB.format(act="..."))
     assert work() == 0
     engine = inspect.signature(open_engine).parameters
-    assert len(options) == 10
+    assert len(options) == 11
     assert options == {name: engine[name].default for name in options}
 
 

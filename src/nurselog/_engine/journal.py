@@ -247,12 +247,12 @@ class Journal:
         """
         if self._closed:
             made(None)
-            raise EngineClosed("the engine is closed: the workflow was not made")
+            raise EngineClosed("it is closed, or its store has broken: the workflow was not made")
         asked = _Asked(creation, made)
         self._lot_with_room().asked.append(asked)
         await asked.done.wait()
         if asked.created is None:
-            raise EngineClosed("the engine was closed before the workflow was made")
+            raise EngineClosed("it was closed, or its store has broken, before the workflow was made")
         return asked.created
 
     # -- committing ------------------------------------------------------------------------------

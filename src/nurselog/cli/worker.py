@@ -113,6 +113,13 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         default=1 << 20,
         help="of one input or result, encoded (default: %(default)s)",
     )
+    add(
+        "--max-inbox",
+        type=positive,
+        metavar="N",
+        default=1000,
+        help="messages that may wait for one workflow (default: %(default)s)",
+    )
     _declare_times(parser)
     add("--log-format", choices=FORMATS, default="text", help="of what it says on standard error (default: text)")
     add("--log-level", choices=LEVELS, default="info", help="what is below is not said (default: info)")
@@ -174,6 +181,7 @@ async def _serve(
             max_threads=chosen.max_threads,
             max_processes=chosen.max_processes,
             max_payload=chosen.max_payload,
+            max_inbox=chosen.max_inbox,
             lease=chosen.lease,
             grace=chosen.grace,
             retention=chosen.retention,
