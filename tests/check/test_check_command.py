@@ -191,7 +191,7 @@ def test_a_program_may_hand_the_decorators_on(shop: Path, capsys: pytest.Capture
 
 
 def test_it_is_a_command(shop: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", "nurselog.cli", "check", "shop.steps"]
+    command = [sys.executable, "-W", "error", "-m", "nurselog", "check", "shop.steps"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "modules: 1, workflows: 0, mistakes: 0\n"
 

@@ -26,7 +26,7 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def worker(url: str) -> Iterator[subprocess.Popen[str]]:
-    with process("nurselog.cli", "worker", "tests.client.shop:SHOP", "--store", url, "--log-level", "error") as running:
+    with process("nurselog", "worker", "tests.client.shop:SHOP", "--store", url, "--log-level", "error") as running:
         yield running
 
 

@@ -121,7 +121,7 @@ def test_a_log_is_followed_to_its_end(store: str, capsys: pytest.CaptureFixture[
 
 def test_a_log_is_followed_while_it_grows(store: str) -> None:
     """Each line is there when its row is, though the output is no terminal."""
-    command = [sys.executable, "-m", "nurselog.cli", "log", store, "waiting-1", "--follow"]
+    command = [sys.executable, "-m", "nurselog", "log", store, "waiting-1", "--follow"]
 
     async def fill() -> None:
         async with open_engine(store, [waiting]) as engine:
@@ -285,7 +285,7 @@ def test_the_version_is_that_of_the_package(
 
 def test_a_log_may_be_read_in_part(store: str) -> None:
     """Whoever reads may stop, as `head` does."""
-    command = [sys.executable, "-m", "nurselog.cli", "log", store, "greeting-1"]
+    command = [sys.executable, "-m", "nurselog", "log", store, "greeting-1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         run.stdout.close()
@@ -341,7 +341,7 @@ def test_an_output_that_takes_nothing(store: str, output: str, code: int, said: 
         "sh",
         sys.executable,
         "-m",
-        "nurselog.cli",
+        "nurselog",
         "log",
         store,
         "greeting-1",
@@ -351,7 +351,7 @@ def test_an_output_that_takes_nothing(store: str, output: str, code: int, said: 
 
 
 def test_an_output_that_knows_only_ascii(store: str) -> None:
-    command = [sys.executable, "-m", "nurselog.cli", "log", store, "greeting-1"]
+    command = [sys.executable, "-m", "nurselog", "log", store, "greeting-1"]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
     )

@@ -29,7 +29,7 @@ def facts(output: str) -> dict[str, int]:
 
 
 def test_the_demo_survives_its_kills_and_says_what_happened(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "40", "--kills", "2"]
+    command = [sys.executable, "-m", "nurselog", "demo", "--files", "40", "--kills", "2"]
     run = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "TMPDIR": str(tmp_path)}
     )
@@ -54,7 +54,7 @@ def test_two_workers_share_a_file(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1", "--keep", str(folder)]
+    command = [sys.executable, "-m", "nurselog", "demo", "--files", "60", "--kills", "1", "--keep", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         next(line for line in run.stdout if "SIGKILL" in line)
@@ -67,7 +67,7 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_demo_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "60", "--kills", "1"]
+    command = [sys.executable, "-m", "nurselog", "demo", "--files", "60", "--kills", "1"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
         assert run.stdout is not None
@@ -148,7 +148,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_mirrors_of_this_machine_are_not_asked_through_a_proxy(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "3", "--kills", "0"]
+    command = [sys.executable, "-m", "nurselog", "demo", "--files", "3", "--kills", "0"]
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     environment = {**os.environ, **proxies, "TMPDIR": str(tmp_path)}
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)

@@ -51,7 +51,7 @@ def test_the_demo_survives_its_kills_and_a_restart_of_the_server(server: Postgre
     """The server is the test's child, and so the command asks the test to restart it."""
     asked, done = tmp_path / "asked", tmp_path / "done"
     restart = f"touch {asked}; while ! test -e {done}; do sleep 0.02; done"
-    command = [sys.executable, "-m", "nurselog.cli", "demo", "--files", "120", "--kills", "2"]
+    command = [sys.executable, "-m", "nurselog", "demo", "--files", "120", "--kills", "2"]
     command += ["--store", with_password(server.url), "--restart", restart]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with (tmp_path / "said").open("wb") as said:

@@ -31,7 +31,7 @@ from nurselog.cli.logs import FORMATS
 from tests.postgres_server import skip_without_psycopg
 
 STORE = "sqlite:///shop.db"
-PROGRAM = [sys.executable, "-m", "nurselog.cli", "worker", "shop", "--store", STORE]
+PROGRAM = [sys.executable, "-m", "nurselog", "worker", "shop", "--store", STORE]
 
 
 @step
@@ -359,7 +359,8 @@ def test_times_that_make_no_sense(shop: Write, capsys: pytest.CaptureFixture[str
 
 def test_the_engine_gets_the_options(shop: Write, options: dict[str, Any]) -> None:
     shop(JOB.format(act="..."))
-    bounds = ("--max-running", "3", "--max-threads", "2", "--max-processes", "4", "--max-payload", "99", "--max-inbox", "8")
+    counts = ("--max-running", "3", "--max-threads", "2", "--max-processes", "4")
+    bounds = (*counts, "--max-payload", "99", "--max-inbox", "8")
     databases = ("--database", "shop=sqlite:///shop.db", "--database", "bank=sqlite:///a=b.db")
     assert work(*databases, *bounds, "--lease", "7", "--grace", ".5", "--retention", "9") == 0
     assert options == {

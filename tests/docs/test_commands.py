@@ -48,7 +48,7 @@ def test_the_log_of_the_readme_is_drawn_as_shown(tmp_path: Path) -> None:
     readme = ROOT / "README.md"
     [shown] = outputs(readme, "sh", "nurselog log")
     finish(python("-m", "tests.house.pages", str(readme), folder=tmp_path))
-    drawn = finish(python("-m", "nurselog.cli", "log", "sqlite:///quotes.db", "acme-1", folder=tmp_path))
+    drawn = finish(python("-m", "nurselog", "log", "sqlite:///quotes.db", "acme-1", folder=tmp_path))
     assert shape(drawn) == shape(shown)
 
 

@@ -17,6 +17,7 @@ from tests.house.tree import sources
 
 # From the top. Pieces of one line are neighbours and never import each other. "nurselog" is the package's __init__.
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("check", "demo", "telemetry", "testing"),
     ("_tree",),

@@ -65,7 +65,7 @@ def worker(shop: Shop, life: str) -> Iterator[subprocess.Popen[str]]:
     """Start the command, wait until it is up, and end it at the latest when the block ends."""
     # No server of the tests asks for a password.
     store = shop.url.replace("//postgres@", "//postgres:secret@")
-    command = [sys.executable, "-m", "nurselog.cli", "worker", "tests.kills.served", "--store", store]
+    command = [sys.executable, "-m", "nurselog", "worker", "tests.kills.served", "--store", store]
     with subprocess.Popen(
         [*command, "--max-running", str(AT_ONCE)],
         cwd=ROOT,

@@ -1,7 +1,0 @@
-"""`python -m nurselog.cli`."""
-
-import sys
-
-from . import main
-
-sys.exit(main())
