@@ -63,11 +63,11 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs)
 
 
-def pytest_at_length(session: nox.Session, *arguments: str) -> None:
-    """Run tests that repeat a hundred times as often; none is taken to hang before a day is over."""
+def pytest_at_length(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Run tests that repeat more often, a hundred times unless told; none is taken to hang before a day is over."""
     patience = ("-o", "faulthandler_timeout=86400")
     options = (*patience, *arguments, *session.posargs)
-    session.run("python", "-m", "pytest", "-n", "auto", *options, env={"NURSELOG_TEST_SCALE": "100"})
+    session.run("python", "-m", "pytest", "-n", "auto", *options, env=environment or {"NURSELOG_TEST_SCALE": "100"})
 
 
 @nox.session(python=False)
@@ -142,6 +142,13 @@ def transactions(session: nox.Session) -> None:
     """Kill processes at every statement of transactions, and money movers at random, on every database."""
     session.install("-e", ".[test]")
     pytest_at_length(session, "tests/transactions")
+
+
+@nox.session
+def ring(session: nox.Session) -> None:
+    """Pass tokens round a hundred workflows for 10,000 rounds, in processes that are killed: about an hour."""
+    session.install("-e", ".[test]")
+    pytest_at_length(session, "tests/kills/test_ring.py", NURSELOG_RING="10000")
 
 
 @nox.session
