@@ -131,6 +131,8 @@ class Created(Record, frozen=True, kw_only=True):
     """False if the id was taken by another creation: `workflow` is then the one that has it, nothing was written."""
     mail: bool = False
     """Whether it is new, and messages wait for it already: they had been kept for its id."""
+    gone_on: bool = False
+    """Whether it is new, and more is in its log by now: an answer was lost, and it was taken over."""
 
 
 class Standing(Record, frozen=True, kw_only=True):
@@ -188,6 +190,9 @@ class Append(Record, frozen=True, kw_only=True):
 
     key: WorkflowKey
     rows: Sequence[Row] = ()
+    writer: int | None = None
+    """Who writes, as of the claim: that of the rows. Where there are none, it must be that of the log's last row, else
+    somebody has taken the workflow over; None: whoever owns it now."""
     standing: Standing | None = None
     taken: Sequence[int] = ()
     """Numbers of messages that are removed in the same transaction."""

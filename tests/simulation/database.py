@@ -146,7 +146,8 @@ class Database:
             else:  # written before, and the answer was lost? But of two in one batch only the first is new
                 new = creation.id not in seen and self._is_own(key, creation.rows)
             seen.add(creation.id)
-            yield Created(workflow=self.workflows[key], new=new, mail=new and any(self._mail([key])))
+            gone_on = new and self.logs[key][-1].seq > creation.rows[-1].seq
+            yield Created(workflow=self.workflows[key], new=new, mail=new and any(self._mail([key])), gone_on=gone_on)
 
     def _create(self, creation: Creation) -> WorkflowKey:
         self._made += 1
@@ -196,9 +197,10 @@ class Database:
         """The fence. The last row must be by the same writer, and reach up to the append."""
         if append.key not in self.workflows:
             return False
+        last = self.logs[append.key][-1]
         if not append.rows:
-            return self.workflows[append.key].owner == worker
-        first, last = append.rows[0], self.logs[append.key][-1]
+            return self.workflows[append.key].owner == worker and append.writer in {None, last.writer}
+        first = append.rows[0]
         return last.writer == first.writer and last.seq >= first.seq - 1
 
     def _stand(self, key: WorkflowKey, new: Standing, now: int) -> None:

@@ -35,6 +35,8 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
     breakages.lost_claims: (4, {Law.ENDS}),
     breakages.two_of_one_id: (6, {Law.ANSWER, Law.AT_MOST_ONCE}),
     breakages.lost_creations: (6, {Law.FAMILY}),
+    breakages.fresh_creations: (0, {Law.NOT_AGAIN}),
+    breakages.owned_is_enough: (0, {Law.ENDS}),
     breakages.cancels_lost: (1, {Law.CANCELS}),
     breakages.last_word_late: (0, {Law.ENDS}),
     breakages.words_forgotten: (0, {Law.MAIL, Law.ONCE}),
@@ -49,7 +51,7 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
 """What is wrong on purpose, a seed that finds it, and the laws that it breaks. Where the plan draws otherwise, look for
 other seeds. Those of messages alone are found in `test_mail.py`, too, where a few lines do."""
 
-ASKED = 14
+ASKED = 15
 """A seed by which somebody asks for an update, and gets an answer."""
 
 OCCUR = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,13 +18,14 @@ from nurselog._stores import postgres
 from nurselog._stores._postgres import driver, pool, voice
 from nurselog._stores._postgres.driver import TrioConnection
 from nurselog._stores._postgres.faults import translate
-from nurselog.abc import Append, Batch, Change, Filter, Lease, Store, WorkflowKey
+from nurselog.abc import Append, Batch, Change, Claim, Filter, Lease, Store, WorkflowKey
 from nurselog.testing.stores.records import (
     LEASE,
     LONG,
     StandingClock,
     append,
     claim_due,
+    claim_keys,
     create,
     creation,
     look,
@@ -93,6 +95,24 @@ async def test_the_lost_answer_to_a_claim(postgres_url: str, monkeypatch: pytest
         claims = await claim_due(store, "a")
         assert [claim.workflow.id for claim in claims] == ["w0", "w1", "w2"]
         assert [len(claim.rows) for claim in claims] == [3, 3, 3]
+
+
+async def test_two_claims_undo_one_whose_answer_was_lost(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks for what is due, and who cancels a workflow, claim on two connections; both undo it first."""
+    async with opened(postgres_url) as store:
+        [key, *_] = await create(store, *(creation(f"w{number}") for number in range(3)))
+        lose_answers(monkeypatch, "claim_workflows")
+        with pytest.raises(StoreUnavailable):
+            await claim_due(store, "a")
+        claims = list[Claim]()
+
+        async def claim(claiming: Callable[[], Awaitable[Sequence[Claim]]]) -> None:
+            claims.extend(await claiming())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(claim, partial(claim_keys, store, "a", key))
+            nursery.start_soon(claim, partial(claim_due, store, "a"))
+        assert sorted(claim.workflow.id for claim in claims) == ["w0", "w1", "w2"]
 
 
 async def test_a_claim_that_breaks_half_way_loses_nothing(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ async def test_claims_and_heartbeats_touch_one_shard_at_a_time(postgres_url: str
         assert connection.shards() == {*range(SHARDS)}
         assert len(await claims.claim(connection, session, wanted, 9)) == 60
         assert connection.shards() == {*range(SHARDS)}
-        session.unanswered.append((shard, session.claims))
+        session.unanswered.add((shard, session.claims))
         await commits.commit(connection, session, shard, Batch(appends=[Append(key=one, standing=sleeping())]), 9)
         again = Wanted(worker="a", names=frozenset(), limit=1, keys=frozenset({one}))
         assert len(await claims.claim(connection, session, again, 9)) == 1

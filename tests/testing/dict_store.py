@@ -173,7 +173,8 @@ class DictStore:
             if found.id == one.id:
                 rows = self.data.logs[found.key][: len(one.rows)]
                 new = found.key in before and rows == one.rows
-                return Created(workflow=found, new=new, mail=new and self.waiting(found.key) > 0)
+                gone_on = new and len(self.data.logs[found.key]) > len(one.rows)
+                return Created(workflow=found, new=new, mail=new and self.waiting(found.key) > 0, gone_on=gone_on)
         key = WorkflowKey(next(self.data.numbers))
         self.data.logs[key] = list(one.rows)
         self.data.workflows[key] = Workflow(
@@ -222,10 +223,10 @@ class DictStore:
         return True
 
     def is_mine(self, part: Append) -> bool:
-        """Whether the writer of these rows may write them; without rows, whether the worker is the owner."""
-        if not part.rows:
-            return self.data.workflows[part.key].owner == self.me
+        """Whether the writer of these rows may write them; without rows, whether the worker is the owner as it was."""
         log = self.data.logs[part.key]
+        if not part.rows:
+            return self.data.workflows[part.key].owner == self.me and part.writer in {None, log[-1].writer}
         return part.rows[0].seq <= len(log) + 1 and log[-1].writer == part.rows[-1].writer
 
     def drop(self, part: Append) -> None:

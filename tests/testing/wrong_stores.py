@@ -107,6 +107,18 @@ class LetsAnybodyStand(DictStore):
         return not part.rows or super().is_mine(part)
 
 
+@found("without_rows_the_last_claim_decides")
+class AsksOnlyForTheOwner(DictStore):
+    def is_mine(self, part: Append) -> bool:
+        return super().is_mine(part if part.rows else msgspec.structs.replace(part, writer=None))
+
+
+@found("a_creation_whose_answer_was_lost_may_have_gone_on", "a_child_whose_answer_was_lost_is_new_still")
+class TakesAllCreationsForFresh(DictStore):
+    def create(self, one: Creation, before: set[WorkflowKey]) -> Created:
+        return msgspec.structs.replace(super().create(one, before), gone_on=False)
+
+
 @found("a_commit_is_whole_or_not_at_all")
 class CommitsPieceByPiece(DictStore):
     async def commit(self, batch: Batch) -> Receipt:
@@ -114,7 +126,11 @@ class CommitsPieceByPiece(DictStore):
         return await super().commit(batch)
 
 
-@found("a_creation_whose_answer_was_lost_is_ones_own", "a_child_whose_answer_was_lost_is_new_still")
+@found(
+    "a_creation_whose_answer_was_lost_is_ones_own",
+    "a_creation_whose_answer_was_lost_may_have_gone_on",
+    "a_child_whose_answer_was_lost_is_new_still",
+)
 class DisownsItsCreations(DictStore):
     def create(self, one: Creation, before: set[WorkflowKey]) -> Created:
         return super().create(one, set())

@@ -32,6 +32,8 @@ class Writer(Protocol):
     """Whose rows these are: told when they are durable, or when somebody else owns the workflow."""
 
     key: WorkflowKey
+    number: int
+    """As of its claim: that of all its rows."""
 
     def committed(self, row: Row, event: Event) -> None:
         """A row is durable."""
@@ -116,6 +118,7 @@ class _Lot:
             Append(
                 key=key,
                 rows=[row for row, _ in part.rows],
+                writer=part.writer.number,
                 standing=part.standing,
                 taken=part.taken,
                 posts=part.posts,

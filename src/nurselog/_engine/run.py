@@ -137,6 +137,7 @@ class Run:
         self.cores: trio.CapacityLimiter = runner.cores
         self.max_payload: int = runner.max_payload
         self.key: WorkflowKey = row.key
+        self.number: int = writer
         self.id: str = row.id
         self.parent: WorkflowKey | None = row.parent
         self.workflow: Workflow[..., Any] = workflow
@@ -160,6 +161,8 @@ class Run:
         """Messages that are on their way into its log, as far as anybody knows."""
         self.held: int = 0
         """The number of the last message that was left in the store because it has not read those that it has; or 0."""
+        self.refilled: bool = False
+        """Whether there is room for those by now, and nobody has looked since."""
         self.idle_since: float | None = None
         self._last_said = False
         """Whether the standing that it leaves with is on its way."""
@@ -270,7 +273,7 @@ class Run:
 
     def _refill(self, most: int) -> None:
         if self.held and self.sequencer.inbox.unread <= most:
-            self.held = 0
+            self.held, self.refilled = 0, True
             self._runner.mail.set()
 
     def check_name(self, name: str, function: object) -> None:
@@ -413,10 +416,11 @@ class Run:
 class Unreadable:
     """The writer for a workflow whose log cannot be read: it is stuck, or killed without a look at what it did."""
 
-    def __init__(self, runner: Runner, row: WorkflowRow) -> None:
+    def __init__(self, runner: Runner, row: WorkflowRow, writer: int) -> None:
         self._runner = runner
         self._id, self._name, self._parent = row.id, row.name, row.parent
         self.key: WorkflowKey = row.key
+        self.number: int = writer
 
     def stuck(self, problem: Exception, messages: Sequence[Message]) -> None:
         """Say that it cannot go on.
@@ -431,11 +435,11 @@ class Unreadable:
             if message.kind == Kind.RESUME.value:
                 journal.take(self, message.number)
 
-    def kill(self, writer: int, rows: Sequence[Row]) -> None:
+    def kill(self, rows: Sequence[Row]) -> None:
         """Append the end behind the last row, which needs no more of it than its place; messages go with the end."""
         last, ended = rows[-1], Ended(result=Result.KILLED)
         at = max(last.at, self._runner.clock.utc())
-        self._runner.journal.append(self, Row(last.seq + 1, at, last.after, writer, encode_event(ended)), ended)
+        self._runner.journal.append(self, Row(last.seq + 1, at, last.after, self.number, encode_event(ended)), ended)
         self._runner.journal.stand(self, _ended(Result.KILLED))
         post = parting_words(self._id, self._parent, ended, None)
         if post is not None:

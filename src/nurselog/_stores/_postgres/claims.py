@@ -44,7 +44,7 @@ async def claim(connection: TrioConnection, session: Session, wanted: Wanted, no
                 attempts.append((shard, session.claims))
                 claims += await _claim_in(connection, session, attempts[-1], wanted, limit, now)
     except BaseException:
-        session.unanswered += attempts  # also those that were answered: what they gave, nobody hears of
+        session.unanswered |= {*attempts}  # also those that were answered: what they gave, nobody hears of
         raise
     return claims
 
@@ -72,9 +72,9 @@ async def _claim_in(
 
 async def _undo(connection: TrioConnection, session: Session) -> None:
     while session.unanswered:
-        shard, attempt = session.unanswered[0]
+        shard, attempt = min(session.unanswered)
         await connection.call(_UNDO, [int4(shard), text(session.worker), int8(attempt)])
-        session.unanswered.remove((shard, attempt))
+        session.unanswered.discard((shard, attempt))  # another claim of this worker may have done it meanwhile
 
 
 async def _read(connection: TrioConnection, shard: int, writers: dict[WorkflowKey, int]) -> list[Claim]:

@@ -67,13 +67,13 @@ _APPEND_ONE = b"""
     WHERE before.shard = $1 AND before.workflow = $2 AND before.seq = $3 - 1 AND before.writer = $6"""
 """The same for a single row, in one statement; who writes none asks `append_rows` why."""
 
-_COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 40))})".encode()  # noqa: S608 - numbers
+_COMMIT = f"SELECT * FROM commit_batch({', '.join(f'${place}' for place in range(1, 41))})".encode()  # noqa: S608 - numbers
 
 _OWNER = 10
 """The place of `owner` in the answer."""
 
-_MAIL = 15
-"""That of `mail`."""
+_MAIL, _GONE_ON = 15, 16
+"""Those of `mail` and `gone_on`."""
 
 _NONE = Standing(status=Status.RUNNING, due_at=None)
 """Stands where no change of standing is; the status says so."""
@@ -128,7 +128,7 @@ async def commit(connection: TrioConnection, session: Session, shard: int, batch
         found = answer.found[creation.id]
         # `pop`: a second creation of the id is not new, even if it is the same object.
         new = chosen.pop(creation.id, None) is creation and found.new
-        return replace(found, new=new, mail=new and found.mail)
+        return replace(found, new=new, mail=new and found.mail, gone_on=new and found.gone_on)
 
     return Receipt(created=[became(creation) for creation in batch.creations], refused=answer.refused)
 
@@ -143,9 +143,10 @@ def _read(result: Result) -> _Answer:
     workflows = workflows_of(result, 2, skip=first)
     fresh = column(result, 1, truth, skip=first)
     mail = column(result, _MAIL, truth, skip=first)
+    gone_on = column(result, _GONE_ON, truth, skip=first)
     found = {
-        workflow.id: Created(workflow=workflow, new=new, mail=waits)
-        for workflow, new, waits in zip(workflows, fresh, mail, strict=True)
+        workflow.id: Created(workflow=workflow, new=new, mail=waits, gone_on=more)
+        for workflow, new, waits, more in zip(workflows, fresh, mail, gone_on, strict=True)
     }
     return _Answer(frozenset(WorkflowKey(number(key)) for key in refused), owners, found)
 
@@ -244,6 +245,7 @@ def _rest(appends: Sequence[Append]) -> Sequence[Parameter]:
     return (
         int8s([append.key for append in appends]),
         int8s([append.rows[-1].seq if append.rows else None for append in appends]),
+        int8s([append.writer for append in appends]),
         int8s([int(bool(append.taken)) for append in appends]),
         texts([None if append.standing is None else append.standing.status.value for append in appends]),
         texts([standing.problem for standing in standings]),

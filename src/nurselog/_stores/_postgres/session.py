@@ -53,7 +53,7 @@ class Session:
     voice: Voice
     lost: bool = False
     """Whether the lease had expired, and nobody has been told yet."""
-    unanswered: list[tuple[int, int]] = dataclasses.field(default_factory=list[tuple[int, int]])
+    unanswered: set[tuple[int, int]] = dataclasses.field(default_factory=set[tuple[int, int]])
     """Claims whose outcome is unknown: shard, and the claim's number."""
     claims: int = dataclasses.field(default_factory=lambda: secrets.randbits(61))
     """The number of the newest claim. They ascend, so that one that comes late is known; writers are made of them."""

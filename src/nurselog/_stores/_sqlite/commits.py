@@ -26,7 +26,8 @@ from .creations import Part, create
 from .mail import leave
 from .session import Session
 
-# With rows the log is the fence; without, whether the worker owns the workflow.
+# With rows the log is the fence. Without, the worker must own the workflow, and by the same claim: it may have lost it
+# meanwhile, and have it again.
 _REFUSED = Query(
     msgspec.json.Decoder(list[WorkflowKey]),
     "append.key",
@@ -39,8 +40,8 @@ _REFUSED = Query(
     LEFT JOIN workflow ON workflow.key = append.key
     LEFT JOIN log ON log.workflow = append.key
         AND log.seq = (SELECT max(seq) FROM log WHERE workflow = append.key)
-    WHERE CASE WHEN append.last IS NULL THEN workflow.owner IS NOT :worker
-        ELSE log.writer IS NOT append.writer OR log.seq < append.last END""",
+    WHERE log.writer IS NOT coalesce(append.writer, log.writer)
+        OR CASE WHEN append.last IS NULL THEN workflow.owner IS NOT :worker ELSE log.seq < append.last END""",
 )
 
 # A message may have come when the owner had already decided to let go: then the workflow is due at once. Without this
@@ -106,7 +107,7 @@ def _write(session: Session, appends: Sequence[Append], beginnings: Sequence[Par
     if written == len(lines) and all(append.rows for append in appends):
         return frozenset()
     marks = [
-        (append.key, append.rows[-1].seq, append.rows[-1].writer) if append.rows else (append.key, None, None)
+        (append.key, append.rows[-1].seq, append.rows[-1].writer) if append.rows else (append.key, None, append.writer)
         for append in appends
     ]
     return frozenset(_REFUSED.fetch(session.connection, appends=as_json(marks), worker=session.worker))

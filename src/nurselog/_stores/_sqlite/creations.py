@@ -64,8 +64,10 @@ def create(connection: sqlite3.Connection, creations: Sequence[Creation]) -> tup
     found = _MADE.fetch(connection, ids=as_json(ids))
     made = {workflow.id: workflow for workflow, _ in found}
     beginnings = [Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
-    # `pop`: a second creation of the id is not new, even if it is the same object.
-    again = {c.id for c in creations if c.id in taken and _is_own(connection, made[c.id], c)}
+    again = dict[str, bool]()
+    for creation in creations:
+        if creation.id in taken and (gone_on := _is_behind(connection, made[creation.id], creation)) is not None:
+            again[creation.id] = gone_on
     mail = frozenset[WorkflowKey]()
     if awaited := [workflow.id for workflow, kept in found if kept]:
         move_early(connection, awaited)
@@ -74,16 +76,22 @@ def create(connection: sqlite3.Connection, creations: Sequence[Creation]) -> tup
 
     def became(creation: Creation) -> Created:
         workflow = made[creation.id]
+        # `pop`: a second creation of the id is not new, even if it is the same object.
         new = fresh.pop(creation.id, None) is creation or creation.id in again
-        return Created(workflow=workflow, new=new, mail=new and workflow.key in mail)
+        gone_on = again.get(creation.id, False)
+        return Created(workflow=workflow, new=new, mail=new and workflow.key in mail, gone_on=gone_on)
 
     return [became(creation) for creation in creations], beginnings
 
 
-def _is_own(connection: sqlite3.Connection, workflow: Workflow, creation: Creation) -> bool:
-    """Whether this very creation was written before, and its answer was lost."""
+_BEHIND = """
+    SELECT EXISTS (SELECT 1 FROM log WHERE workflow = :key AND seq > :last)
+    FROM log WHERE workflow = :key AND seq = :last AND writer = :writer"""
+
+
+def _is_behind(connection: sqlite3.Connection, workflow: Workflow, creation: Creation) -> bool | None:
+    """Whether there is more behind this very creation, which was written before; None if it was not."""
     last = creation.rows[-1]
-    found = connection.execute(
-        "SELECT writer FROM log WHERE workflow = ? AND seq = ?", (workflow.key, last.seq)
-    ).fetchone()
-    return bool(found == (last.writer,))
+    place = {"key": workflow.key, "last": last.seq, "writer": last.writer}
+    found = connection.execute(_BEHIND, place).fetchone()
+    return None if found is None else bool(found[0])

@@ -391,14 +391,15 @@ CREATE FUNCTION commit_batch(
     parents bigint[], parent_firsts bigint[], parent_writers bigint[],
     keys bigint[], firsts bigint[], seqs bigint[], ats bigint[], afters bigint[], writers bigint[],
     formats bigint[], events text[], contents bytea[],
-    stand_keys bigint[], stand_lasts bigint[], stand_takes bigint[], stand_statuses text[], stand_problems text[],
+    stand_keys bigint[], stand_lasts bigint[], stand_writers bigint[], stand_takes bigint[], stand_statuses text[],
+    stand_problems text[],
     stand_releases bigint[], stand_dues bigint[], taken bigint[],
     post_froms bigint[], post_keys bigint[], post_kinds text[], post_bodies bytea[], post_onces text[],
     post_mosts bigint[]
 ) RETURNS TABLE (
     refused bigint, fresh boolean,
     shard integer, key bigint, id text, parent bigint, name text, version text, digest text, status text, owner text,
-    due_at bigint, problem text, created_at bigint, updated_at bigint, mail boolean
+    due_at bigint, problem text, created_at bigint, updated_at bigint, mail boolean, gone_on boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -478,13 +479,18 @@ BEGIN
     -- may have been nothing, and then compares everything with everything. By their keys rows are found in any case.
     FOR one IN
         SELECT * FROM unnest(
-            stand_keys, stand_lasts, stand_takes, stand_statuses, stand_problems, stand_releases, stand_dues
-        ) AS given (key, last, takes, status, problem, release, due_at)
+            stand_keys, stand_lasts, stand_writers, stand_takes, stand_statuses, stand_problems, stand_releases,
+            stand_dues
+        ) AS given (key, last, writer, takes, status, problem, release, due_at)
     LOOP
         IF one.last IS NULL THEN
             -- Not `=`: a planner that knows nothing of the table yet would look through all that the worker owns.
             PERFORM FROM workflow WHERE shard = in_shard AND key = one.key AND owner IS NOT DISTINCT FROM in_worker;
-            IF NOT FOUND THEN
+            -- It may have lost the workflow meanwhile, and own it again, by another claim.
+            IF NOT FOUND OR one.writer <> (
+                SELECT log.writer FROM log WHERE log.shard = in_shard AND log.workflow = one.key
+                ORDER BY log.seq DESC LIMIT 1
+            ) THEN
                 lost := lost || one.key;
             END IF;
         END IF;
@@ -514,12 +520,12 @@ BEGIN
     IF cardinality(lost) > 0 THEN
         RETURN QUERY SELECT unnest(lost), NULL::boolean,
             NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::bigint, NULL,
-            NULL::bigint, NULL::bigint, NULL::boolean;
+            NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean;
     END IF;
     IF cardinality(post_keys) > 0 THEN
         RETURN QUERY SELECT DISTINCT NULL::bigint, NULL::boolean,
             NULL::integer, NULL::bigint, NULL, NULL::bigint, NULL, NULL, NULL, NULL, letter.owner, NULL::bigint, NULL,
-            NULL::bigint, NULL::bigint, NULL::boolean
+            NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean
             FROM leave_messages(
                 in_shard, ARRAY(
                     SELECT CASE WHEN given.sender <> ALL (lost) THEN given.receiver END
@@ -536,7 +542,10 @@ BEGIN
             ),
             found.shard, found.key, found.id, found.parent, found.name, found.version, found.digest, found.status,
             found.owner, found.due_at, found.problem, found.created_at, found.updated_at,
-            EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = found.key)
+            EXISTS (SELECT FROM message WHERE message.shard = in_shard AND message.workflow = found.key),
+            found.key <> new.key AND EXISTS (
+                SELECT FROM log WHERE log.shard = in_shard AND log.workflow = found.key AND log.seq > new.last
+            )
             FROM unnest(new_ids, new_keys, new_lasts, new_writers) AS new (id, key, last, writer)
             JOIN LATERAL (
                 SELECT * FROM workflow WHERE workflow.shard = in_shard AND workflow.id = new.id

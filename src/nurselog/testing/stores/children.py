@@ -116,7 +116,7 @@ async def a_child_whose_answer_was_lost_is_new_still(bench: Bench) -> None:
         [claim] = await claim_due(store, "a")
         assert not await append(store, Append(key=claim.workflow.key, standing=over()))
         again = created_of(await _bear(store, Append(key=parent, rows=rows(2, 3, 7)), "1", "2"))
-        assert again[0] == Created(workflow=await look(store, "one/1"), new=True)
+        assert again[0] == Created(workflow=await look(store, "one/1"), new=True, gone_on=True)
         assert [one.new for one in again] == [True, True]
         assert await store.read(claim.workflow.key) == claim.rows
 

@@ -121,6 +121,27 @@ async def without_rows_the_owner_decides(bench: Bench) -> None:
         assert (await look(store, "yours")).owner == "b"
 
 
+@clause()
+async def without_rows_the_last_claim_decides(bench: Bench) -> None:
+    """An append without rows, but with its writer, is refused if the workflow was claimed since, by the same worker."""
+    async with bench.opened() as store:
+        [key, sender] = await create(store, creation("one", 7, owner="a"), creation("two", 8, owner="a"))
+        await store.post([note(key)])
+        [message] = await store.messages()
+        assert not await append(store, Append(key=key, writer=7, standing=sleeping(0)))
+        [claim] = await claim_due(store, "a")
+        for part in (
+            Append(key=key, writer=7, standing=sleeping(0)),
+            Append(key=key, writer=7, taken=[message.number]),
+            Append(key=key, writer=7, posts=[note(sender)]),
+        ):
+            assert await append(store, part) == {key}
+        assert await look(store, "one") == claim.workflow
+        assert await store.messages() == [message]
+        assert not await append(store, Append(key=key, writer=claim.writer, taken=[message.number]))
+        assert await store.messages() == []
+
+
 @clause(shared=True)
 async def two_stores_fence_each_other(bench: Bench) -> None:
     """Whoever claims, the other one's appends are refused: before the claimer has written, and after."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ... import Status
-from ...abc import Append, Batch, Standing, Workflow
+from ...abc import Append, Batch, Created, Standing, Workflow
 from ...lowlevel import Ended, Result, Row, encode_event
 from .checks import Bench, clause
-from .records import append, create, created_of, creation, look, row, rows, seqs, stuck
+from .records import append, claim_due, create, created_of, creation, look, row, rows, seqs, stuck
 
 HIGHEST = 2**63 - 1
 LENGTHS = (1, 2, 3, 255, 256, 257, 2047, 2048, 2049, 4101)
@@ -77,6 +77,21 @@ async def a_creation_whose_answer_was_lost_is_ones_own(bench: Bench) -> None:
         [key] = await create(store, first)
         assert await create(store, first) == [key]
         assert await store.read(key) == first.rows
+
+
+@clause()
+async def a_creation_whose_answer_was_lost_may_have_gone_on(bench: Bench) -> None:
+    """A creation that is committed again says whether there is more in its log: then somebody has taken it over."""
+    async with bench.opened() as store:
+        batch = Batch(creations=[creation("one", 7, length=2)])
+        for _ in range(2):
+            [created] = created_of(await store.commit(batch))
+            assert (created.new, created.gone_on) == (True, False)
+        [claim] = await claim_due(store, "a")
+        [created] = created_of(await store.commit(batch))
+        assert created == Created(workflow=claim.workflow, new=True, gone_on=True)
+        other = Batch(creations=[creation("one", 8)])
+        assert created_of(await store.commit(other)) == [Created(workflow=claim.workflow, new=False)]
 
 
 @clause()
