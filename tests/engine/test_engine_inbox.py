@@ -16,6 +16,7 @@ from nurselog import (
     WorkflowHandle,
     mailbox,
     open_engine,
+    open_nursery,
     sleep,
     workflow,
 )
@@ -43,6 +44,20 @@ async def collecting_slowly(count: int, seconds: float) -> list[object]:
         await sleep(seconds)
         got.append(await box.receive())
     return got
+
+
+@workflow
+async def sheltering(count: int, seconds: float) -> list[object]:
+    """Have a child receive some messages, after a sleep."""
+    async with open_nursery() as nursery:
+        return await nursery.go(collecting_late, count, seconds).result()
+
+
+@workflow
+async def collecting_late(count: int, seconds: float) -> list[object]:
+    """Receive some messages, after a sleep."""
+    await sleep(seconds)
+    return await collecting.fn(count)
 
 
 @workflow
@@ -212,6 +227,34 @@ async def test_a_message_from_another_engine_wakes_it(autojump_clock: Clock, tmp
         await there.send("one", "t", "while it is not")
         with trio.fail_after(10):
             assert await handle.result() == ["while it is in memory", "while it is not"]
+
+
+async def test_who_makes_place_for_others_is_first_given_what_waits_for_it(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    """Put out before anybody has looked, it would be due, and taken up, and put out again, for ever."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    both = (sheltering, collecting_late)
+    async with on_file(path, *both, clock=clock) as engine:
+        await engine.submit(sheltering, 3, 100.0, id="one")
+        await settle()
+        await engine.send("one/2", "t", 0)
+        await settle()
+    async with on_file(path, clock=clock) as elsewhere:
+        for number in (1, 2):
+            await elsewhere.send("one/2", "t", number)
+    await trio.sleep(200)
+    store, claims = Hooked(file_store(path, clock)), 0
+
+    async def count() -> None:
+        nonlocal claims
+        claims += 1
+        assert claims < 100
+
+    store.before_claim = count
+    async with open_engine(store, both, clock=clock, max_running=1, max_inbox=1) as engine:
+        with trio.fail_after(100):
+            assert await (await engine.get("one")).result() == [0, 1, 2]
 
 
 async def test_a_message_that_comes_while_it_leaves_memory(autojump_clock: Clock, tmp_path: Path) -> None:

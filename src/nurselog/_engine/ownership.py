@@ -66,16 +66,15 @@ class Ownership:
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
-        self._batch = _FIRST
-        """How many are taken up in one transaction: no more than can be taken in between two heartbeats. Else long
-        logs would cost the lease, all that was taken up would be given up, and so on for ever."""
+        self._claiming = 0
+        """How many a claim that is under way may bring."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
     @property
     def room(self) -> int:
         """How many more workflows this engine may take into memory."""
-        return self._max_running - len(self._runner.runs) - self.arriving
+        return self._max_running - len(self._runner.runs) - self.arriving - self._claiming
 
     @property
     def keys(self) -> Mapping[str, WorkflowKey]:
@@ -122,26 +121,35 @@ class Ownership:
         self._look.set()
 
     async def _claim_due(self) -> int | None:
-        """Claim what there is room for; return when the next one is due."""
-        while (limit := min(self.room, self._batch)) > 0:
+        """Claim what there is room for; return when the next one is due.
+
+        A few first: they tell how long one takes. In one transaction no more are claimed than can be taken in between
+        two heartbeats. Else long logs would cost the lease, all of them would be given up, and so on for ever. And what
+        a claim may bring has its place meanwhile, which is not given to what is made here: few, mostly.
+        """
+        batch = _FIRST
+        while (limit := min(self.room, batch)) > 0:
             wanted = self._table.wanted(self._lease.worker, limit)
             began = trio.current_time()
-            claims = await self._store.claim(wanted)
+            self._claiming = limit
+            try:
+                claims = await self._store.claim(wanted)
+            finally:
+                self._claiming = 0
             if self._runner.instruments is not None:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
                 self._start(claim)
-            self._adapt(len(claims), trio.current_time() - began)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
+            batch = self._fitting(limit, trio.current_time() - began)
         self._runner.make_room()
         return None
 
-    def _adapt(self, claimed: int, seconds: float) -> None:
-        """Take up next what can be taken in in half the time between two heartbeats, by what these have taken."""
-        if claimed:
-            fitting = claimed * self._beat / 2 / seconds if seconds else _BATCH
-            self._batch = min(max(1, int(fitting)), _BATCH)
+    def _fitting(self, claimed: int, seconds: float) -> int:
+        """Return how many can be taken in in half the time between two heartbeats, if these have taken so long."""
+        fitting = claimed * self._beat / 2 / seconds if seconds else _BATCH
+        return min(max(1, int(fitting)), _BATCH)
 
     async def make_room(self) -> None:
         """Look again when a workflow has left: others may be waiting for its place, or it for a time; for ever."""
@@ -154,7 +162,7 @@ class Ownership:
     def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
         runner = self._runner
-        if self.room > 0:
+        if self.room + self._claiming > 0:
             self.look()
         elif not runner.crowded:
             runner.make_room()
@@ -188,7 +196,7 @@ class Ownership:
             self.arriving -= here
             if created is not None and created.new and self._runner.instruments is not None:
                 self._runner.instruments.submitted(id, rows)
-            if here and created is not None and created.new:
+            if here and created is not None and self._is_as_made(created):
                 assert isinstance(function, Workflow), "an engine makes what it has"
                 self.begin(function, created.workflow, rows[-1].writer, rows, ())
                 if created.mail:
@@ -197,6 +205,14 @@ class Ownership:
                 self.left_for_later(parent)
 
         return creation, made
+
+    def _is_as_made(self, created: Created) -> bool:
+        """Whether it may begin here.
+
+        The answer may have been lost, and then, before it was asked for again, the lease: nobody owns it now, or who
+        has taken it over runs it, which may be this worker.
+        """
+        return created.new and not created.gone_on and created.workflow.owner == self._lease.worker
 
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
@@ -234,9 +250,9 @@ class Ownership:
         try:
             return self._runner.start(function, row, writer, rows, messages)
         except (msgspec.MsgspecError, StoreError) as exc:
-            unreadable = Unreadable(self._runner, row)
+            unreadable = Unreadable(self._runner, row, writer)
             if _kills(messages):
-                unreadable.kill(writer, rows)
+                unreadable.kill(rows)
             else:
                 unreadable.stuck(exc, messages)
             return None
@@ -254,9 +270,14 @@ class Ownership:
                 return  # a look that began since has seen it
             latest, before = self._asked, dict(self._runner.runs)
             held = {key: run.held for key, run in before.items() if run.held}
+            refilled = [run for run in before.values() if run.refilled]
             messages = await self._store.messages(held)
             self._answered = latest
             self._enter(messages, before, held)
+            for run in refilled:
+                run.refilled = False
+                if self._runner.runs.get(run.key) is run:
+                    self._runner.waits(run)
 
     def _enter(
         self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run], held: Mapping[WorkflowKey, int]
@@ -350,14 +371,30 @@ class Ownership:
         outage = Outage("the lease cannot be renewed yet")
         while True:
             await trio.sleep(self._beat)
-            if await self._renew(outage):
-                continue
-            logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
-            if self._runner.instruments is not None:
-                self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
-            leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
-            await patiently(self._enter_again, outage)
-            self.look()
+            failed = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give_up, failed, leaving)
+                renewed = await self._renew(outage)
+                if renewed:
+                    nursery.cancel_scope.cancel()
+                else:
+                    failed.set()
+            if not renewed:
+                await patiently(self._enter_again, outage)
+                self.look()
+
+    async def _give_up(self, failed: trio.Event, leaving: trio.Nursery) -> None:
+        """Let go of everything if the lease cannot be renewed, or was not in time: a call may outlast it.
+
+        What is let go is not taken up again before such a call is over: late, it might find a lease that has run out,
+        and let go in the store of what was taken up since.
+        """
+        with trio.move_on_at(self._expires - self._beat / 2):
+            await failed.wait()
+        logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
+        if self._runner.instruments is not None:
+            self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
+        leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
 
     async def _enter_again(self) -> None:
         """Get a new lease, and let go of everything that was in memory, in the store, too.
@@ -371,7 +408,8 @@ class Ownership:
 
     async def _renew(self, outage: Outage) -> bool:
         """Renew in time; return whether that was possible, and the lease had not run out."""
-        while self.lease_left > self._beat / 2:
+        until = self._expires - self._beat / 2
+        while trio.current_time() < until:
             asked = trio.current_time()
             try:
                 extended = await self._store.renew()
@@ -380,6 +418,8 @@ class Ownership:
                 await trio.sleep(self._beat / 10)
             else:
                 outage.over()
+                if trio.current_time() >= until:  # by now everything was let go
+                    return False
                 self._renewed(asked)
                 return extended
         return False

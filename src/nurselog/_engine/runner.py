@@ -220,7 +220,7 @@ class Runner:
     def waits(self, run: Run) -> None:
         """A workflow only waits. If it has a family, and others wait for its place, which may be those, it leaves."""
         has_family = run.sequencer.family.children or run.parent is not None
-        if self.crowded and has_family and not run.held:
+        if self.crowded and has_family and not (run.held or run.refilled):  # else it would be due again, at once
             until = run.sequencer.idle_until
             if until is not None and until > self.clock.utc() + SOON:
                 run.leave(Leaving.EVICTED)
