@@ -105,26 +105,6 @@ def lost_creations() -> AbstractContextManager[Any]:
     return patch.object(Database, "_is_own", lambda *_: False)
 
 
-def fresh_creations() -> AbstractContextManager[Any]:
-    """A creation whose answer was lost is taken to be as it was made, whoever has taken it over since."""
-    create_all = Database._create_all
-
-    def fresh(self: Database, creations: Sequence[Creation]) -> Any:
-        return (replace(created, gone_on=False) for created in create_all(self, creations))
-
-    return patch.object(Database, "_create_all", fresh)
-
-
-def owned_is_enough() -> AbstractContextManager[Any]:
-    """What comes without rows is let through if the worker owns the workflow, by whatever claim."""
-    passes = Database.passes
-
-    def lenient(self: Database, worker: str, append: Append) -> bool:
-        return passes(self, worker, append if append.rows else replace(append, writer=None))
-
-    return patch.object(Database, "passes", lenient)
-
-
 def mail_kept() -> AbstractContextManager[Any]:
     """Messages stay when they have been entered."""
     append = Database._append
