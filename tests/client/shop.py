@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import trio
+
 from nurselog import mailbox, open_stream, promise, publish, sleep, step, updates, workflow
 
 
@@ -76,4 +78,10 @@ async def fails() -> None:
     raise ValueError("no good")
 
 
-SHOP = [order, prices, sums, listens, asks, tells, adds, sleeps, fails]
+@workflow(name="runs dry")
+async def runs_dry(*, channel: bool) -> None:
+    publish("numbers", 1)
+    raise trio.EndOfChannel if channel else StopAsyncIteration
+
+
+SHOP = [order, prices, sums, listens, asks, tells, adds, sleeps, fails, runs_dry]

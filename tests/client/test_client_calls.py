@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -22,7 +23,7 @@ from nurselog import (
 )
 from nurselog.lowlevel import Ended, Forked, LogEntry, Received, Result, Started
 from tests.client.colours import Colour, play
-from tests.client.shop import Receipt, adds, asks, fails, listens, order, prices, sleeps, tells
+from tests.client.shop import Receipt, adds, asks, fails, listens, order, prices, runs_dry, sleeps, tells
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -182,6 +183,19 @@ def test_streams_and_what_is_published(colour: Colour, url: str) -> None:
             await anext(aiter(handle.follow("numbers", str)))
         with pytest.raises(UsageError):
             handle.follow("")
+
+    play(colour, url, scene)
+
+
+@pytest.mark.parametrize("channel", [True, False])
+def test_a_failure_that_says_no_more_is_no_end_of_the_items(colour: Colour, url: str, *, channel: bool) -> None:
+    async def scene(client: AsyncClient) -> None:
+        handle = await client.submit(partial(runs_dry, channel=channel))
+        items, seen = handle.follow("numbers", int), list[int]()
+        with pytest.raises(RuntimeError, match="failed with"):
+            async for item in items:
+                seen.append(item.value)
+        assert seen == [1]
 
     play(colour, url, scene)
 

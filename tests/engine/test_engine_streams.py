@@ -232,6 +232,25 @@ async def test_the_workflows_own_error_comes_to_who_follows(autojump_clock: Cloc
         await expect(handle, ValueError, [1])
 
 
+@pytest.mark.parametrize("error", [trio.EndOfChannel, StopAsyncIteration])
+async def test_a_failure_that_says_no_more_is_no_end_of_the_items(
+    autojump_clock: Clock, error: type[Exception]
+) -> None:
+    @workflow(name="runs dry")
+    async def flow() -> None:
+        publish("items", 1)
+        raise error("dry")
+
+    async with in_memory() as engine:
+        handle = await engine.submit(flow, id="w")
+        await expect(handle, RuntimeError, [1])
+        with pytest.raises(RuntimeError, match=rf"workflow 'w' failed with {error.__name__}\('dry'\)") as caught:
+            await read(handle)
+        assert type(caught.value.__cause__) is error
+        with pytest.raises(error):
+            await handle.result()
+
+
 async def test_what_is_stuck_is_told_to_who_follows(autojump_clock: Clock) -> None:
     async with in_memory() as engine:
         handle = await engine.submit(stuck_midway)

@@ -115,7 +115,8 @@ class WorkflowHandle(Generic[T_co]):
 
         Each reader gets every item, however late it comes and wherever the workflow runs. The channel ends when the
         stream is closed, or the workflow has completed; `receive` raises what `result` raises if the workflow ends in
-        any other way, is stuck, or the engine closes. Not a checkpoint, and nothing is read before the first `receive`.
+        any other way, is stuck, or the engine closes; of an error that would be the end here, a `RuntimeError`. Not a
+        checkpoint, and nothing is read before the first `receive`.
 
         Raises:
             RegistrationError: if nothing could be read back as `type`.

@@ -92,6 +92,7 @@ class Items(Followed[Item[T]], Generic[T]):
 
     `receive` raises `trio.EndOfChannel` if the stream was closed or the workflow has completed, what `result` raises if
     that has ended in another way, and `DecodingError` for an item that does not fit; the next one comes the next time.
+    Where `result` raises what would be the end here, `receive` raises a `RuntimeError` from it.
 
     Args:
         follower: reads the log.
@@ -113,9 +114,20 @@ class Items(Followed[Item[T]], Generic[T]):
         row, event = self._found[0]
         if isinstance(event, Ended):  # it stays: whoever asks again gets the same
             if event.result is not Result.VALUE:
-                value_of(self._id, event, row.value, self._codec, Any)
+                self._raise(event, row.value)
             raise trio.EndOfChannel
         if row.value is None:
             raise trio.EndOfChannel
         self._found.popleft()
         return item_of(row, self._codec, self._annotation)
+
+    def _raise(self, event: Ended, value: bytes | None) -> None:
+        """Raise what became of the workflow.
+
+        An error that says "no more" would be the end of the items to whoever goes through them, as if the workflow had
+        completed. So it becomes another one, as PEP 479 has it for generators. (`StopIteration` no coroutine raises.)
+        """
+        try:
+            value_of(self._id, event, value, self._codec, Any)
+        except (trio.EndOfChannel, StopAsyncIteration) as error:
+            raise RuntimeError(f"workflow {self._id!r} failed with {error!r}") from error
