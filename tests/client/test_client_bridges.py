@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import math
 import os
 import signal
 import threading
@@ -25,77 +24,9 @@ from nurselog._client.opening import _beside_asyncio
 from nurselog._client.receiving import Received
 from nurselog._client.thread import Order, TrioThread
 from nurselog._engine.desk import Desk
+from tests.client.place import Place, in_asyncio, in_sync, twice
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
-
-
-class Place:
-    """What is opened in the thread: nothing, and it says what becomes of it."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.broken = trio.Event()
-
-    @asynccontextmanager
-    async def opening(self) -> AsyncIterator[Desk]:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._break)
-                yield cast("Desk", self)
-                nursery.cancel_scope.cancel()
-        finally:
-            self.said.append("closed")
-
-    async def _break(self) -> None:
-        await self.broken.wait()
-        raise OSError("it broke")
-
-    async def wait_for_ever(self, began: Callable[[], object] = lambda: None) -> None:
-        try:
-            began()
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.lowlevel.checkpoint()
-            self.said.append("let go")
-
-
-def in_sync(scene: Callable[[Place, Bridge], object]) -> list[str]:
-    """Play a scene with a thread; return what was said."""
-    place = Place()
-    thread = TrioThread(place.opening)
-    thread.start()
-    waited_for(thread.opened, thread.close)
-    try:
-        scene(place, Bridge(thread))
-    finally:
-        thread.close()
-        waited_for(thread.ended, thread.close)
-        thread.join()
-    return place.said
-
-
-def in_asyncio(scene: Callable[[Place, OutOfAsyncio], Awaitable[object]]) -> list[str]:
-    place = Place()
-
-    async def main() -> None:
-        thread = TrioThread(place.opening)
-        thread.start()
-        await seen_through(thread.opened, thread.close)
-        try:
-            await scene(place, OutOfAsyncio(thread))
-        finally:
-            thread.close()
-            await seen_through(thread.ended, thread.close)
-            thread.join()
-
-    asyncio.run(main())
-    return place.said
-
-
-async def twice(n: int) -> int:
-    await trio.lowlevel.checkpoint()
-    return 2 * n
 
 
 async def fail(error: BaseException) -> None:
@@ -362,21 +293,6 @@ def test_in_a_fork_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_sync(sync_scene) == ["closed"]
     trio.run(straight)
     asyncio.run(asyncio_main())
-
-
-def test_sync_code_does_not_wait_for_ever() -> None:
-    def scene(place: Place, bridge: Bridge) -> None:
-        with bridge.fail_after(1000):
-            assert bridge.call(twice, 1) == 2
-            with bridge.fail_after(0.001), bridge.fail_after(1000):
-                with pytest.raises(TimeoutError, match="longer"):
-                    bridge.call(place.wait_for_ever)
-                with pytest.raises(TimeoutError):
-                    bridge.call(place.wait_for_ever)
-            assert bridge.call(twice, 2) == 4
-        assert bridge._until.get() == math.inf
-
-    assert in_sync(scene) == ["let go", "let go", "closed"]
 
 
 def test_who_waits_when_it_is_closed_is_told() -> None:

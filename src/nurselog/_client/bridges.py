@@ -107,13 +107,24 @@ def cut_short_by(ended: Answer[None]) -> Generator[None]:
             task.uncancel()
 
 
+class _Limit:
+    """When the calls of a block must be over, by the monotonic clock."""
+
+    __slots__ = ("over", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until: float = until
+        self.over: bool = False
+        """Whether the block has been left."""
+
+
 class Bridge:
     """The way for sync code."""
 
     def __init__(self, thread: TrioThread) -> None:
         self._thread = thread
-        self._until: ContextVar[float] = ContextVar("until", default=math.inf)
-        """When calls must be over, by the monotonic clock."""
+        self._limits: ContextVar[tuple[_Limit, ...]] = ContextVar("limits", default=())
+        """Those of the blocks around, and of some that have been left."""
 
     def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call in the thread, and wait for it. When Control-C comes the call is cancelled.
@@ -122,7 +133,7 @@ class Bridge:
             TimeoutError: if it was made in a block of `fail_after`, and is not over when that is.
         """
         self._thread.check()
-        order = Order(partial(function, *args, **kwargs), self._until.get() - monotonic())
+        order = Order(partial(function, *args, **kwargs), self._left())
         give, cancel = partial(self._thread.give, order), partial(self._thread.cancel, order)
         answer: T = waited_for(order.answer, cancel, give)
         return answer
@@ -135,18 +146,29 @@ class Bridge:
         """
         self._thread.check()
         ended = self._thread.ended
-        wait([ended], min(self._until.get() - monotonic(), threading.TIMEOUT_MAX))
+        wait([ended], min(self._left(), threading.TIMEOUT_MAX))
         if not ended.done():
             raise TimeoutError("the client is still open")
 
     @contextmanager
     def fail_after(self, seconds: float) -> Generator[None]:
-        """Cancel calls of the block that are not over after some seconds."""
-        token = self._until.set(min(self._until.get(), monotonic() + seconds))
+        """Cancel calls of the block that are not over after some seconds.
+
+        Blocks need not end in the order in which they began, or where they began: one in a generator ends when that
+        does, and web servers go through generators in a context of its own each time. So no variable is set back to
+        what it was: that could be the limit of a block that is over. Whoever leaves one says so in the limit itself.
+        """
+        mine = _Limit(monotonic() + seconds)
+        self._limits.set((*(limit for limit in self._limits.get() if not limit.over), mine))
         try:
             yield
         finally:
-            self._until.reset(token)
+            mine.over = True
+
+    def _left(self) -> float:
+        """Return the seconds that a call may take now."""
+        ends = (limit.until for limit in self._limits.get() if not limit.over)
+        return min(ends, default=math.inf) - monotonic()
 
 
 def waited_for(answer: Answer[T], cancel: Callable[[], None], begin: Callable[[], None] = lambda: None) -> T:
