@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import pytest
 
@@ -24,6 +26,8 @@ from nurselog import (
 from nurselog.lowlevel import Ended, Forked, LogEntry, Received, Result, Started
 from tests.client.colours import Colour, play
 from tests.client.shop import Receipt, adds, asks, fails, listens, order, prices, runs_dry, sleeps, tells
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -144,6 +148,26 @@ def test_messages(colour: Colour, url: str) -> None:
         assert await client.run("listens", 1, id="later") == [6]
         with pytest.raises(DataError):
             await client.send("l", "numbers", object())
+
+    play(colour, url, scene)
+
+
+def test_what_the_caller_makes_one_by_one_is_made_in_the_callers_thread(colour: Colour, url: str) -> None:
+    """It may belong to that thread, as a database's cursor does; and what it waits for, workflows need not."""
+
+    async def scene(client: AsyncClient) -> None:
+        here, places = threading.get_ident(), list[int]()
+
+        def made(things: Iterable[T]) -> Iterator[T]:
+            for thing in things:
+                places.append(threading.get_ident())
+                yield thing
+
+        handle = await client.submit(listens, 2, id="l")
+        assert await client.send_all(made([Letter("l", "numbers", 1), Letter("l", "numbers", 2)])) == [True, True]
+        assert await handle.result() == [1, 2]
+        assert [info.id for info in await client.list(status=made([Status.COMPLETED]))] == ["l"]
+        assert places == [here] * 3
 
     play(colour, url, scene)
 

@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from nurselog import (
     Client,
     EngineClosed,
     MisplacedCallError,
+    RegistrationError,
     Status,
     StoreError,
     UsageError,
+    Workflow,
     WorkflowEnded,
     WorkflowHandle,
     open_client,
@@ -385,6 +387,20 @@ def threads() -> int:
     return [thread.name for thread in threading.enumerate()].count("nurselog client")
 
 
+def test_what_makes_its_workflows_one_by_one_is_asked_once_and_here() -> None:
+    places = list[int]()
+
+    def made() -> Iterator[Workflow[..., Any]]:
+        places.append(threading.get_ident())
+        yield order
+
+    opened = open_engine_thread("sqlite://", made())
+    for _ in range(2):
+        with opened as client:
+            assert client.run(order, 2) == Receipt(6, 0)
+    assert places == [threading.get_ident()]
+
+
 def test_an_engine_is_entered_once_at_a_time() -> None:
     """Else it would have two threads, and leave one of them behind."""
     opened = open_engine_thread("sqlite://", SHOP)
@@ -433,6 +449,8 @@ def test_a_client_is_entered_once(tmp_path: Path) -> None:
 def test_an_engine_that_cannot_be_opened() -> None:
     with pytest.raises(UsageError, match="no address"), open_engine_thread("nowhere", []):
         pass
+    with pytest.raises(RegistrationError, match="must be a list"):
+        open_engine_thread("sqlite://", order).__enter__()  # type: ignore[arg-type]  # it is a mistake
 
     async def main() -> None:
         async with open_engine_thread("nowhere", []):

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple, final, overload
 from .._engine.desk import Desk
 from .._engine.entries import LogEntry
 from .._engine.handle import WorkflowHandle
-from .._engine.info import WorkflowInfo
+from .._engine.info import WorkflowInfo, filter_of
 from .._engine.messages import Kind, Letter
 from .._engine.reading import Item
 from .._log.lifecycle import Status
@@ -213,7 +213,7 @@ class BlockingClient:
         before: WorkflowInfo | None = None,
     ) -> Sequence[WorkflowInfo]:
         """Return workflows, the newest first, as `Engine.list`; whether anybody can run them a client does not know."""
-        return self._bridge.call(self._desk.list, status, name, prefix, limit, before)
+        return self._bridge.call(self._desk.list, filter_of(status, name, prefix, limit, before))
 
     def cancel(self, id: str, reason: str | None = None) -> None:
         """Cancel a workflow, as `Engine.cancel`."""
@@ -237,7 +237,8 @@ class BlockingClient:
 
     def send_all(self, letters: Iterable[Letter]) -> Sequence[bool]:
         """Send many messages at once, as `Engine.send_all`."""
-        return self._bridge.call(self._desk.send_all, letters)
+        # A generator is the caller's code: it belongs to the caller's thread, and must not hold up the other one.
+        return self._bridge.call(self._desk.send_all, tuple(letters))
 
     def resolve(self, promise: str, value: object = None) -> None:
         """Settle a promise of a workflow's with a value, as `Engine.resolve`."""

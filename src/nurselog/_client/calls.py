@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple, final, overload
 from .._engine.desk import Desk
 from .._engine.entries import LogEntry
 from .._engine.handle import WorkflowHandle
-from .._engine.info import WorkflowInfo
+from .._engine.info import WorkflowInfo, filter_of
 from .._engine.messages import Kind, Letter
 from .._engine.reading import Item
 from .._log.lifecycle import Status
@@ -216,7 +216,7 @@ class AsyncClient:
         before: WorkflowInfo | None = None,
     ) -> Sequence[WorkflowInfo]:
         """Return workflows, the newest first, as `Engine.list`; whether anybody can run them a client does not know."""
-        return await self._bridge.call(self._desk.list, status, name, prefix, limit, before)
+        return await self._bridge.call(self._desk.list, filter_of(status, name, prefix, limit, before))
 
     async def cancel(self, id: str, reason: str | None = None) -> None:
         """Cancel a workflow, as `Engine.cancel`."""
@@ -240,7 +240,8 @@ class AsyncClient:
 
     async def send_all(self, letters: Iterable[Letter]) -> Sequence[bool]:
         """Send many messages at once, as `Engine.send_all`."""
-        return await self._bridge.call(self._desk.send_all, letters)
+        # A generator is the caller's code: it belongs to the caller's thread, and must not hold up the other one.
+        return await self._bridge.call(self._desk.send_all, tuple(letters))
 
     async def resolve(self, promise: str, value: object = None) -> None:
         """Settle a promise of a workflow's with a value, as `Engine.resolve`."""

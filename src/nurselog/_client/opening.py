@@ -307,4 +307,6 @@ def open_engine_thread(
         When entered, what `open_engine` raises, and `UsageError` if somebody is inside; when left, what has ended the
         engine meanwhile. Calls raise `EngineClosed` then.
     """
+    if isinstance(workflows, Iterable):  # what is none is told by the engine
+        workflows = tuple(workflows)  # a generator belongs to this thread, and the engine may be opened once more
     return EngineThread(partial(open_engine, store, workflows, **options))

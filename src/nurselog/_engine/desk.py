@@ -25,11 +25,11 @@ from .._log.codec import digest
 from .._log.events import Ended, Forked, Row, decode_event, encode_event
 from .._log.identity import check_id
 from .._log.lifecycle import Status
-from ..abc import Clock, Codec, Store, WorkflowKey
+from ..abc import Clock, Codec, Filter, Store, WorkflowKey
 from ..abc import Workflow as WorkflowRow
 from .ends import end_of, refuse_stuck
 from .handle import WorkflowHandle
-from .info import WorkflowInfo, filter_of
+from .info import WorkflowInfo
 from .messages import Kind, Letter
 from .office import Office
 from .ownership import new_writer
@@ -142,16 +142,8 @@ class Desk:
             returns = known.returns if known else Any
         return WorkflowHandle(self, row, returns)
 
-    async def list(
-        self,
-        status: Iterable[Status] | None,
-        name: str | None,
-        prefix: str | None,
-        limit: int,
-        before: WorkflowInfo | None,
-    ) -> Sequence[WorkflowInfo]:
+    async def list(self, where: Filter) -> Sequence[WorkflowInfo]:
         """Return workflows, the newest first."""
-        where = filter_of(status, name, prefix, limit, before)
         with self.opened():
             rows = await self.store.list(where)
         return [WorkflowInfo.of(row, here=self.table.can_run(row.name, row.version)) for row in rows]

@@ -10,7 +10,7 @@ from .._log.lifecycle import Status
 from ..abc import WorkflowKey
 from .desk import Desk
 from .handle import WorkflowHandle
-from .info import WorkflowInfo
+from .info import WorkflowInfo, filter_of
 from .messages import Kind, Letter
 from .querying import ask
 from .service import Service
@@ -124,7 +124,7 @@ class Engine:
         Raises:
             UsageError: if one of these is not what it should be.
         """
-        return await self._desk.list(status, name, prefix, limit, before)
+        return await self._desk.list(filter_of(status, name, prefix, limit, before))
 
     # -- from outside ----------------------------------------------------------------------------
 
