@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from nurselog import EngineClosed, UsageError
 from nurselog._client.bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
@@ -160,6 +161,25 @@ async def test_what_comes_when_nobody_waits_any_more_is_the_next() -> None:
     assert received.take() is None
     assert await received.more()
     assert received.take() == 2
+    assert not await received.more()
+
+
+async def test_what_came_for_who_was_cancelled_comes_before_the_end() -> None:
+    """Also to whoever was waiting for the next, and hears of the end."""
+    send, receive = trio.open_memory_channel[int](0)
+    received, seen = Received(receive), list[int]()
+
+    async def read() -> None:
+        seen.extend([item async for item in AsyncItems(Straight(), received)])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(received.more)  # and who waits for it is cancelled when something has come
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        await send.send(7)
+        send.close()
+    assert seen == [7]
     assert not await received.more()
 
 

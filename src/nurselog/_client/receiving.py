@@ -22,11 +22,11 @@ class Received(Generic[T]):
         self._kept: deque[T] = deque()
 
     async def more(self) -> bool:
-        """Wait, in Trio, until there is something to take; return False if nothing comes any more. A checkpoint."""
+        """Wait, in Trio, until there is something to take; return False if there will be nothing. A checkpoint."""
         try:
             self._kept.append(await self._channel.receive())
         except trio.EndOfChannel:
-            return False
+            return bool(self._kept)  # what came meanwhile for somebody who was cancelled has not been taken
         return True
 
     def take(self) -> T | None:
