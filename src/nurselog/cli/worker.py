@@ -293,6 +293,9 @@ def _import(name: str) -> ModuleType:
             hint = " (write it without .py)" if name.endswith(".py") else ""
             raise UsageError(f"there is no module {name!r}{hint}, in {here} or where Python looks") from None
         raise _ModuleRaised(f"module {name!r} cannot be imported: {exc!r}") from exc
+    finally:
+        # `logging.config` in a module disables, by default, all loggers that are there; a worker must say why it ends.
+        _logger.disabled = False
 
 
 WORKER = Command("worker", "Run a module's workflows until a signal comes.", _declare, _work)
