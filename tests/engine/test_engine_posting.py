@@ -24,7 +24,7 @@ class Store:
     def __init__(self) -> None:
         self.calls: list[list[bytes]] = []
         self.open = trio.Semaphore(0)
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     async def post(self, posts: Sequence[Post]) -> Sequence[Posted]:
         self.calls.append([post.body for post in posts])
@@ -87,6 +87,38 @@ async def test_an_error_is_told_to_all_who_were_in_the_call(autojump_clock: trio
         nursery.start_soon(callers.leave, "d")
         callers.store.open.release()
     assert callers.told["d"] == [Posted.LEFT]
+
+
+async def test_an_interrupt_goes_to_who_makes_the_call_and_the_others_hear_of_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come when the messages have been left: so they are looked for."""
+    callers, interrupted, looks = Callers(), list[str](), list[WorkflowKey]()
+    monkeypatch.setattr(Guest, "mail_for", lambda _, *keys: looks.extend(keys))
+
+    async def leave(body: str) -> None:
+        try:
+            await callers.leave(body)
+        except KeyboardInterrupt:
+            interrupted.append(body)
+
+    async with trio.open_nursery() as nursery:
+        for body in "abc":
+            nursery.start_soon(leave, body)
+            await wait_all_tasks_blocked()
+        callers.store.open.release()
+        await wait_all_tasks_blocked()
+        callers.store.error, before = KeyboardInterrupt(), len(looks)
+        callers.store.open.release()
+        await wait_all_tasks_blocked()
+        after, callers.store.error = len(looks), None
+        nursery.start_soon(leave, "d")
+        for _ in range(2):
+            callers.store.open.release()
+    assert after == before + 1
+    assert interrupted == ["b"]
+    assert callers.told["a"] == callers.told["d"] == [Posted.LEFT]
+    assert repr(callers.told["c"]).startswith("StoreUnavailable(")
 
 
 async def test_a_call_has_a_bound_but_what_is_one_callers_stays_together(

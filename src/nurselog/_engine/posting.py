@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import trio
 
+from .._errors import StoreUnavailable
 from ..abc import Message, Post, Posted, Store
 from .owning import Owning
 
@@ -78,6 +79,11 @@ class Posting:
             for bundle in bundles:
                 bundle.error = _twin(exc)
             arrived(())  # an answer that was lost says nothing about the messages
+        except BaseException:  # an interrupt is for who makes the call, and the others must hear something, too
+            for bundle in bundles:
+                bundle.error = StoreUnavailable("the call was interrupted; the messages in it may have been left")
+            arrived(())
+            raise
         else:
             became = map(Posted.of, answers)
             for bundle in bundles:
