@@ -11,12 +11,16 @@ from nurselog import (
     Retry,
     Step,
     UsageError,
+    WorkflowCancelled,
     WorkflowConflict,
     WorkflowStuck,
+    as_completed,
     attempt,
+    mailbox,
     open_nursery,
     patched,
     promise,
+    publish,
     sleep,
     step,
     step_key,
@@ -24,7 +28,7 @@ from nurselog import (
     workflow,
     workflow_id,
 )
-from nurselog.lowlevel import Forked, StepEnded
+from nurselog.lowlevel import Forked, Received, ScopeCancelled, StepEnded
 from nurselog.testing import VirtualClock
 from tests.engine.rig import in_memory, kinds, on_file
 
@@ -216,3 +220,43 @@ async def test_a_fork_of_what_is_under_way_goes_on_by_itself(autojump_clock: Clo
         await trio.sleep(3)
         fork = await engine.fork("one", at=len(await handle.log()))
         assert (await fork.result())[:3] == (await handle.result())[:3]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_what_comes_while_a_log_is_followed_proves_nothing(autojump_clock: Clock, *, sent: bool) -> None:
+    """The process dies in the midst of its replay, before what a former crash had lost is written again."""
+    reached, go_on = trio.Event(), trio.Event()
+    go_on.set()
+
+    @workflow(name="telling")
+    async def telling() -> str:
+        box = mailbox("box", str)
+        async with open_nursery() as nursery:
+            done = 0
+            async for _ in as_completed(*(nursery.go(nap, 1) for _ in range(3))):
+                done += 1
+                publish("progress", done)
+                while done == 2 and not go_on.is_set():
+                    reached.set()
+                    await trio.lowlevel.checkpoint()
+        return await box.receive()
+
+    async with in_memory() as engine:
+        await engine.submit(telling, id="one")
+        await trio.sleep(2)
+        assert [type(one.event) for one in (await (await engine.get("one")).log())[1:4]] == [StepEnded] * 3
+        go_on = trio.Event()
+        second = await engine.fork("one", at=4)
+        await reached.wait()
+        await (engine.send(second.id, "box", "sent") if sent else engine.cancel(second.id))
+        while not isinstance((log := await second.log())[-1].event, Received | ScopeCancelled):
+            await trio.lowlevel.checkpoint()
+        third = await engine.fork(second.id, at=len(log))
+        go_on.set()
+        for handle in (second, third):
+            if sent:
+                assert await handle.result() == "sent"
+            else:
+                with pytest.raises(WorkflowCancelled):
+                    await handle.result()
+        await engine.kill("one")

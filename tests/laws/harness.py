@@ -36,6 +36,7 @@ from nurselog import (
 )
 from nurselog._flow.sequencer import Sequencer
 from nurselog._flow.strand import Strand, place
+from nurselog._log.cursor import Entry
 from nurselog.abc import Batch, Clock, Lease, Receipt, Standing, Store
 from nurselog.lowlevel import Event, JsonCodec, Row, open_store
 from nurselog.testing import Life, Raised, Returned, VirtualClock, life
@@ -98,6 +99,8 @@ class Plan:
     """The workflow's."""
     cancel_after: int | None = None
     """Cancel the workflow from outside after so many moves; 0: before anything happens."""
+    cancel_replay: int | None = None
+    """Cancel the workflow from outside when so many recorded events have been delivered."""
     kill_after: int | None = None
     """Kill the workflow after so many moves."""
     close_after: int | None = None
@@ -182,7 +185,11 @@ def _run(
         with trio.fail_after(LONGEST):
             return await _live(workflow, args, plan, store_box[0], clock, hold)
 
-    with _problems() as problems, _crowds() if plan.crowd else nullcontext():
+    with (
+        _problems() as problems,
+        _crowds() if plan.crowd else nullcontext(),
+        nullcontext() if plan.cancel_replay is None else _cancels(plan.cancel_replay),
+    ):
         outcome, world = in_a_world(main, plan.seed)
     rows = store_box[0].rows
     if problems:
@@ -273,6 +280,29 @@ def _problems() -> Iterator[list[NurselogError]]:
 
     with patch.object(Sequencer, "stuck", watched):
         yield found
+
+
+@contextmanager
+def _cancels(after: int) -> Iterator[None]:
+    """Cancel a workflow from outside in the midst of its replay, as a message may: when an event was delivered."""
+    replayed, deliver = Sequencer.replayed, Sequencer._deliver
+
+    def strike(sequencer: Sequencer) -> None:
+        if not sequencer._live and sequencer.cursor.delivered == after:
+            sequencer.cancel("from outside")
+
+    def watched_replayed(self: Sequencer, path: str) -> Any:
+        outcome = replayed(self, path)
+        if outcome is not None:
+            strike(self)
+        return outcome
+
+    def watched_deliver(self: Sequencer, entry: Entry) -> None:
+        deliver(self, entry)
+        strike(self)
+
+    with patch.object(Sequencer, "replayed", watched_replayed), patch.object(Sequencer, "_deliver", watched_deliver):
+        yield
 
 
 class _Crowd:

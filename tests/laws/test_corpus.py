@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from nurselog.lowlevel import is_delivered
 from nurselog.testing.life import Closed, Stuck
 from tests.laws.checks import check_log, check_mail, check_replay, check_resumed, finished, sample
 from tests.laws.corpus.registry import Case, whole_corpus
@@ -129,6 +130,19 @@ def test_cancelled_while_nobody_was_there(case: Case, seeds: range) -> None:
         recording = live(case, 70 + seed)
         for cut in cuts(case, recording, 5):
             replay(case, go_on(case, recording, cut, seed=cut, cancel_after=0))
+
+
+@each_quick_case
+def test_cancelled_while_it_follows_its_log(case: Case, seeds: range) -> None:
+    """And the process dies once more, when any number of the rows were durable that this life has written."""
+    for seed in seeds:
+        recording = live(case, 120 + seed)
+        for cut in cuts(case, recording, 4):
+            recorded = sum(map(is_delivered, recording.events[:cut]))
+            for after in sample(recorded, 3):
+                second = go_on(case, recording, cut, seed=cut, cancel_replay=1 + after)
+                for again in sample(len(second.rows) - cut - 1, 3):
+                    go_on(case, second, 1 + cut + again, seed=again)
 
 
 @each_quick_case

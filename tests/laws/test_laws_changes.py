@@ -18,14 +18,16 @@ from nurselog import (
     NurselogError,
     Workflow,
     after,
+    as_completed,
     move_on_after,
     now,
     open_nursery,
     patched,
+    publish,
     select,
     sleep,
 )
-from nurselog.lowlevel import Claimed
+from nurselog.lowlevel import Claimed, ScopeCancelled, StepEnded
 from nurselog.testing.corpus.workflows.steps import at_once, fetch, refund, slow, step
 from nurselog.testing.corpus.world import note
 from nurselog.testing.keeper import ID
@@ -385,6 +387,30 @@ def test_an_input_that_cannot_be_read_any_more() -> None:
     assert isinstance(stuck.outcome, Stuck)
     assert isinstance(stuck.problem, NurselogError)
     check_replay(finished(resume(before, stuck.rows, stuck=True)))
+
+
+async def told() -> None:
+    async with open_nursery() as nursery:
+        async for _ in as_completed(*(nursery.go(at_once, i) for i in range(3))):
+            publish("progress", 1)
+
+
+async def untold() -> None:
+    async with open_nursery() as nursery:
+        for i in range(2):
+            nursery.go(at_once, i)
+
+
+def test_what_comes_while_the_wrong_code_follows_is_no_proof() -> None:
+    """It was with a log that lacks the notes of the right code, since a crash has lost them."""
+    old, new = (as_workflow("changed.untold", code) for code in (told, untold))
+    lives = (finished(run_live(old, seed=seed)) for seed in range(50))
+    recording = next(life for life in lives if getattr(life.events[3], "path", None) == "4")  # the one that it lacks
+    assert [type(event) for event in recording.events[1:4]] == [StepEnded] * 3
+    stuck = resume(new, recording.rows[:4], cancel_replay=2)
+    assert isinstance(stuck.outcome, Stuck)
+    assert isinstance(stuck.events[-1], ScopeCancelled)
+    check_replay(finished(resume(old, stuck.rows, stuck=True)))
 
 
 # -- patched -------------------------------------------------------------------------------------

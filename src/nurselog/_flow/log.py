@@ -8,6 +8,12 @@ A note that the log has not is new, or a crash has lost it, and it is appended; 
 still to come. Until the whole recorded log has been followed, code that does not fit it may still show itself, and what
 it had noted by then would stand in the way of the right code for ever. Such notes are *late*: they are written when
 nothing recorded is left, each with the `after` that it was made at.
+
+What comes from outside cannot wait: a message, a cancellation, an operator's resume are appended at once. But a later
+life takes the `after` of a row for proof that the code had been given so many events, and had made all its notes on
+the way there. As long as recorded events are left, or late notes, that is not proven: a crash may lose the notes and
+keep the row, and the code may yet turn out not to fit. So such a row says of the code no more than the log has shown
+before.
 """
 
 from __future__ import annotations
@@ -72,13 +78,18 @@ class Log:
         data = encode_event(event)  # first: if it raises, no seq must be missing
         self.seq += 1
         self.at = max(self.at, self._host.clock.utc())
-        delivered = self.cursor.delivered if after is None else after
-        row = Row(self.seq, self.at, delivered, self.writer, data, value)
+        row = Row(self.seq, self.at, self._shown if after is None else after, self.writer, data, value)
         self._ahead += len(value or b"")
         if is_delivered(event):
             self.coming.append(Entry(row, event))
         self._host.append(row, event)
         return row
+
+    @property
+    def _shown(self) -> int:
+        """How many events the code may be said to have been given."""
+        cursor = self.cursor
+        return min(cursor.delivered, cursor.reached) if cursor.left or self._late else cursor.delivered
 
     def note(self, event: Event, value: bytes | None = None) -> Event:
         """Record what the code itself decides, or match it with what is recorded already, which is then returned.
