@@ -195,6 +195,34 @@ async def test_a_timeout_that_passed_while_nobody_was_there(autojump_clock: Cloc
     assert trio.current_time() < 1020
 
 
+@step(timeout=20, retry=Retry(attempts=2, delay=5, jitter=0))
+async def failing_once() -> None:
+    bodies.append(f"failing {attempt()}")
+    if attempt() == 1:
+        raise OSError
+    await trio.sleep_forever()
+
+
+@workflow
+async def limiting_attempts() -> str:
+    try:
+        await failing_once()
+    except StepTimedOut as exc:
+        return str(exc)
+    return "never"
+
+
+async def test_an_attempt_that_failed_shows_that_the_step_had_begun(autojump_clock: Clock, tmp_path: Path) -> None:
+    clock = VirtualClock()
+    path = await run_and_crash(tmp_path / "log.db", limiting_attempts, clock, 2)
+    await trio.sleep(1000)
+    began = trio.current_time()
+    async with on_file(path, limiting_attempts, clock=clock) as engine:
+        assert await finish(engine) == "step 'failing_once' took longer than 20 s"
+    assert bodies == ["failing 1", "crash"]
+    assert trio.current_time() < began + 20
+
+
 # -- at most once --------------------------------------------------------------------------------
 
 

@@ -200,6 +200,14 @@ OF_WORKFLOWS = (
         tests=(f"{CORPUS}crash_at_every_event[long_retries]",),
     ),
     Mutant(
+        name="attempts-no-sign",
+        breaks="an attempt that failed before a crash shows that the step had begun: its timeout goes on from there",
+        file="_log/cursor.py",
+        before="elif isinstance(event, (StepBegan, StepRetried, Emitted)):",
+        after="elif isinstance(event, (StepBegan, Emitted)):",
+        tests=(f"{ENGINE}crash.py::test_an_attempt_that_failed_shows_that_the_step_had_begun",),
+    ),
+    Mutant(
         name="plain-tasks-count",
         breaks="a plain task more changes no path of a durable operation",
         file="_flow/strand.py",

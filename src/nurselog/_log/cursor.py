@@ -77,7 +77,7 @@ class History(msgspec.Struct):
     @property
     def begun(self) -> bool:
         """Whether its function has ever been entered."""
-        return self.began_at is not None or self.attempts > 0
+        return self.began_at is not None
 
 
 def is_delivered(event: Event) -> bool:
@@ -197,13 +197,12 @@ class Cursor:
             self._notes.append(entry)
             if isinstance(event, ChildStarted):
                 self.children.add(event.path)
-        elif isinstance(event, (StepBegan, Emitted)):
+        elif isinstance(event, (StepBegan, StepRetried, Emitted)):
             history = self.histories.setdefault(event.path, History())
             if history.began_at is None:
                 history.began_at = row.at
-        elif isinstance(event, StepRetried):
-            history = self.histories.setdefault(event.path, History())
-            history.attempts, history.due = event.attempt, event.due
+            if isinstance(event, StepRetried):
+                history.attempts, history.due = event.attempt, event.due
         elif isinstance(event, Forked):  # what had begun by then was begun under another key, and for the original
             self.histories = {path: History() for path in self.histories}
             self.orphans = set(self.children)
