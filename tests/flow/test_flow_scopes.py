@@ -166,6 +166,21 @@ async def test_a_deadline_may_be_moved(autojump_clock: Clock) -> None:
     assert await play(flow) == [8, True, True]
 
 
+async def test_a_deadline_that_is_set_before_counts_instead_of_seconds(autojump_clock: Clock) -> None:
+    async def flow() -> list[bool]:
+        later, never, sooner = move_on_after(1), move_on_after(1), move_on_after(10)
+        later.deadline = in_seconds(4)
+        never.deadline = None
+        sooner.deadline = in_seconds(5)
+        with later, never:
+            await nap(2)
+        with sooner:
+            await nap(4)
+        return [scope.cancelled_caught for scope in (later, never, sooner)]
+
+    assert await play(flow) == [False, False, True]
+
+
 async def test_a_deadline_that_is_moved_when_it_was_due_already(autojump_clock: Clock) -> None:
     """Its `fired` is on its way to the log when the code moves the deadline, and is nobody's then."""
     clock = VirtualClock()

@@ -145,6 +145,7 @@ class CancelScope:
         own_strand("CancelScope.deadline", self._sequencer)
         self._drop_timer()
         self._due = None if deadline is None else due_microseconds(deadline)
+        self._seconds = None  # set before it is entered, it counts instead of those
         if self._due is not None and self._strand is not None:
             self._set_timer(self._due)
 
