@@ -7,7 +7,7 @@ from typing import Any
 import trio
 from trio.lowlevel import current_task
 
-from .._errors import NurselogError, Suspended
+from .._errors import NurselogError
 from .._log.events import Ended, Result
 from . import trouble
 from .groups import find_fatal, no_error, split_error
@@ -87,19 +87,25 @@ async def _main(strand: Strand, workflow: Workflow[..., Any], args: tuple[Any, .
 async def _close_generators(sequencer: Sequencer) -> None:
     """Close the async generators that the workflow has left open, on its own turn and as a part of its history.
 
-    As Trio does it: under a cancelled scope, and their errors are nobody's.
+    As Trio does it: under a cancelled scope, and their errors are nobody's. A nursery in one makes a group of what it
+    is closed with.
     """
-    suspended: Suspended | None = None
+    suspended: BaseException | None = None
     while sequencer.generators.items:
         generator = sequencer.generators.items.pop()
         with trio.CancelScope() as scope:
             scope.cancel()
             try:
                 await generator.aclose()
-            except Suspended as exc:
-                suspended = exc  # but the others want to be closed as well
-            except Exception:  # noqa: BLE001 - whatever it is: it is logged
-                logger.exception("workflow %r: an async generator that was left open failed to close", sequencer.id)
+            except trio.Cancelled:
+                raise  # the scope's
+            except BaseException as exc:
+                if find_fatal(exc):
+                    raise
+                if sequencer.suspending:
+                    suspended = exc  # but the others want to be closed as well
+                else:
+                    logger.exception("workflow %r: an async generator that was left open failed to close", sequencer.id)
             if generator.ag_frame is not None:  # type: ignore[attr-defined]  # the stubs lack it
                 abandoned.append(generator)
     if suspended is not None:

@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import outcome
 from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule
 
-from .._errors import Suspended
+from .._errors import Suspended, UsageError
 from .._log.identity import TASK, Path, format_path
 from .groups import find_fatal
+from .leftovers import close_nurseries
 from .where import chain, parked
 
 if TYPE_CHECKING:
@@ -136,15 +137,36 @@ class Strand:
 
     async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
-            return await self._drive(coroutine)
+            try:
+                result = await self._drive(coroutine)
+            except BaseException:
+                await self._close_nurseries()
+                raise
+            if await self._close_nurseries():
+                raise UsageError(  # noqa: TRY301 - as if the coroutine had raised it
+                    f"task {self.task.name} (path {self.text}) has returned with a nursery left open; one in an async "
+                    "generator is left open by whoever leaves that half-way: use contextlib.aclosing()"
+                )
         except BaseException as exc:
             if fatal := find_fatal(exc):
                 self.sequencer.crash(fatal)
             raise
+        else:
+            return result
         finally:
             self.done = True
             self.trap = None  # it may lead back here, and so does the context: circles are the collector's work
             place.set(None)
+
+    async def _close_nurseries(self) -> bool:
+        """Close what the code has left open, on its turn; return whether there was any.
+
+        Those of the workflow's own task are closed when it is over.
+        """
+        left_open = bool(self.path and self.task.child_nurseries)
+        if left_open:
+            await self._drive(close_nurseries(self.task))
+        return left_open
 
     @enable_ki_protection  # outermost: the other makes a new code object, and Trio knows protected code by that
     @types.coroutine
