@@ -16,6 +16,7 @@ from nurselog import (
     UsageError,
     WasCancelled,
     WorkflowCancelled,
+    WorkflowStuck,
     move_on_after,
     open_nursery,
     patched,
@@ -289,3 +290,26 @@ async def test_a_reason_may_be_of_a_class_of_its_own(autojump_clock: trio.testin
         return scope.reason
 
     assert await play(flow) == "it was late"
+
+
+# -- calls whose await an error has passed over --------------------------------------------------
+
+
+@step
+async def refuse() -> None:
+    raise LookupError
+
+
+async def test_a_call_whose_await_an_error_has_passed_over(autojump_clock: Clock) -> None:
+    @workflow(name="flow")
+    async def flow() -> float:
+        first, second = refuse(), nap(1)
+        try:
+            await first
+            return await second
+        except LookupError:
+            return -1
+
+    async with in_memory() as engine:
+        with pytest.raises(WorkflowStuck, match=r"'nap' without await(?s:.)*make the call where it is awaited"):
+            await engine.run(flow)

@@ -21,7 +21,10 @@ _ARGUMENTS = (
     "@step(check_arguments=False)."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
-UNAWAITED = "Write `await` before the call, or start it with nursery.go()."
+UNAWAITED = (
+    "Write `await` before the call, or start it with nursery.go(). If its `await` is further down, the code did not "
+    "come there, since an error led elsewhere, for instance: make the call where it is awaited."
+)
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
 
