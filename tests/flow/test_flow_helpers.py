@@ -10,6 +10,7 @@ import trio
 
 from nurselog import (
     ChildCancelled,
+    Engine,
     as_completed,
     gather,
     map_concurrently,
@@ -201,6 +202,25 @@ async def test_a_race_can_be_cancelled(autojump_clock: Clock) -> None:
         return scope.cancelled_caught
 
     assert await play(flow)
+
+
+async def cancel_the_helper(engine: Engine) -> None:
+    """Cancel the scope that a helper has opened, and nothing around it."""
+    await trio.sleep(1)
+    [run] = engine._service.runner.runs.values()
+    run.sequencer.cancel("alone", "1")
+
+
+@pytest.mark.parametrize("limit", [0, 1, None])
+async def test_only_the_scope_of_a_helper_is_cancelled(autojump_clock: Clock, limit: int | None) -> None:
+    """Of a race (0) or a map: the nursery swallows that, and what its block had to do was not done."""
+
+    async def flow() -> list[str]:
+        with pytest.raises(ChildCancelled) as caught:
+            await (race(partial(nap, 5)) if limit == 0 else map_concurrently(nap, [0.5, 5, 6], limit=limit))
+        return [str(caught.value), str(await nap(1))]
+
+    assert await play(flow, cancel_the_helper) == ["the child at path 1 was cancelled: alone", "1.0"]
 
 
 # -- map_concurrently ----------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from .._errors import ChildCancelled
+from .._log.events import Cause
 from .._log.lifecycle import Status
 from .cases import Waiter, Watched, wait_for_first
 from .current import arrive, check_own
 from .handle import Handle
-from .nursery import open_nursery
+from .nursery import Nursery, open_nursery
 from .outcomes import Failed, Outcome, Succeeded, WasCancelled
 from .strand import Strand
 
@@ -121,6 +122,7 @@ async def race(*fns: Callable[[], Awaitable[T]]) -> T:
         fns: called without arguments; use `functools.partial` to give them some.
 
     Raises:
+        ChildCancelled: if only its own scope is cancelled from outside.
         ExceptionGroup: with all their errors, if none succeeds.
         ValueError: if there are none.
 
@@ -146,6 +148,7 @@ async def race(*fns: Callable[[], Awaitable[T]]) -> T:
                 case outcome:  # by an exception of its own: nobody else can cancel it alone
                     assert isinstance(outcome, WasCancelled)
                     errors.append(ChildCancelled(outcome.path, outcome.reason))
+    _check_not_cancelled(nursery)
     raise ExceptionGroup("nobody won the race", errors)
 
 
@@ -158,6 +161,7 @@ async def map_concurrently(fn: Callable[[T], Awaitable[U]], items: Iterable[T], 
         limit: how many run at a time; None: all.
 
     Raises:
+        ChildCancelled: if only its own scope is cancelled from outside.
         ExceptionGroup: with the error of the call that failed; the others are cancelled.
         ValueError: if the limit is less than 1.
 
@@ -174,4 +178,16 @@ async def map_concurrently(fn: Callable[[T], Awaitable[U]], items: Iterable[T], 
             handle = nursery.go(fn, item)
             handles.append(handle)
             arrivals.expect(handle)
+    _check_not_cancelled(nursery)
     return [await handle.result() for handle in handles]
+
+
+def _check_not_cancelled(nursery: Nursery) -> None:
+    """See that a nursery has not swallowed its own cancellation, by which its block did not come to its end.
+
+    Only somebody outside cancels that scope alone. (A child that raises a `Cancelled` by hand does so, too, and has a
+    handle that says it.)
+    """
+    scope = nursery.cancel_scope
+    if scope.cause is Cause.EXTERNAL and scope.cancelled_caught:
+        raise ChildCancelled(scope.path, scope.reason)
