@@ -51,7 +51,8 @@ async def open_engine(
         workflows: the workflow functions that it runs; None: all that have been decorated.
         databases: other databases for transactions, by the names that `@transaction(database=...)` has: addresses that
             begin with `postgresql://` or `sqlite://`, without options of a store's.
-        max_running: how many workflows it has in memory at most; others wait in the store.
+        max_running: how many workflows it has in memory at most; others wait in the store. Only one that is cancelled,
+            killed or resumed comes in at once.
         max_threads: how many sync steps run in threads at once.
         max_processes: how many run in worker processes at once; None: as many as the machine has processors.
         max_payload: bytes that one input, result or message may have, encoded.
