@@ -72,6 +72,22 @@ OF_STORES = (
         tests=(f"{CONTRACT}file-only_a_worker_that_is_there_may_own]",),
     ),
     Mutant(
+        name="sqlite-owner-alone",
+        breaks="what comes without rows is refused if the workflow was claimed since, by the same worker",
+        file="_stores/_sqlite/commits.py",
+        before="log.writer IS NOT coalesce(append.writer, log.writer)",
+        after="(append.last IS NOT NULL AND log.writer IS NOT append.writer)",
+        tests=(f"{CONTRACT}file-without_rows_the_last_claim_decides]",),
+    ),
+    Mutant(
+        name="sqlite-creation-fresh",
+        breaks="a creation that is tried again says whether there is more behind it",
+        file="_stores/_sqlite/creations.py",
+        before="    return None if found is None else bool(found[0])\n",
+        after="    return None if found is None else False\n",
+        tests=(f"{CONTRACT}file-a_creation_whose_answer_was_lost_may_have_gone_on]",),
+    ),
+    Mutant(
         name="sqlite-creation-lost",
         breaks="a creation whose answer was lost is one's own when it is tried again",
         file="_stores/_sqlite/creations.py",
