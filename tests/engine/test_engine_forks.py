@@ -16,7 +16,9 @@ from nurselog import (
     WorkflowStuck,
     as_completed,
     attempt,
+    expose,
     mailbox,
+    open_engine,
     open_nursery,
     patched,
     promise,
@@ -28,9 +30,10 @@ from nurselog import (
     workflow,
     workflow_id,
 )
-from nurselog.lowlevel import Forked, Received, ScopeCancelled, StepEnded
+from nurselog.abc import Batch
+from nurselog.lowlevel import Forked, Received, ScopeCancelled, StepEnded, decode_event
 from nurselog.testing import VirtualClock
-from tests.engine.rig import in_memory, kinds, on_file
+from tests.engine.rig import Hooked, file_store, in_memory, kinds, on_file, settle
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -260,3 +263,38 @@ async def test_what_comes_while_a_log_is_followed_proves_nothing(autojump_clock:
                 with pytest.raises(WorkflowCancelled):
                     await handle.result()
         await engine.kill("one")
+
+
+async def test_an_end_says_how_far_the_code_was_whatever_is_left(autojump_clock: Clock, tmp_path: Path) -> None:
+    """A message came before the end, and nobody waited for it: who asks about the state follows the log to its end."""
+    clock, go_on = VirtualClock(), trio.Event()
+    store = Hooked(file_store(tmp_path / "log.db", clock))
+
+    @workflow(name="exposing")
+    async def exposing() -> None:
+        state = list[float]()
+        expose(state)
+        state.append(await nap(1))
+
+    @exposing.query
+    def look(state: list[float]) -> list[float]:
+        return state
+
+    async def hold(batch: Batch) -> None:
+        if any(isinstance(decode_event(row.event), StepEnded) for append in batch.appends for row in append.rows):
+            await go_on.wait()
+
+    store.before_commit = hold
+    async with open_engine(store, [exposing], clock=clock) as engine:
+        first = await engine.submit(exposing, id="one")
+        await trio.sleep(2)
+        await engine.send("one", "box", "unread")
+        await settle()
+        go_on.set()
+        await first.result()
+        assert await kinds(first) == ["Started", "StepEnded", "Received", "Ended"]
+        second = await engine.fork("one", at=3)
+        await second.result()
+        for handle in (first, second):
+            assert (await handle.log())[-1].after == 1
+            assert await handle.query(look) == [1]

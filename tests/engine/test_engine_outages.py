@@ -178,6 +178,46 @@ async def test_a_heartbeat_that_takes_longer_than_the_lease(autojump_clock: Cloc
     assert bodies == [40, 40]
 
 
+async def test_slow_heartbeats_that_come_in_time_cost_nothing(autojump_clock: Clock, tmp_path: Path) -> None:
+    """The next one is due by when the last one was asked for, not by when it was answered."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, seconds = Hooked(file_store(path, clock)), iter([6.0, 2.0, 7.0, 1.0, 0.0])
+
+    async def take_long() -> None:
+        await trio.sleep(next(seconds, 0.0))
+
+    store.after_renew = take_long
+    async with open_engine(store, [napping], clock=clock, lease=15) as engine:
+        assert await engine.run(napping, 60.0) == 60
+    assert bodies == [60]
+
+
+async def test_nothing_begins_when_all_has_been_let_go(autojump_clock: Clock, tmp_path: Path) -> None:
+    """Not what is made then, nor what was being made; it begins when there is a lease again."""
+    path, clock = tmp_path / "log.db", VirtualClock()
+    store, go_on = Hooked(file_store(path, clock)), trio.Event()
+
+    async def hang() -> None:
+        with trio.move_on_after(100, shield=True):
+            await go_on.wait()
+
+    async def take_long(_: Batch) -> None:
+        await trio.sleep(2)
+
+    async with open_engine(store, [napping], clock=clock, lease=15) as engine, trio.open_nursery() as nursery:
+        store.before_renew = hang
+        await trio.sleep(11)
+        store.before_commit = take_long
+        nursery.start_soon(engine.run, napping, 5.0)
+        await trio.sleep(2.5)
+        nursery.start_soon(engine.run, napping, 6.0)
+        await trio.sleep(9)
+        assert bodies == []
+        assert engine.statistics().running == 0
+        go_on.set()
+    assert sorted(bodies) == [5, 6]
+
+
 async def test_a_claim_that_is_under_way_has_its_places(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     async with on_file(path, clock=clock) as engine:

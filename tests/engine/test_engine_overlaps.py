@@ -383,8 +383,10 @@ async def test_a_claim_that_is_answered_when_the_engine_has_closed(autojump_cloc
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
     async with trio.open_nursery() as nursery:
         async with open_engine(store, [sleeping], clock=clock, max_running=1) as engine:
+            await settle()
             await engine.submit(sleeping, 50.0, id="in the way")
             await engine.submit(sleeping, 1000.0, id="one")
+            await settle()
             store.after_claim = go_on.wait
             nursery.start_soon(engine.cancel, "one", "not needed")
             await settle()

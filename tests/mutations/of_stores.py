@@ -91,7 +91,7 @@ OF_STORES = (
         name="sqlite-creation-lost",
         breaks="a creation whose answer was lost is one's own when it is tried again",
         file="_stores/_sqlite/creations.py",
-        before="            again[creation.id] = gone_on\n",
+        before="            again[creation.id] = creation, gone_on\n",
         after="            pass\n",
         tests=(f"{CONTRACT}file-a_creation_whose_answer_was_lost_is_ones_own]",),
     ),

@@ -74,6 +74,8 @@ class Ownership:
     @property
     def room(self) -> int:
         """How many more workflows this engine may take into memory."""
+        if self._has_let_go():
+            return 0
         return self._max_running - len(self._runner.runs) - self.arriving - self._claiming
 
     @property
@@ -162,7 +164,7 @@ class Ownership:
     def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
         runner = self._runner
-        if self.room + self._claiming > 0:
+        if self.room + self._claiming > 0:  # a claim under way may bring fewer
             self.look()
         elif not runner.crowded:
             runner.make_room()
@@ -244,8 +246,11 @@ class Ownership:
         rows: Sequence[Row],
         messages: Sequence[Message],
     ) -> Run | None:
-        """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck or killed."""
-        if self._runner.closed:
+        """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck or killed.
+
+        What comes when all has been let go, with the lease, is the store's to give again: see `_enter_again`.
+        """
+        if self._runner.closed or self._has_let_go():
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
@@ -359,6 +364,14 @@ class Ownership:
     def _beat(self) -> float:
         return self._lease.duration / 1e6 / _BEATS
 
+    @property
+    def _let_go_at(self) -> float:
+        """When nothing may run here any more, unless the lease has been renewed by then."""
+        return self._expires - self._beat / 2
+
+    def _has_let_go(self) -> bool:
+        return trio.current_time() >= self._let_go_at
+
     async def keep(self) -> None:
         """Renew the lease for ever; when it may have run out, suspend everything before others can take over."""
         if not self._store.shared:
@@ -370,7 +383,7 @@ class Ownership:
     async def _keep(self, leaving: trio.Nursery) -> None:
         outage = Outage("the lease cannot be renewed yet")
         while True:
-            await trio.sleep(self._beat)
+            await trio.sleep_until(self._expires - (_BEATS - 1) * self._beat)
             failed = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up, failed, leaving)
@@ -389,7 +402,7 @@ class Ownership:
         What is let go is not taken up again before such a call is over: late, it might find a lease that has run out,
         and let go in the store of what was taken up since.
         """
-        with trio.move_on_at(self._expires - self._beat / 2):
+        with trio.move_on_at(self._let_go_at):
             await failed.wait()
         logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
         if self._runner.instruments is not None:
@@ -408,8 +421,7 @@ class Ownership:
 
     async def _renew(self, outage: Outage) -> bool:
         """Renew in time; return whether that was possible, and the lease had not run out."""
-        until = self._expires - self._beat / 2
-        while trio.current_time() < until:
+        while not self._has_let_go():
             asked = trio.current_time()
             try:
                 extended = await self._store.renew()
@@ -418,7 +430,7 @@ class Ownership:
                 await trio.sleep(self._beat / 10)
             else:
                 outage.over()
-                if trio.current_time() >= until:  # by now everything was let go
+                if self._has_let_go():  # the answer came too late
                     return False
                 self._renewed(asked)
                 return extended

@@ -408,7 +408,7 @@ class Run:
         """End it without running its code: the end is in the log first."""
         if not self.sequencer.suspending and self.sequencer.ended is None:
             ended = Ended(result=Result.KILLED)
-            self.sequencer.log.append(ended, after=self.sequencer.cursor.delivered)  # no later life takes it for proof
+            self.sequencer.log.append(ended, after=self.sequencer.cursor.delivered)
             self.sequencer.end(ended)
             self.leave(Leaving.KILLED)
 

@@ -72,7 +72,10 @@ class Log:
         """Whether nothing more is written."""
 
     def append(self, event: Event, value: bytes | None = None, *, after: int | None = None) -> Row | None:
-        """Queue an event for the next commit; None, and nothing happens, once the log is closed."""
+        """Queue an event for the next commit; None, and nothing happens, once the log is closed.
+
+        What the code decides, and the end, have as `after` what it had been given; all else says no more than is shown.
+        """
         if self.closed:
             return None
         data = encode_event(event)  # first: if it raises, no seq must be missing
@@ -109,7 +112,7 @@ class Log:
             self._late.append((event, value, self.cursor.delivered))
             return
         self.append_late()
-        self.append(event, value)
+        self.append(event, value, after=self.cursor.delivered)
 
     def append_late(self) -> None:
         """Append the notes that had to wait."""

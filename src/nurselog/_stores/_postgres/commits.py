@@ -218,7 +218,7 @@ def _parents(appends: Sequence[Append]) -> Sequence[Parameter]:
     return (
         int8s([append.key for append in appends]),
         int8s([append.rows[0].seq if append.rows else None for append in appends]),
-        int8s([append.rows[0].writer if append.rows else None for append in appends]),
+        int8s([append.rows[0].writer if append.rows else append.writer for append in appends]),
     )
 
 

@@ -64,10 +64,11 @@ def create(connection: sqlite3.Connection, creations: Sequence[Creation]) -> tup
     found = _MADE.fetch(connection, ids=as_json(ids))
     made = {workflow.id: workflow for workflow, _ in found}
     beginnings = [Part(made[creation.id].key, creation.rows) for creation in fresh.values()]
-    again = dict[str, bool]()
+    again = dict[str, tuple[Creation, bool]]()
     for creation in creations:
         if creation.id in taken and (gone_on := _is_behind(connection, made[creation.id], creation)) is not None:
-            again[creation.id] = gone_on
+            again[creation.id] = creation, gone_on
+    winners = {id: (creation, False) for id, creation in fresh.items()} | again
     mail = frozenset[WorkflowKey]()
     if awaited := [workflow.id for workflow, kept in found if kept]:
         move_early(connection, awaited)
@@ -76,10 +77,11 @@ def create(connection: sqlite3.Connection, creations: Sequence[Creation]) -> tup
 
     def became(creation: Creation) -> Created:
         workflow = made[creation.id]
-        # `pop`: a second creation of the id is not new, even if it is the same object.
-        new = fresh.pop(creation.id, None) is creation or creation.id in again
-        gone_on = again.get(creation.id, False)
-        return Created(workflow=workflow, new=new, mail=new and workflow.key in mail, gone_on=gone_on)
+        winner, gone_on = winners.get(creation.id, (None, False))
+        new = winner is creation
+        if new:
+            del winners[creation.id]  # a second creation of the id is not new, even if it is the same object
+        return Created(workflow=workflow, new=new, mail=new and workflow.key in mail, gone_on=new and gone_on)
 
     return [became(creation) for creation in creations], beginnings
 

@@ -430,8 +430,8 @@ BEGIN
         -- By itself: Citus refuses a function that asks something inside of a statement that does.
         barred := append_rows(in_shard, parents, parent_firsts, '{}', '{}', '{}', parent_writers, '{}', '{}', '{}');
         barred := barred || ARRAY(
-            SELECT given.key FROM unnest(parents, parent_writers) AS given (key, writer)
-            WHERE given.writer IS NULL AND NOT EXISTS (
+            SELECT given.key FROM unnest(parents, parent_firsts) AS given (key, first)
+            WHERE given.first IS NULL AND NOT EXISTS (
                 SELECT FROM workflow
                 WHERE workflow.shard = in_shard AND workflow.key = given.key AND owner IS NOT DISTINCT FROM in_worker
             )

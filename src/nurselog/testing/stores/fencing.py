@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from ... import Status
-from ...abc import Append, Store, WorkflowKey
+from ...abc import Append, Batch, Receipt, Store, WorkflowKey
 from .checks import Bench, clause
 from .records import append, claim_due, claim_keys, create, creation, look, note, over, row, rows, seqs, sleeping
 
@@ -136,6 +136,10 @@ async def without_rows_the_last_claim_decides(bench: Bench) -> None:
             Append(key=key, writer=7, posts=[note(sender)]),
         ):
             assert await append(store, part) == {key}
+        child = creation("one/1", 9, parent=key)
+        receipt = await store.commit(Batch(creations=[child], appends=[Append(key=key, writer=7)]))
+        assert receipt == Receipt(created=[None], refused=frozenset({key}))
+        assert await store.find(["one/1"]) == []
         assert await look(store, "one") == claim.workflow
         assert await store.messages() == [message]
         assert not await append(store, Append(key=key, writer=claim.writer, taken=[message.number]))
