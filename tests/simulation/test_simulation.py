@@ -26,24 +26,24 @@ FAILED: dict[int, str] = {
 found has a test of its own besides."""
 
 FOUND: dict[Breakage, tuple[int, set[Law]]] = {
-    breakages.no_fence: (5, {Law.KEPT}),
-    breakages.fence_by_owner: (5, {Law.KEPT}),
+    breakages.no_fence: (6, {Law.KEPT}),
+    breakages.fence_by_owner: (15, {Law.KEPT}),
     breakages.hasty_answers: (0, {Law.DURABLE}),
     breakages.forgotten_commits: (7, {Law.KEPT}),
-    breakages.eternal_leases: (3, {Law.ENDS}),
-    breakages.stale_claims: (2, {Law.FOLLOWS, Law.NOT_AGAIN}),
+    breakages.eternal_leases: (5, {Law.ENDS}),
+    breakages.stale_claims: (0, {Law.FOLLOWS, Law.NOT_AGAIN}),
     breakages.lost_claims: (4, {Law.ENDS}),
     breakages.two_of_one_id: (6, {Law.ANSWER, Law.AT_MOST_ONCE}),
     breakages.lost_creations: (6, {Law.FAMILY}),
     breakages.cancels_lost: (1, {Law.CANCELS}),
-    breakages.last_word_late: (1, {Law.ENDS}),
+    breakages.last_word_late: (3, {Law.ENDS}),
     breakages.words_forgotten: (1, {Law.MAIL, Law.ONCE}),
     breakages.mail_taken_apart: (0, {Law.TAKEN}),
     breakages.mail_turned: (0, {Law.RECEIVED}),
-    breakages.letters_doubled: (1, {Law.RING}),
-    breakages.promises_open: (25, {Law.SETTLED}),
-    breakages.children_of_the_refused: (22, {Law.FAMILY}),
-    breakages.children_given_up: (0, {Law.OUTLIVED}),
+    breakages.letters_doubled: (0, {Law.RING}),
+    breakages.promises_open: (2, {Law.SETTLED}),
+    breakages.children_of_the_refused: (121, {Law.FAMILY}),
+    breakages.children_given_up: (1, {Law.OUTLIVED}),
     breakages.recalls_lost: (1, {Law.RECALLED}),
 }
 """What is wrong on purpose, a seed that finds it, and the laws that it breaks. Where the plan draws otherwise, look for
