@@ -42,7 +42,7 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
     breakages.mail_turned: (0, {Law.RECEIVED}),
     breakages.letters_doubled: (0, {Law.RING}),
     breakages.promises_open: (2, {Law.SETTLED}),
-    breakages.children_of_the_refused: (121, {Law.FAMILY}),
+    breakages.children_of_the_refused: (134, {Law.FAMILY}),
     breakages.children_given_up: (1, {Law.OUTLIVED}),
     breakages.recalls_lost: (1, {Law.RECALLED}),
 }
