@@ -16,6 +16,7 @@ class Parent:
 
     def __init__(self) -> None:
         self.key = WorkflowKey(1)
+        self.number = 7
         self.lost = False
 
     def refused(self) -> None:

@@ -85,6 +85,7 @@ class Says:
 
     def __init__(self, key: int) -> None:
         self.key = WorkflowKey(key)
+        self.number = 7
         self.refusals = 0
 
     def refused(self) -> None:

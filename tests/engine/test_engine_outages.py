@@ -218,7 +218,9 @@ async def test_nothing_begins_when_all_has_been_let_go(autojump_clock: Clock, tm
     assert sorted(bodies) == [5, 6]
 
 
-async def test_a_claim_that_is_under_way_has_its_places(autojump_clock: Clock, tmp_path: Path) -> None:
+async def test_what_is_claimed_is_given_back_if_its_place_was_taken_meanwhile(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
     async with on_file(path, clock=clock) as engine:
         for number in range(4):

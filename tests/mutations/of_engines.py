@@ -44,12 +44,12 @@ OF_ENGINES = (
         tests=(f"{ENGINE}claims.py::test_long_logs_do_not_cost_the_lease",),
     ),
     Mutant(
-        name="claims-without-a-place",
-        breaks="what a claim under way may bring has its places",
+        name="keeps-beyond-the-room",
+        breaks="what was claimed is given back if its place was taken meanwhile",
         file="_engine/ownership.py",
-        before=" - self.arriving - self._claiming\n",
-        after=" - self.arriving\n",
-        tests=(f"{ENGINE}outages.py::test_a_claim_that_is_under_way_has_its_places",),
+        before="keep=self.room > 0",
+        after="keep=True",
+        tests=(f"{ENGINE}outages.py::test_what_is_claimed_is_given_back_if_its_place_was_taken_meanwhile",),
     ),
     Mutant(
         name="begins-what-has-gone-on",

@@ -66,8 +66,6 @@ class Ownership:
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
-        self._claiming = 0
-        """How many a claim that is under way may bring."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
@@ -76,7 +74,7 @@ class Ownership:
         """How many more workflows this engine may take into memory."""
         if self._has_let_go():
             return 0
-        return self._max_running - len(self._runner.runs) - self.arriving - self._claiming
+        return self._max_running - len(self._runner.runs) - self.arriving
 
     @property
     def keys(self) -> Mapping[str, WorkflowKey]:
@@ -126,22 +124,18 @@ class Ownership:
         """Claim what there is room for; return when the next one is due.
 
         A few first: they tell how long one takes. In one transaction no more are claimed than can be taken in between
-        two heartbeats. Else long logs would cost the lease, all of them would be given up, and so on for ever. And what
-        a claim may bring has its place meanwhile, which is not given to what is made here: few, mostly.
+        two heartbeats. Else long logs would cost the lease, all of them would be given up, and so on for ever. What was
+        made here meanwhile may have taken their places: then they are given back.
         """
         batch = _FIRST
         while (limit := min(self.room, batch)) > 0:
             wanted = self._table.wanted(self._lease.worker, limit)
             began = trio.current_time()
-            self._claiming = limit
-            try:
-                claims = await self._store.claim(wanted)
-            finally:
-                self._claiming = 0
+            claims = await self._store.claim(wanted)
             if self._runner.instruments is not None:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
-                self._start(claim)
+                self._start(claim, keep=self.room > 0)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
             batch = self._fitting(limit, trio.current_time() - began)
@@ -164,7 +158,7 @@ class Ownership:
     def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
         runner = self._runner
-        if self.room + self._claiming > 0:  # a claim under way may bring fewer
+        if self.room > 0:
             self.look()
         elif not runner.crowded:
             runner.make_room()
@@ -219,7 +213,7 @@ class Ownership:
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
         for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
-            self._start(claim)
+            self._start(claim, keep=True)
 
     async def told(self, key: WorkflowKey) -> None:
         """An order was left for a workflow: take that up, unless it is somebody's, who has heard of it."""
@@ -230,12 +224,13 @@ class Ownership:
         if run is None and not self._runner.closed:
             await self.claim(key)
 
-    def _start(self, claim: Claim) -> None:
+    def _start(self, claim: Claim, *, keep: bool) -> None:
+        """Take what was claimed into memory, and out again if it is not to be kept, or nobody here can run it."""
         row = claim.workflow
         workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
         function = workflow or self._table.unknown(row.name)
         run = self.begin(function, row, claim.writer, claim.rows, claim.messages)
-        if run is not None and workflow is None and not _kills(claim.messages):
+        if run is not None and not (keep and workflow) and not _kills(claim.messages):
             run.leave(Leaving.CLOSING)
 
     def begin(
@@ -384,7 +379,13 @@ class Ownership:
         outage = Outage("the lease cannot be renewed yet")
         while True:
             await trio.sleep_until(self._expires - (_BEATS - 1) * self._beat)
-            failed = trio.Event()
+            if not await self._renew_or_give_up(leaving, outage):
+                await patiently(self._enter_again, outage)
+                self.look()
+
+    async def _renew_or_give_up(self, leaving: trio.Nursery, outage: Outage) -> bool:
+        failed = trio.Event()
+        with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up, failed, leaving)
                 renewed = await self._renew(outage)
@@ -392,9 +393,7 @@ class Ownership:
                     nursery.cancel_scope.cancel()
                 else:
                     failed.set()
-            if not renewed:
-                await patiently(self._enter_again, outage)
-                self.look()
+        return renewed
 
     async def _give_up(self, failed: trio.Event, leaving: trio.Nursery) -> None:
         """Let go of everything if the lease cannot be renewed, or was not in time: a call may outlast it.

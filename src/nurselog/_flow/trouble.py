@@ -21,9 +21,10 @@ _ARGUMENTS = (
     "@step(check_arguments=False)."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
-UNAWAITED = (
-    "Write `await` before the call, or start it with nursery.go(). If its `await` is further down, the code did not "
-    "come there, since an error led elsewhere, for instance: make the call where it is awaited."
+UNAWAITED = "Write `await` before the call, or start it with nursery.go()."
+_PASSED_OVER = (
+    "If its `await` is further down, the code did not come there, since an error led elsewhere, for instance: make the "
+    "call where it is awaited."
 )
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
 
@@ -55,7 +56,8 @@ def plain_deadline(strand: Strand, where: str | None) -> NonDeterminismError:
 def unawaited(sequencer: Sequencer, path: str, call: Unawaited) -> NonDeterminismError:
     """Return the error for a step or a child that was called and never awaited."""
     called = f"a call of {call.what} {call.name!r} without await"
-    return _error(sequencer, "nothing", called, path, f"{call.code.co_filename}:{call.line}", UNAWAITED)
+    where, advice = f"{call.code.co_filename}:{call.line}", f"{UNAWAITED} {_PASSED_OVER}"
+    return _error(sequencer, "nothing", called, path, where, advice)
 
 
 def deadlock(sequencer: Sequencer) -> DeadlockError:
