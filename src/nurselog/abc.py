@@ -1,8 +1,7 @@
 """The contracts that others may implement: `Store` keeps logs, `Codec` turns values into bytes, `Clock` tells UTC.
 
-`Instrument` looks on; it and what it is told are here, too.
-
 The engine calls a store with frozen records and gets frozen records; it knows no SQL, and a store knows no Trio task.
+`Instrument` looks on; it and what it is told are here, too.
 """
 
 from __future__ import annotations
@@ -191,8 +190,7 @@ class Append(Record, frozen=True, kw_only=True):
     key: WorkflowKey
     rows: Sequence[Row] = ()
     writer: int | None = None
-    """Who writes, as of the claim: that of the rows. Where there are none, it must be that of the log's last row, else
-    somebody has taken the workflow over; None: whoever owns it now."""
+    """As of its claim. Without rows it must be that of the log's last row; None: whoever owns the workflow."""
     standing: Standing | None = None
     taken: Sequence[int] = ()
     """Numbers of messages that are removed in the same transaction."""
@@ -300,7 +298,6 @@ class Store(Protocol):
 
     All calls are checkpoints. None may be cancelled half way: a call that has begun ends, and its effect is whole or
     none. Each raises `StoreUnavailable` if the same call may succeed later, and another `StoreError` if not.
-
     What that means in each case, clause by clause, `nurselog.testing.stores` asks of a store.
     """
 
