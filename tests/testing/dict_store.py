@@ -173,6 +173,8 @@ class DictStore:
             if found.id == one.id:
                 rows = self.data.logs[found.key][: len(one.rows)]
                 new = found.key in before and rows == one.rows
+                if new:
+                    before.discard(found.key)  # the next one of the id is another one's
                 gone_on = new and len(self.data.logs[found.key]) > len(one.rows)
                 return Created(workflow=found, new=new, mail=new and self.waiting(found.key) > 0, gone_on=gone_on)
         key = WorkflowKey(next(self.data.numbers))

@@ -276,8 +276,8 @@ class Ownership:
             self._enter(messages, before, held)
             for run in refilled:
                 run.refilled = False
-                if self._runner.runs.get(run.key) is run:
-                    self._runner.waits(run)
+            if refilled and self._runner.crowded:
+                self._runner.make_room()
 
     def _enter(
         self, messages: Sequence[Message], before: Mapping[WorkflowKey, Run], held: Mapping[WorkflowKey, int]
