@@ -55,10 +55,13 @@ def remove(store: Path) -> None:
 
 def test_an_engine_that_breaks_cancels_its_block(loop: Colour, url: str, path: Path) -> None:
     async def main() -> None:
+        was_cancelled = True
         with pytest.raises(StoreError, match="deleted"):
             async with OPENINGS[loop](url, SHOP):
                 remove(path)
                 await anyio.sleep(30)  # much longer than it takes
+                was_cancelled = False
+        assert was_cancelled
         await anyio.lowlevel.checkpoint()  # whoever goes on is cancelled no more
         if loop is Colour.ASYNCIO:
             task = asyncio.current_task()
