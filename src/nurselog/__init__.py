@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from ._client.blocking import ClientHandle as ClientHandle
-from ._client.calls import AsyncClient as AsyncClient
-from ._client.calls import AsyncClientHandle as AsyncClientHandle
-from ._client.opening import Client as Client
-from ._client.opening import EngineThread as EngineThread
-from ._client.opening import open_client as open_client
-from ._client.opening import open_engine_thread as open_engine_thread
-from ._engine.engine import Engine as Engine
-from ._engine.handle import WorkflowHandle as WorkflowHandle
-from ._engine.info import WorkflowInfo as WorkflowInfo
-from ._engine.messages import Letter as Letter
-from ._engine.opening import open_engine as open_engine
-from ._engine.outbox import Outbox as Outbox
-from ._engine.outbox import outbox as outbox
-from ._engine.reading import Item as Item
-from ._engine.statistics import EngineStatistics as EngineStatistics
+import typing as _typing
+from importlib import import_module as _import_module
+
 from ._errors import ChildCancelled as ChildCancelled
 from ._errors import DataError as DataError
 from ._errors import DeadlockError as DeadlockError
@@ -112,6 +99,51 @@ from ._flow.workflow import workflow as workflow
 from ._log.lifecycle import Status as Status
 from .abc import Isolation as Isolation
 
+if _typing.TYPE_CHECKING:
+    from ._client.blocking import ClientHandle as ClientHandle
+    from ._client.calls import AsyncClient as AsyncClient
+    from ._client.calls import AsyncClientHandle as AsyncClientHandle
+    from ._client.opening import Client as Client
+    from ._client.opening import EngineThread as EngineThread
+    from ._client.opening import open_client as open_client
+    from ._client.opening import open_engine_thread as open_engine_thread
+    from ._engine.engine import Engine as Engine
+    from ._engine.handle import WorkflowHandle as WorkflowHandle
+    from ._engine.info import WorkflowInfo as WorkflowInfo
+    from ._engine.messages import Letter as Letter
+    from ._engine.opening import open_engine as open_engine
+    from ._engine.outbox import Outbox as Outbox
+    from ._engine.outbox import outbox as outbox
+    from ._engine.reading import Item as Item
+    from ._engine.statistics import EngineStatistics as EngineStatistics
+
+_LATER = {
+    "ClientHandle": "._client.blocking",
+    "AsyncClient": "._client.calls",
+    "AsyncClientHandle": "._client.calls",
+    "Client": "._client.opening",
+    "EngineThread": "._client.opening",
+    "open_client": "._client.opening",
+    "open_engine_thread": "._client.opening",
+    "Engine": "._engine.engine",
+    "WorkflowHandle": "._engine.handle",
+    "WorkflowInfo": "._engine.info",
+    "Letter": "._engine.messages",
+    "open_engine": "._engine.opening",
+    "Outbox": "._engine.outbox",
+    "outbox": "._engine.outbox",
+    "Item": "._engine.reading",
+    "EngineStatistics": "._engine.statistics",
+}
+"""What opens engines and clients, and where it is: with the stores it is half of what there is to import, and a module
+that only has workflows needs none of it."""
+
+
+def _import_later() -> None:
+    """Import all of it: one brings nearly all the others."""
+    globals().update({name: getattr(_import_module(where, __name__), name) for name, where in _LATER.items()})
+    _show_public_places()
+
 
 def _show_public_places() -> None:
     """Have tracebacks and logs name what is public by where it is public; a private file may move."""
@@ -119,5 +151,18 @@ def _show_public_places() -> None:
         if str(getattr(value, "__module__", "")).startswith("nurselog._"):
             value.__module__ = __name__
 
+
+if not _typing.TYPE_CHECKING:  # a type checker would take every misspelt name for one that comes later
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _import_later()
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
+
+    __all__ = [name for name in __dir__() if not name.startswith("_")]
 
 _show_public_places()

@@ -44,7 +44,7 @@ def parts(name: str) -> Iterator[str]:
                 yield f"{name}.{part}"
 
 
-PUBLIC = sorted(name for name in vars(nurselog) if is_public(name) and name != "annotations")
+PUBLIC = sorted(name for name in dir(nurselog) if is_public(name) and name != "annotations")
 
 
 def find(dotted: str) -> object:

@@ -6,17 +6,23 @@ import __future__
 import ast
 import dataclasses
 import inspect
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
+
+import pytest
 
 import nurselog
 from tests.house.tree import PACKAGE
 
 
 def exported(source: str) -> set[str]:
-    """Read the names that a module exports on purpose: those of `__all__`, and of `X as X`."""
+    """Read the names that a module exports on purpose: those of `__all__`, and of `X as X`, below an `if` as well."""
     names: set[str] = set()
-    for node in ast.parse(source).body:
+    body = ast.parse(source).body
+    below = [node for one in body if isinstance(one, ast.If) for node in one.body if isinstance(node, ast.ImportFrom)]
+    for node in [*body, *below]:
         match node:
             case ast.ImportFrom(names=aliases):
                 names.update(alias.name for alias in aliases if alias.asname == alias.name)
@@ -39,7 +45,9 @@ def visible(module: types.ModuleType) -> set[str]:
     }
 
 
-PUBLIC = sorted(exported((PACKAGE / "__init__.py").read_text("utf-8")))
+SOURCE = (PACKAGE / "__init__.py").read_text("utf-8")
+PUBLIC = sorted(exported(SOURCE))
+USED_BY_WORKFLOWS = "nurselog.workflow, nurselog.step, nurselog.transaction, nurselog.open_nursery, nurselog.Retry"
 
 
 def documented_parts(name: str, value: object) -> Iterator[tuple[str, object]]:
@@ -61,6 +69,34 @@ def is_undocumented(value: object) -> bool:
 def test_every_visible_name_is_exported_on_purpose() -> None:
     submodules = {name for name in PUBLIC if isinstance(getattr(nurselog, name), types.ModuleType)}
     assert visible(nurselog) == set(PUBLIC) - submodules - {"__version__"}
+
+
+def test_what_comes_later_is_where_type_checkers_look_for_it() -> None:
+    block = next(node for node in ast.parse(SOURCE).body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name: f"{'.' * node.level}{node.module}" for node in imports for alias in node.names}
+    assert len(seen) > 10
+    assert seen == nurselog._LATER
+
+
+def test_a_module_of_workflows_imports_no_engine() -> None:
+    code = f"import sys, nurselog; {USED_BY_WORKFLOWS}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    parts = {".".join(name.split(".")[:2]) for name in done.stdout.split() if name.startswith("nurselog._")}
+    assert "nurselog._flow" in parts
+    assert parts.isdisjoint({"nurselog._engine", "nurselog._stores", "nurselog._client"})
+
+
+def test_what_comes_later_is_among_the_names_before() -> None:
+    code = "import nurselog; names = dir(nurselog); from nurselog import *; print(open_engine, 'Client' in names)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("<function open_engine")
+    assert done.stdout.endswith("True\n")
+
+
+def test_a_misspelt_name_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'nurselog' has no attribute 'open_engin'"):
+        nurselog.open_engin  # type: ignore[attr-defined]  # noqa: B018 - what is misspelt on purpose
 
 
 def test_something_is_exported() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
@@ -14,6 +13,8 @@ from .step import Step, make_step
 from .transacting import Terms
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import psycopg  # an extra: only type checkers need it here
 
     AsyncConnection: TypeAlias = psycopg.AsyncConnection[Any]
