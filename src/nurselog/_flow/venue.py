@@ -28,12 +28,12 @@ class Venue(enum.Enum):
     @property
     def is_async(self) -> bool:
         """Whether the functions that run there are async ones."""
-        return self in {Venue.TASK, Venue.ASYNCIO}
+        return self is Venue.TASK or self is Venue.ASYNCIO  # a set would hash names, at each step
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether an engine has it only once somebody needs it, and by a library that not everybody has."""
-        return self in {Venue.ASYNCIO, Venue.PROCESS}
+        return self is Venue.ASYNCIO or self is Venue.PROCESS
 
 
 def venue_of(fn: Callable[..., Any], name: str, *, asyncio: bool, process: bool, abandon_on_cancel: bool) -> Venue:
