@@ -99,24 +99,6 @@ from ._flow.workflow import workflow as workflow
 from ._log.lifecycle import Status as Status
 from .abc import Isolation as Isolation
 
-if _typing.TYPE_CHECKING:
-    from ._client.blocking import ClientHandle as ClientHandle
-    from ._client.calls import AsyncClient as AsyncClient
-    from ._client.calls import AsyncClientHandle as AsyncClientHandle
-    from ._client.opening import Client as Client
-    from ._client.opening import EngineThread as EngineThread
-    from ._client.opening import open_client as open_client
-    from ._client.opening import open_engine_thread as open_engine_thread
-    from ._engine.engine import Engine as Engine
-    from ._engine.handle import WorkflowHandle as WorkflowHandle
-    from ._engine.info import WorkflowInfo as WorkflowInfo
-    from ._engine.messages import Letter as Letter
-    from ._engine.opening import open_engine as open_engine
-    from ._engine.outbox import Outbox as Outbox
-    from ._engine.outbox import outbox as outbox
-    from ._engine.reading import Item as Item
-    from ._engine.statistics import EngineStatistics as EngineStatistics
-
 _LATER = {
     "ClientHandle": "._client.blocking",
     "AsyncClient": "._client.calls",
@@ -152,7 +134,24 @@ def _show_public_places() -> None:
             value.__module__ = __name__
 
 
-if not _typing.TYPE_CHECKING:  # a type checker would take every misspelt name for one that comes later
+if _typing.TYPE_CHECKING:
+    from ._client.blocking import ClientHandle as ClientHandle
+    from ._client.calls import AsyncClient as AsyncClient
+    from ._client.calls import AsyncClientHandle as AsyncClientHandle
+    from ._client.opening import Client as Client
+    from ._client.opening import EngineThread as EngineThread
+    from ._client.opening import open_client as open_client
+    from ._client.opening import open_engine_thread as open_engine_thread
+    from ._engine.engine import Engine as Engine
+    from ._engine.handle import WorkflowHandle as WorkflowHandle
+    from ._engine.info import WorkflowInfo as WorkflowInfo
+    from ._engine.messages import Letter as Letter
+    from ._engine.opening import open_engine as open_engine
+    from ._engine.outbox import Outbox as Outbox
+    from ._engine.outbox import outbox as outbox
+    from ._engine.reading import Item as Item
+    from ._engine.statistics import EngineStatistics as EngineStatistics
+else:  # with a function for all names, a type checker would take every misspelt one for what comes later
 
     def __getattr__(name: str) -> object:
         if name not in _LATER:

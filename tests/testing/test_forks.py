@@ -178,10 +178,11 @@ def test_answers_to_the_last() -> None:
 
 
 def test_nobody_is_left_behind() -> None:
+    before = set(multiprocessing.active_children())  # workers of trio-parallel, which stay
     answers = shared(range(10), lambda number: number * number, 2)
     assert next(answers) in [(0, 0), (1, 1)]
     answers.close()  # type: ignore[attr-defined]  # it is a generator
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_how_many() -> None:
