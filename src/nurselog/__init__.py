@@ -117,13 +117,14 @@ _LATER = {
     "Item": "._engine.reading",
     "EngineStatistics": "._engine.statistics",
 }
-"""What opens engines and clients, and where it is: with the stores it is half of what there is to import, and a module
-that only has workflows needs none of it."""
+"""What belongs to engines and clients, and where it is; type checkers read the same below. With the stores it is half
+of what there is to import, and a module that only has workflows needs none of it."""
 
 
 def _import_later() -> None:
-    """Import all of it: one brings nearly all the others."""
-    globals().update({name: getattr(_import_module(where, __name__), name) for name, where in _LATER.items()})
+    """Import all of it, for one brings nearly all the others; what somebody has put in a name's place stays there."""
+    for name, where in _LATER.items():
+        globals().setdefault(name, getattr(_import_module(where, __name__), name))
     _show_public_places()
 
 
@@ -162,6 +163,6 @@ else:  # with a function for all names, a type checker would take every misspelt
     def __dir__() -> list[str]:
         return sorted({*globals(), *_LATER})
 
-    __all__ = [name for name in __dir__() if not name.startswith("_")]
+    __all__ = [name for name in __dir__() if not name.startswith("_") and name != "annotations"]
 
 _show_public_places()

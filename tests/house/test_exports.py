@@ -94,6 +94,17 @@ def test_what_comes_later_is_among_the_names_before() -> None:
     assert done.stdout.endswith("True\n")
 
 
+def test_what_somebody_has_put_in_a_name_s_place_stays_there() -> None:
+    code = "import nurselog; nurselog.Engine = 'mine'; nurselog.open_engine; print(nurselog.Engine)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "mine\n"
+
+
+def test_a_star_brings_what_is_exported() -> None:
+    submodules = {name for name in nurselog.__all__ if isinstance(getattr(nurselog, name), types.ModuleType)}
+    assert set(nurselog.__all__) - submodules == set(PUBLIC) - submodules - {"__version__"}
+
+
 def test_a_misspelt_name_is_not_there() -> None:
     with pytest.raises(AttributeError, match="module 'nurselog' has no attribute 'open_engin'"):
         nurselog.open_engin  # type: ignore[attr-defined]  # noqa: B018 - what is misspelt on purpose

@@ -1,4 +1,4 @@
-"""`import nurselog` imports what it depends on, and nothing else that happens to be installed."""
+"""`import nurselog` imports what it depends on, and nothing else that is installed; nor does what comes later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from importlib.metadata import packages_distributions, requires
 from packaging.requirements import Requirement
 
 OURS = "nurselog"
-LIST = "import sys; before = set(sys.modules); import nurselog; print(*(set(sys.modules) - before))"
+LIST = """
+import sys
+before = set(sys.modules)
+import nurselog
+nurselog.open_engine
+print(*(set(sys.modules) - before))
+"""
 
 
 def closure(name: str) -> set[str]:
@@ -31,7 +37,7 @@ def plain(name: str) -> str:
 
 
 def imported() -> set[str]:
-    """Return the packages that `import nurselog` imports, without Python's own."""
+    """Return the packages that `import nurselog` and opening an engine import, without Python's own."""
     done = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=60)
     packages = {module.partition(".")[0] for module in done.stdout.split()}
     return {package for package in packages - sys.stdlib_module_names if not package.startswith("_sysconfigdata")}
@@ -47,3 +53,8 @@ def test_what_is_required_is_found() -> None:
     assert {OURS, "trio", "outcome", "msgspec", "attrs"} <= closure(OURS)
     assert closure(OURS).isdisjoint({"anyio", "httpx", "psycopg"})
     assert {OURS, "trio", "msgspec"} <= imported()
+
+
+def test_the_engine_is_looked_at_too() -> None:
+    done = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=60)
+    assert {"nurselog._engine.engine", "nurselog._client.calls", "sqlite3"} <= set(done.stdout.split())

@@ -12,7 +12,7 @@ METRIC = re.compile(r"nurselog\.[a-z_]+(?:\.[a-z_]+)?")
 
 
 def test_nurselog_imports_nothing_of_it() -> None:
-    code = "import sys, nurselog; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    code = "import sys, nurselog as n; n.open_engine; print([name for name in sys.modules if 'opentelemetry' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
 

@@ -28,7 +28,7 @@ from .patience import Outage, patiently
 
 MOST = 250
 """Workflows in one batch; the next ones wait for the next. Enough to make a commit's price small for each, even on a
-slow disk; a thousand in one made a thousand workflows a sixth slower on PostgreSQL, and a twelfth on SQLite."""
+slow disk; with 1,000, as many workflows took a sixth longer on PostgreSQL, and a twelfth on SQLite."""
 
 
 class Writer(Protocol):

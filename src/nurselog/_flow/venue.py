@@ -25,10 +25,12 @@ class Venue(enum.Enum):
     PROCESS = enum.auto()
     """In a worker process: a sync function that computes."""
 
+    # Asked at each step; to look into a set, Python would hash a member's name.
+
     @property
     def is_async(self) -> bool:
         """Whether the functions that run there are async ones."""
-        return self is Venue.TASK or self is Venue.ASYNCIO  # a set would hash names, at each step
+        return self is Venue.TASK or self is Venue.ASYNCIO
 
     @property
     def is_elsewhere(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -29,25 +30,20 @@ class Origin(enum.Enum):
 _HOUSE = Path(__file__).parents[1]
 _MACHINERY = (_HOUSE / "_flow", _HOUSE / "_engine", _HOUSE / "_log", Path(trio.__file__).parent)
 
-
-@cache
-def _folders() -> tuple[tuple[Origin, str], ...]:
-    """Return how files begin; the first that fits says whose it is, for installed packages may lie inside Python's."""
-    import sysconfig  # noqa: PLC0415 - it reads how Python was built: long for an import, and only reports need it
-
-    return (
-        *((Origin.MACHINERY, f"{folder}{os.sep}") for folder in _MACHINERY),
-        *((Origin.LIBRARY, sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib")),
-        *((Origin.STANDARD, sysconfig.get_path(name) + os.sep) for name in ("stdlib", "platstdlib")),
-        (Origin.STANDARD, "<frozen "),
-        (Origin.LIBRARY, "<"),
-    )
+_FOLDERS = (
+    *((Origin.MACHINERY, f"{folder}{os.sep}") for folder in _MACHINERY),
+    *((Origin.LIBRARY, sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib")),
+    *((Origin.STANDARD, sysconfig.get_path(name) + os.sep) for name in ("stdlib", "platstdlib")),
+    (Origin.STANDARD, "<frozen "),
+    (Origin.LIBRARY, "<"),
+)
+"""How files begin; the first that fits says whose it is, for installed packages may lie inside the standard library."""
 
 
 @cache
 def origin(file: str) -> Origin:
     """Tell whose a file of code is, by its name."""
-    return next((origin for origin, start in _folders() if file.startswith(start)), Origin.APPLICATION)
+    return next((origin for origin, start in _FOLDERS if file.startswith(start)), Origin.APPLICATION)
 
 
 def _best(places: Iterable[tuple[str, int]]) -> str | None:
