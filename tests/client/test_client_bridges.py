@@ -10,20 +10,23 @@ import signal
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
+import outcome
 import pytest
 import trio
 import trio.testing
 
 from nurselog import EngineClosed, UsageError
+from nurselog._client import bridges
 from nurselog._client.bridges import Bridge, OutOfAsyncio, Straight, seen_through, waited_for
 from nurselog._client.calls import AsyncItems
 from nurselog._client.opening import _beside_asyncio
 from nurselog._client.receiving import Received
-from nurselog._client.thread import Order, TrioThread
+from nurselog._client.thread import Answer, Order, TrioThread
 from nurselog._engine.desk import Desk
 from tests.client.place import Place, in_asyncio, in_sync, twice
 
@@ -223,6 +226,21 @@ def test_control_c_in_sync_code() -> None:
         assert bridge.call(twice, 1) == 2
 
     assert in_sync(scene) == ["let go", "closed"]
+
+
+def test_sync_code_that_waits_looks_up_for_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes just before a thread waits does not wake it: Control-C would be heard with the answer."""
+    answer: Answer[int] = Future()
+    seconds: list[float] = []
+
+    def wait(waited: list[Answer[int]], timeout: float) -> None:
+        seconds.append(timeout)
+        if len(seconds) == 3:
+            answer.set_result(outcome.Value(7))
+
+    monkeypatch.setattr(bridges, "wait", wait)
+    assert waited_for(answer, lambda: None) == 7
+    assert seconds == [bridges.GLANCE] * 3
 
 
 def test_control_c_before_the_order_is_given() -> None:

@@ -57,4 +57,4 @@ def test_what_is_required_is_found() -> None:
 
 def test_the_engine_is_looked_at_too() -> None:
     done = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=60)
-    assert {"nurselog._engine.engine", "nurselog._client.calls", "sqlite3"} <= set(done.stdout.split())
+    assert {"nurselog._engine.engine", "nurselog._client.calls", "nurselog._stores.sqlite"} <= set(done.stdout.split())

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .._errors import UsageError
 from .thread import INHERITED, Answer, Order, TrioThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+GLANCE = 1.0
+"""Seconds after which a wait of sync code looks up. A signal that comes in the last moment before a thread waits does
+not wake it, and what Python does about one, such as KeyboardInterrupt, would come only when the wait is over."""
 
 
 class AsyncBridge(Protocol):
@@ -146,8 +149,7 @@ class Bridge:
         """
         self._thread.check()
         ended = self._thread.ended
-        wait([ended], min(self._left(), threading.TIMEOUT_MAX))
-        if not ended.done():
+        if not _wait_for(ended, self._left()):
             raise TimeoutError("the client is still open")
 
     @contextmanager
@@ -175,9 +177,17 @@ def waited_for(answer: Answer[T], cancel: Callable[[], None], begin: Callable[[]
     """Begin something, and wait for its answer; if that is interrupted, cancel it, and wait on."""
     try:
         begin()
-        wait([answer])
+        _wait_for(answer)
     except BaseException:
         cancel()
-        wait([answer])
+        _wait_for(answer)
         raise
     return answer.result().unwrap()
+
+
+def _wait_for(answer: Answer[Any], seconds: float = math.inf) -> bool:
+    """Wait for an answer, at most for so long; return whether it is there."""
+    end = monotonic() + seconds
+    while not answer.done() and (left := end - monotonic()) > 0:
+        wait([answer], min(left, GLANCE))
+    return answer.done()
