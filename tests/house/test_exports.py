@@ -6,15 +6,13 @@ import __future__
 import ast
 import dataclasses
 import inspect
-import subprocess
-import sys
 import types
 from collections.abc import Iterator
 
 import pytest
 
 import nurselog
-from tests.house.tree import PACKAGE
+from tests.house.tree import PACKAGE, printed
 
 
 def exported(source: str) -> set[str]:
@@ -81,23 +79,21 @@ def test_what_comes_later_is_where_type_checkers_look_for_it() -> None:
 
 def test_a_module_of_workflows_imports_no_engine() -> None:
     code = f"import sys, nurselog; {USED_BY_WORKFLOWS}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    parts = {".".join(name.split(".")[:2]) for name in done.stdout.split() if name.startswith("nurselog._")}
+    parts = {".".join(name.split(".")[:2]) for name in printed(code).split() if name.startswith("nurselog._")}
     assert "nurselog._flow" in parts
     assert parts.isdisjoint({"nurselog._engine", "nurselog._stores", "nurselog._client"})
 
 
 def test_what_comes_later_is_among_the_names_before() -> None:
     code = "import nurselog; names = dir(nurselog); from nurselog import *; print(open_engine, 'Client' in names)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith("<function open_engine")
-    assert done.stdout.endswith("True\n")
+    said = printed(code)
+    assert said.startswith("<function open_engine")
+    assert said.endswith("True\n")
 
 
 def test_what_somebody_has_put_in_a_name_s_place_stays_there() -> None:
     code = "import nurselog; nurselog.Engine = 'mine'; nurselog.open_engine; print(nurselog.Engine)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "mine\n"
+    assert printed(code) == "mine\n"
 
 
 def test_a_star_brings_what_is_exported() -> None:

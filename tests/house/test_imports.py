@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from importlib.metadata import packages_distributions, requires
 
 from packaging.requirements import Requirement
+
+from tests.house.tree import printed
 
 OURS = "nurselog"
 LIST = """
@@ -38,8 +39,7 @@ def plain(name: str) -> str:
 
 def imported() -> set[str]:
     """Return the packages that `import nurselog` and opening an engine import, without Python's own."""
-    done = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=60)
-    packages = {module.partition(".")[0] for module in done.stdout.split()}
+    packages = {module.partition(".")[0] for module in printed(LIST).split()}
     return {package for package in packages - sys.stdlib_module_names if not package.startswith("_sysconfigdata")}
 
 
@@ -56,5 +56,5 @@ def test_what_is_required_is_found() -> None:
 
 
 def test_the_engine_is_looked_at_too() -> None:
-    done = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=60)
-    assert {"nurselog._engine.engine", "nurselog._client.calls", "nurselog._stores.sqlite"} <= set(done.stdout.split())
+    modules = set(printed(LIST).split())
+    assert {"nurselog._engine.engine", "nurselog._client.calls", "nurselog._stores.sqlite"} <= modules

@@ -1,7 +1,9 @@
-"""The project as files: what the tests of the house look at."""
+"""The project as files, and as who imports it meets it: what the tests of the house look at."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +28,9 @@ def sources() -> dict[str, str]:
         name = ".".join(part for part in parts if part != "__init__")
         found[name] = path.read_text("utf-8")
     return found
+
+
+def printed(code: str) -> str:
+    """Run code in a fresh process, and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
