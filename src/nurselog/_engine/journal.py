@@ -54,11 +54,15 @@ class Writer(Protocol):
 class _Part:
     """What one workflow has to write in the next batch."""
 
-    __slots__ = ("posts", "rows", "standing", "taken", "writer")
+    __slots__ = ("events", "posts", "public", "rows", "standing", "taken", "writer")
 
     def __init__(self, writer: Writer) -> None:
         self.writer: Writer = writer
-        self.rows: list[tuple[Row, Event]] = []
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        """Those in the rows."""
+        self.public: bool = False
+        """Whether readers outside may wait for one of them."""
         self.standing: Standing | None = None
         self.taken: list[int] = []
         self.posts: list[Post] = []
@@ -69,7 +73,7 @@ class _Part:
         if writer.key in receipt.refused:
             writer.refused()
             return
-        for row, event in self.rows:
+        for row, event in zip(self.rows, self.events, strict=True):
             writer.committed(row, event)
         if self.standing is not None:
             writer.standing_committed(self.standing)
@@ -120,12 +124,12 @@ class _Lot:
         appends = [
             Append(
                 key=key,
-                rows=[row for row, _ in part.rows],
+                rows=part.rows,
                 writer=part.writer.number,
                 standing=part.standing,
                 taken=part.taken,
                 posts=part.posts,
-                public=any(isinstance(event, PUBLIC) for _, event in part.rows),
+                public=part.public,
             )
             for key, part in sorted(self.parts.items())
         ]
@@ -187,7 +191,8 @@ class Journal:
         """
         part = self._queued[-1].parts.get(writer.key)
         if part is None or part.writer is not writer:
-            self._drop_former(writer)
+            if part is not None or len(self._queued) > 1:  # else there is none to be dropped
+                self._drop_former(writer)
             part = self._lot_with_room().parts[writer.key] = _Part(writer)
         return part
 
@@ -205,13 +210,17 @@ class Journal:
         lot = self._queued[-1]
         if lot.since is None:
             lot.since = trio.current_time()
-        self._some.set()
+            self._some.set()
         return lot
 
     def append(self, writer: Writer, row: Row, event: Event) -> None:
         """Queue a row."""
-        self._part(writer).rows.append((row, event))
-        if isinstance(event, FROM_OUTSIDE):
+        part = self._part(writer)
+        part.rows.append(row)
+        part.events.append(event)
+        if isinstance(event, PUBLIC):
+            part.public = True
+        elif isinstance(event, FROM_OUTSIDE):
             self._queued[-1].goes_on = True
 
     def stand(self, writer: Writer, standing: Standing) -> None:
