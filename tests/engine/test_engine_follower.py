@@ -80,9 +80,9 @@ async def test_it_begins_where_it_is_told(autojump_clock: Clock) -> None:
         handle = await engine.submit(looks, id="w")
         await handle.result()
         assert await kinds(follow(handle, 4)) == ["StepEnded", "Ended"]
-        [(row, event)] = await follow(handle, 1000).more()
-        assert row.seq == 6
-        assert isinstance(event, Ended)
+        [entry] = await follow(handle, 1000).more()
+        assert entry.row.seq == 6
+        assert isinstance(entry.event, Ended)
 
 
 async def test_long_logs_come_in_pieces(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

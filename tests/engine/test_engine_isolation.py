@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -219,12 +219,22 @@ async def leaves_a_nursery() -> int:
     return 1
 
 
+async def leaves_the_inner_block() -> int:
+    """And swallows what Trio says of it, which has put the task back where it was before the outer one."""
+    outer = trio.CancelScope()
+    outer.__enter__()
+    await leaves_a_nursery()
+    with suppress(RuntimeError):
+        outer.__exit__(None, None, None)
+    return 1
+
+
 async def leaves_and_fails() -> int:
     await leaves_a_nursery()
     raise KeyError("after that")
 
 
-@pytest.mark.parametrize("body", [leaves_a_scope, leaves_a_nursery])
+@pytest.mark.parametrize("body", [leaves_a_scope, leaves_a_nursery, leaves_the_inner_block])
 async def test_a_step_that_leaves_something_open_is_told(autojump_clock: Clock, body: Any) -> None:
     leaking = step(name="leaking")(body)
 

@@ -24,6 +24,7 @@ from nurselog import (
 from nurselog.lowlevel import Cause, Result, ScopeCancelled, StepEnded
 from tests.engine.rig import in_memory
 from tests.flow.rig import events, play, play_on
+from tests.house.tree import printed
 
 Clock = trio.testing.MockClock
 
@@ -422,3 +423,9 @@ async def test_a_nursery_whose_shield_comes_after_its_cancellation(autojump_cloc
         return [first.status.value, second.status.value, str(nursery.cancel_scope.shield)]
 
     assert await play(flow) == ["cancelled", "completed", "True"]
+
+
+def test_a_set_of_outcomes_has_one_order_in_all_processes() -> None:
+    """Workflow code may go through one: their hashes must come of what they hold, not of where they are."""
+    code = "from nurselog import Succeeded; print([one.value for one in {Succeeded(number) for number in range(9)}])"
+    assert len({printed(code) for _ in range(3)}) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -390,6 +390,37 @@ async def test_plain_deadlines_are_refused(autojump_clock: Clock) -> None:
 
     for operation in (lambda: nap(1), lambda: sleep(1), lambda: open_nursery().__aenter__()):
         assert __file__ in await under(operation)
+
+
+async def set_later() -> None:
+    with trio.CancelScope() as scope:
+        scope.deadline = trio.current_time() + 5
+        await nap(1)
+
+
+async def around_a_durable_one() -> None:
+    with trio.move_on_after(5), move_on_after(3):
+        await nap(1)
+
+
+async def of_a_nursery() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+        await nap(1)
+
+
+async def of_a_branch() -> None:
+    async with open_nursery() as nursery:
+        nursery.start_soon(set_later)
+
+
+@pytest.mark.parametrize("code", [set_later, around_a_durable_one, of_a_nursery, of_a_branch])
+async def test_plain_deadlines_are_refused_wherever_they_are(
+    autojump_clock: Clock, code: Callable[[], Awaitable[None]]
+) -> None:
+    async with in_memory() as engine:
+        with pytest.raises(WorkflowStuck, match="plain Trio deadline"):
+            await engine.run(workflow(name="flow")(code))
 
 
 # -- sleeping ------------------------------------------------------------------------------------

@@ -463,19 +463,6 @@ def test_what_cannot_be_a_step() -> None:
             step(name=name)(double.fn)
 
 
-async def test_two_functions_of_one_step_name(autojump_clock: trio.testing.MockClock) -> None:
-    @step(name="double")
-    async def other(n: int) -> int:
-        return n
-
-    async def flow() -> int:
-        return await double(1) + await other(1)
-
-    async with in_memory() as engine:
-        with pytest.raises(RegistrationError, match="two functions are recorded as step 'double'"):
-            await engine.run(workflow(name="flow")(flow))
-
-
 async def test_steps_with_a_file_of_their_own_are_awaited_once(tmp_path: Any) -> None:
     @workflow(name="flow")
     async def flow() -> int:

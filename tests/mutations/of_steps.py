@@ -6,6 +6,33 @@ from tests.mutations.mutant import CHANGES, ENGINE, Mutant
 
 OF_STEPS = (
     Mutant(
+        name="leaves-a-nursery",
+        breaks="a step is told what it has left open, and its task is not used again",
+        file="_flow/leftovers.py",
+        before="return is_innermost(scope) and not current_task().child_nurseries",
+        after="return is_innermost(scope)",
+        tests=(f"{ENGINE}isolation.py::test_a_step_that_leaves_something_open_is_told[leaves_the_inner_block]",),
+    ),
+    Mutant(
+        name="plain-deadlines-outside",
+        breaks="a plain deadline is seen also where a durable scope is inside of it",
+        file="_flow/guards.py",
+        before="if is_innermost(strand.sequencer.root._trio):",
+        after="if strand.scope is not None:",
+        tests=("tests/flow/test_flow_scopes.py::test_plain_deadlines_are_refused_wherever_they_are",),
+    ),
+    Mutant(
+        name="unclean-transactions",
+        breaks="the task of a transaction that has left something open is not used again",
+        file="_flow/body.py",
+        before="            self.clean = leaves_nothing(scope)\n            if isinstance(value, Encoded):\n",
+        after="            self.clean = isinstance(value, Encoded) or leaves_nothing(scope)\n"
+        "            if isinstance(value, Encoded):\n",
+        tests=(
+            "tests/transactions/test_transaction_bodies.py::test_what_a_failed_attempt_has_left_open_ends_with_its_task",
+        ),
+    ),
+    Mutant(
         name="error-beside-cancel",
         breaks="an error in a group is the step's outcome, also beside what is none",
         file="_flow/body.py",

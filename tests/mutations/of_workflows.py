@@ -41,8 +41,8 @@ OF_WORKFLOWS = (
         name="bodies-before-overdue",
         breaks="what was due while nobody was there is delivered before a body starts",
         file="_flow/sequencer.py",
-        before="elif self._has_to_start and self._given >= self._first:",
-        after="elif self._has_to_start:",
+        before="elif (self._waiting or self.family.told) and self._given >= self._first:",
+        after="elif self._waiting or self.family.told:",
         tests=(f"{ENGINE}crash.py::test_a_cancelled_step_that_had_begun_says_so",),
     ),
     Mutant(
@@ -65,8 +65,8 @@ OF_WORKFLOWS = (
         name="now-by-the-clock",
         breaks="now() is the time of the last delivered event, live as on replay",
         file="_flow/sequencer.py",
-        before=("        row, event = entry\n        self.now = row.at\n"),
-        after=("        row, event = entry\n        self.now = max(self.now, self.host.clock.utc())\n"),
+        before="        self.now = row.at\n        self._given = row.seq\n",
+        after="        self.now = max(self.now, self.host.clock.utc())\n        self._given = row.seq\n",
         tests=(f"{CORPUS}crash_at_every_event[task_groups_in_nurseries]",),
     ),
     Mutant(

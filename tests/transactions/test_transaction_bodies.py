@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from nurselog import Isolation, Retry, TransactionEnded, UsageError, WorkflowNotFound, transaction
+from nurselog import Isolation, Retry, TransactionEnded, UsageError, WorkflowNotFound, step, transaction
 from nurselog._stores import open_store
 from nurselog.abc import HasDatabase, Transaction, WorkflowKey
 from nurselog.testing.stores.records import StandingClock, using
@@ -222,6 +222,36 @@ async def test_a_connection_takes_savepoints(postgres_bank: Bank) -> None:
 
     await run(postgres_bank, body)
     assert postgres_bank.transfers() == ["kept"]
+
+
+@pytest.mark.parametrize("opens", [trio.CancelScope, trio.open_nursery])
+async def test_what_a_failed_attempt_has_left_open_ends_with_its_task(
+    postgres_bank: Bank, opens: Callable[[], Any]
+) -> None:
+    tries: list[int] = []
+
+    async def body(connection: Any) -> int:
+        tries.append(len(tries))
+        if not tries[-1]:
+            block = opens()
+            await block.__aenter__() if hasattr(block, "__aenter__") else block.__enter__()
+            raise LookupError
+        await connection.execute("SELECT 1")
+        return tries[-1]
+
+    body.__annotations__ = {}
+    first = transaction(name="the body", database="shop")(body).using(retry=Retry(attempts=2, delay=0))
+
+    @step(name="plain")
+    async def plain() -> int:
+        return 2
+
+    async def both() -> list[int]:
+        return [await first(), await plain()]
+
+    works = calling(both)
+    async with postgres_bank.engine(works) as engine:
+        assert await engine.run(works) == [1, 2]
 
 
 async def test_who_goes_on_after_an_error_is_told(postgres_bank: Bank) -> None:

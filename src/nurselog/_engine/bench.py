@@ -22,7 +22,7 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from .._flow.body import Body
-from .._flow.leftovers import close_nurseries, open_scopes
+from .._flow.leftovers import close_nurseries, is_innermost
 from .._flow.strand import abort, close
 
 logger = logging.getLogger("nurselog")
@@ -114,13 +114,12 @@ class Bench:
         tidy = True
         try:
             with trio.CancelScope() as scope:
-                status = open_scopes()
                 while body is not None:
                     self._busy[task] = stepper = _Stepper(body)
                     self._some.set()
                     await stepper.run(scope)
-                    tidy = open_scopes() is status
-                    if task.child_nurseries:
+                    if not body.clean:
+                        tidy = is_innermost(scope)
                         await close_nurseries(task)
                     del self._busy[task]
                     if self._stopped or not body.clean:

@@ -8,8 +8,7 @@ it, too: all that it adds is that a workflow in its memory need not be looked fo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -151,20 +150,17 @@ class Desk:
     async def find(self, id: str) -> WorkflowRow:
         """Return a workflow's row."""
         with self.opened():
-            row = await self.office.find(id)
-        return row  # noqa: RET504 - in the block, a type checker sees a way past it
+            return await self.office.find(id)
 
     async def find_again(self, row: WorkflowRow) -> WorkflowRow:
         """Return a workflow's row as it is now."""
         with self.opened():
-            found = await self.office.find(row.id, row.key)
-        return found  # noqa: RET504 - in the block, a type checker sees a way past it
+            return await self.office.find(row.id, row.key)
 
     async def read(self, row: WorkflowRow, from_seq: int = 1, limit: int | None = None) -> Sequence[Row]:
         """Read the log of a workflow, or a part of it; nothing, if it was deleted since it was found."""
         with self.opened():
-            log = await self.store.read(row.key, from_seq, limit)
-        return log  # noqa: RET504 - in the block, a type checker sees a way past it
+            return await self.store.read(row.key, from_seq, limit)
 
     async def read_log(self, row: WorkflowRow, from_seq: int = 1) -> Sequence[Row]:
         """Read the log of a workflow, or its end; it has none if it was deleted since it was found."""
@@ -228,8 +224,7 @@ class Desk:
 
     async def _send(self, letters: Sequence[Letter]) -> Sequence[bool | Exception]:
         with self.opened():
-            answers = await self.office.send(letters)
-        return answers  # noqa: RET504 - in the block, a type checker sees a way past it
+            return await self.office.send(letters)
 
     async def resolve(self, promise: str, value: object) -> None:
         """Settle a promise with a value."""
@@ -253,21 +248,31 @@ class Desk:
 
     # -- being there -----------------------------------------------------------------------------
 
-    @contextmanager
-    def opened(self) -> Generator[None]:
-        """Around a call to the store: one that overlaps the end of who answers finds the store closed."""
-        self.check_open()
-        try:
-            yield
-        except UsageError:
-            self.check_open()
-            raise
+    def opened(self) -> _Opened:
+        """Return what is put around a call to the store."""
+        return _Opened(self)
 
     def check_open(self) -> None:
         """See that this may be answered, and still is."""
         check_place()
         if self.closing.is_set():
             raise EngineClosed(self.closed)
+
+
+class _Opened:
+    """Around a call to the store: one that overlaps the end of who answers finds the store closed."""
+
+    __slots__ = ("_desk",)
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def __enter__(self) -> None:
+        self._desk.check_open()
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, UsageError):
+            self._desk.check_open()
 
 
 def check_place() -> None:

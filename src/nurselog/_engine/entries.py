@@ -48,7 +48,8 @@ class Entries(Followed[LogEntry]):
         return True
 
     def _take(self) -> LogEntry:
-        row, event = self._found[0]
+        first = self._found[0]
+        row, event = first.row, first.event
         if row.seq <= self._last:  # only the end is found again
             raise trio.EndOfChannel
         if not isinstance(event, Ended):  # it stays: whoever asks again hears that there is no more

@@ -58,6 +58,7 @@ class Ownership:
     ) -> None:
         self._store, self._runner, self._table = store, runner, table
         self._lease = lease
+        self._beat = lease.duration / 1e6 / _BEATS
         self._max_running = max_running
         self._grace = grace
         self._expires = math.inf
@@ -354,10 +355,6 @@ class Ownership:
                 self._runner.readers.tell_all()
 
     # -- the lease -------------------------------------------------------------------------------
-
-    @property
-    def _beat(self) -> float:
-        return self._lease.duration / 1e6 / _BEATS
 
     @property
     def _let_go_at(self) -> float:

@@ -111,7 +111,8 @@ class Items(Followed[Item[T]], Generic[T]):
         return isinstance(entry.event, Ended) or says(entry.event, self._name)
 
     def _take(self) -> Item[T]:
-        row, event = self._found[0]
+        first = self._found[0]
+        row, event = first.row, first.event
         if isinstance(event, Ended):  # it stays: whoever asks again gets the same
             if event.result is not Result.VALUE:
                 self._raise(event, row.value)

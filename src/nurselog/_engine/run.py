@@ -190,13 +190,17 @@ class Run:
         if isinstance(event, ChildStarted):
             self._runner.office.make_child(self, self.sequencer.family.children[event.path], row.at)
         journal.append(self, row, event)
+        if isinstance(event, (ScopeCancelled, Ended)):
+            self._stand_after(event)
+            if isinstance(event, Ended):
+                self._tell_parent(event, row.value)
+
+    def _stand_after(self, event: Event) -> None:
         standing = standing_after(event)
         if standing is not None:
             self.status = standing.status  # at once: what it leaves with may go into the same batch
-            journal.stand(self, standing)
+            self._runner.journal.stand(self, standing)
             self._last_said = standing.release
-        if isinstance(event, Ended):
-            self._tell_parent(event, row.value)
 
     def _tell_parent(self, event: Ended, value: bytes | None) -> None:
         post = parting_words(self.id, self.parent, event, value)

@@ -29,7 +29,7 @@ from .._log.cursor import History
 from .._log.events import Result, StepBegan, StepEnded, StepRetried
 from .._log.identity import seeded_random, step_key
 from .groups import find_fatal, no_error, split_error
-from .leftovers import open_scopes
+from .leftovers import leaves_nothing
 from .strand import place
 from .times import to_microseconds
 from .transacting import Encoded, find_outcome, transact
@@ -180,7 +180,7 @@ class Body:
             scope.cancel()
         try:
             result, value = await self._outcome(scope)
-            self.clean = result is Result.VALUE and not scope.cancel_called
+            self.clean &= result is Result.VALUE and not (call.told or self._abandoned)
         except BaseException as exc:  # noqa: BLE001 - handed to the engine
             sequencer.fail(exc)
             return
@@ -215,12 +215,12 @@ class Body:
                 return Result.VALUE, found
             if step.venue.is_elsewhere and step._stand_in is None:
                 self._elsewhere = await self._provided(step.venue)
-            status = open_scopes()
             bare = step.timeout is None and not step.at_most_once
             value = await (self._attempts(scope) if bare else self._guarded(scope))
+            self.clean = leaves_nothing(scope)
             if isinstance(value, Encoded):
                 return Result.VALUE, value
-            return Result.VALUE, self.encode(value, tidy=open_scopes() is status)
+            return Result.VALUE, self.encode(value, tidy=self.clean)
         except BaseException as exc:
             if find_fatal(exc):
                 raise
@@ -228,7 +228,7 @@ class Body:
             if error is None and scope.cancel_called:
                 return Result.CANCELLED, None
             try:
-                return Result.ERROR, self._error_bytes(error or no_error(f"step {step.name!r}", exc))
+                return Result.ERROR, self._error_bytes(error or no_error(step._what, exc))
             finally:
                 del error  # its traceback leads here: circles are the collector's work
 
@@ -245,15 +245,15 @@ class Body:
         """
         sequencer, step = self.call.sequencer, self.call.step
         if not tidy:
-            raise UsageError(f"step {step.name!r} has returned with a cancel scope or nursery left open")
+            raise UsageError(f"{step._what} has returned with a cancel scope or nursery left open")
         if self.left:
             raise UsageError(
-                f"step {step.name!r} has returned and left asyncio tasks behind, which were cancelled: "
+                f"{step._what} has returned and left asyncio tasks behind, which were cancelled: "
                 f"{', '.join(self.left)}. Await them before; asyncio.TaskGroup does. What is to outlive a step belongs "
                 "to the application"
             )
         encoded = sequencer.host.codec.encode(value, step.returns)
-        return sequencer.log.limited(f"the result of step {step.name!r}", encoded)
+        return sequencer.log.limited(f"the result of {step._what}", encoded)
 
     async def _provided(self, venue: Venue) -> Elsewhere:
         """Return where its function runs; before anything says that it has begun."""
@@ -266,7 +266,7 @@ class Body:
     def _error_bytes(self, error: Exception) -> bytes:
         if self.recorded is not None and self.recorded[0] is error:
             return self.recorded[1]
-        return self.call.sequencer.log.error_bytes(f"the error of step {self.call.step.name!r}", error)
+        return self.call.sequencer.log.error_bytes(f"the error of {self.call.step._what}", error)
 
     async def _guarded(self, scope: trio.CancelScope) -> Any:
         step = self.call.step
@@ -371,7 +371,7 @@ class Body:
         call = self.call
         value: Any = await self.in_thread(partial(call.step.fn, *call.args, **call.kwargs))
         if inspect.isawaitable(value):
-            raise UsageError(f"step {call.step.name!r} is no async function, but it returned something to be awaited")
+            raise UsageError(f"{call.step._what} is no async function, but it returned something to be awaited")
         return value
 
     # -- where am I ------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -14,21 +13,16 @@ if TYPE_CHECKING:
 class Family:
     """The children of one workflow whose end has not been delivered."""
 
-    __slots__ = ("_arranging", "_host", "_told", "children")
+    __slots__ = ("_arranging", "_host", "children", "told")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.children: dict[str, Child] = {}
         """By path."""
-        self._told: list[Child] = []
+        self.told: list[Child] = []
         """Those that are to be cancelled."""
-        self._arranging: Counter[Child] = Counter()
+        self._arranging: dict[Child, int] = {}
         """Those about which something is on its way to the store: nothing else reminds of it before it is there."""
-
-    @property
-    def is_told(self) -> bool:
-        """Whether some are to be cancelled."""
-        return bool(self._told)
 
     @property
     def is_arranging(self) -> bool:
@@ -37,11 +31,11 @@ class Family:
 
     def tell(self, child: Child) -> None:
         """Have a child cancelled, once the workflow is quiet and its log has been followed."""
-        self._told.append(child)
+        self.told.append(child)
 
     def cancel_told(self) -> None:
         """Have those cancelled that are to be, and have not ended since."""
-        told, self._told = self._told, []
+        told, self.told = self.told, []
         for child in told:
             if self.children.get(child.path) is child:
                 self._arrange(child, self._host.cancel_child)
@@ -52,10 +46,11 @@ class Family:
             self._arrange(self.children[path], self._host.make_orphan)
 
     def _arrange(self, child: Child, order: Callable[[Child], None]) -> None:
-        self._arranging[child] += 1
+        self._arranging[child] = self._arranging.get(child, 0) + 1
         order(child)
 
     def arranged(self, child: Child) -> None:
         """What was ordered for a child is durable."""
         self._arranging[child] -= 1
-        self._arranging += Counter()  # without those of which there is none
+        if not self._arranging[child]:
+            del self._arranging[child]

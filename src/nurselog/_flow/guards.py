@@ -9,6 +9,7 @@ import trio
 from .._errors import Suspended
 from . import trouble
 from .groups import find_fatal
+from .leftovers import is_innermost
 from .strand import Strand
 from .where import caller, parked
 
@@ -25,6 +26,8 @@ def check_fatal(strand: Strand, exc: BaseException) -> None:
 
 def check_deadline(strand: Strand) -> None:
     """Refuse a durable operation inside a plain Trio timeout, whose end the log does not know."""
+    if is_innermost(strand.sequencer.root._trio):  # what is around the workflow is the engine's, and shielded
+        return
     try:
         deadline = trio.current_effective_deadline()
     except RecursionError:

@@ -124,11 +124,9 @@ class Log:
 
     @property
     def has_come(self) -> bool:
-        """Whether there is an event that the code may have: a durable one, or one from outside, which was before."""
-        if not self.coming:
-            return False
-        row, event = self.coming[0]
-        return row.seq <= self.durable or isinstance(event, FROM_OUTSIDE)
+        """Whether the code may have the first event that is coming: it is durable, or was so before it was a row."""
+        first = self.coming[0]
+        return first.row.seq <= self.durable or isinstance(first.event, FROM_OUTSIDE)
 
     @property
     def all_durable(self) -> bool:

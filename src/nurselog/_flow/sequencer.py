@@ -27,8 +27,7 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
-from types import CodeType
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
@@ -76,17 +75,6 @@ class Phase(enum.Enum):
     OVER = enum.auto()
 
 
-class Unawaited(NamedTuple):
-    """A step or a child workflow that was called; somebody must await it."""
-
-    what: str
-    """Which of the two."""
-    name: str
-    code: CodeType
-    line: int
-    coroutine: Coroutine[Any, Any, Any]
-
-
 class Exposed(NamedTuple):
     """What the workflow lets queries see."""
 
@@ -96,10 +84,46 @@ class Exposed(NamedTuple):
 class Sequencer:
     """One workflow in memory."""
 
+    __slots__ = (
+        "_breath",
+        "_first",
+        "_given",
+        "_live",
+        "_waiting",
+        "_woken",
+        "adopting",
+        "answers",
+        "calls",
+        "cursor",
+        "ended",
+        "exposed",
+        "family",
+        "fatal",
+        "generators",
+        "granting",
+        "host",
+        "id",
+        "inbox",
+        "log",
+        "now",
+        "phase",
+        "problem",
+        "root",
+        "runnable",
+        "seed",
+        "strands",
+        "suspending",
+        "timers",
+        "turn",
+        "turns",
+        "unawaited",
+        "watch",
+    )
+
     root: CancelScope
     """Around all its code."""
 
-    turns: int = 0
+    turns: int
     """How many turns its strands have had in this life."""
 
     def __init__(self, *, host: Host, watch: Watch, id: str, seed: str, writer: int, rows: Sequence[Row]) -> None:
@@ -124,7 +148,8 @@ class Sequencer:
         self.strands: set[Strand] = set()
         """Those that are alive."""
         self.turn: Strand | None = None
-        self.runnable = 1
+        self.turns = 0
+        self.runnable: int = 1
         """How many of its tasks Trio has scheduled; the first is from the beginning, and nothing moves before it."""
         self.granting: bool = False
         """While the sequencer itself wakes strands."""
@@ -132,7 +157,7 @@ class Sequencer:
         """The path of the durable child that is being spawned just now."""
         self.calls: dict[str, Call] = {}
         """Steps whose outcome has not been delivered."""
-        self.unawaited: dict[str, Unawaited] = {}
+        self.unawaited: dict[str, trouble.Unawaited] = {}
         """What was called and not awaited yet, by path."""
         self.generators: Swept[AsyncGenerator[Any, Any]] = Swept(_is_finished)
         """Async generators that its code was the first to iterate, so that only the workflow closes them.
@@ -196,23 +221,19 @@ class Sequencer:
                 raise self._changed(exc, "") from None
         elif not self._live:
             return self._go_live()
-        elif self._has_to_start and self._given >= self._first:
+        elif (self._waiting or self.family.told) and self._given >= self._first:
             if not self._is_explained:
                 return False
             self._start_bodies()
-            self.family.cancel_told()
-        elif self.log.has_come:
+            if self.family.told:
+                self.family.cancel_told()
+        elif self.log.coming and self.log.has_come:
             self.cursor.delivered += 1
             self._deliver(self.log.coming.popleft())
         else:
             self._check_waiting()
             return False
         return True
-
-    @property
-    def _has_to_start(self) -> bool:
-        """Whether something is to leave the workflow beside its log: bodies, and what cancels children."""
-        return bool(self._waiting) or self.family.is_told
 
     def inside(self) -> bool:
         """Whether the running code is the workflow's own, or the sequencer's."""
@@ -237,7 +258,9 @@ class Sequencer:
     def committed(self, row: Row) -> None:
         """A row is durable."""
         self.log.committed(row)
-        if self.runnable == 0 and (self._has_to_start or self.log.coming or self.log.all_durable):  # else nothing new
+        if self.runnable:
+            return
+        if self.log.coming or self._waiting or self.family.told or self.log.all_durable:  # else nothing is new
             self._move()
 
     def replayed(self, path: str) -> tuple[StepEnded, bytes | None] | None:
@@ -263,7 +286,7 @@ class Sequencer:
         return event, entry.row.value
 
     def _deliver(self, entry: Entry) -> None:
-        row, event = entry
+        row, event = entry.row, entry.event
         self.now = row.at
         self._given = row.seq
         self._breath = 0

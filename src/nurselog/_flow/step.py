@@ -18,9 +18,10 @@ from .call import AwaitedCall, check_step, outcome_of
 from .current import arrive, current_strand, leave
 from .names import check_readable, recorded_name
 from .retry import ONCE, Retry
-from .sequencer import Sequencer, Unawaited
+from .sequencer import Sequencer
 from .strand import Operation, Strand, place
 from .transacting import Terms
+from .trouble import Unawaited
 from .unrecorded import unrecorded
 from .venue import Venue, unwrapped, venue_of
 from .workflow import Workflow
@@ -72,6 +73,8 @@ class Step(Generic[P, T_co]):
         self._options = options
         self._codec: Codec | None = None
         """What its result was found to be readable by."""
+        self._what: str = f"step {options.name!r}"
+        """What it is called in messages: put together once, not at each call."""
         self.venue: Venue = options.venue
         self.is_async: bool = options.venue.is_async
         """Whether the function is an async one."""
@@ -109,7 +112,7 @@ class Step(Generic[P, T_co]):
 
     def _check_result(self, codec: Codec) -> None:
         """See that its result can be read back; the first call asks, since after the effect it would be too late."""
-        check_readable(f"step {self.name!r}, its result", self.returns, codec)
+        check_readable(f"{self._what}, its result", self.returns, codec)
         self._codec = codec
 
     def _digests(self, args: tuple[Any, ...], kwargs: dict[str, Any], sequencer: Sequencer) -> tuple[str | None, ...]:
@@ -143,8 +146,8 @@ class Step(Generic[P, T_co]):
         if not isinstance(here, Strand):
             return self._plain(args, kwargs)
         if here.sequencer.suspending:
-            return leave(f"step {self.name!r}")
-        strand = current_strand(f"step {self.name!r}")
+            return leave(self._what)
+        strand = current_strand(self._what)
         operation = strand.operation()
         coroutine = self._durable(strand, operation, args, kwargs)
         caller = sys._getframe(1)
@@ -169,7 +172,7 @@ class Step(Generic[P, T_co]):
         caller.sequencer.unawaited.pop(operation.text, None)
         strand = caller
         if place.get() is not caller or caller.sequencer.suspending:  # else it is awaited where it was called
-            strand = await arrive(f"step {self.name!r}", caller.sequencer)
+            strand = await arrive(self._what, caller.sequencer)
         sequencer = strand.sequencer
         sequencer.host.check_name(self.name, self.function)
         recorded = sequencer.replayed(operation.text)

@@ -26,8 +26,9 @@ import types
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 import outcome
 from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule
 
@@ -54,7 +55,7 @@ abandoned: list[object] = []
 """Coroutines that refused to be closed; kept so that the garbage collector does not try again."""
 
 
-class Operation(NamedTuple):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """The identity of one durable operation: its path, for ordering and for the log."""
 
     path: Path

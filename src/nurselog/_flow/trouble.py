@@ -1,14 +1,21 @@
-"""The errors of workflows that cannot go on: what the log has, what the code did, where, and what to do."""
+"""The errors of workflows that cannot go on: what the log has, what the code did, where, and what to do.
+
+What is kept for them is here, too: a call that nobody awaits is told by its own line.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .._errors import DeadlockError, NonDeterminismError, NurselogError, StuckError
 from .where import caller, parked
 
 if TYPE_CHECKING:
-    from .sequencer import Sequencer, Unawaited
+    from .sequencer import Sequencer
     from .strand import Strand
 
 _CHANGED = (
@@ -27,6 +34,17 @@ _PASSED_OVER = (
     "call where it is awaited."
 )
 DEADLINE = "Use nurselog's move_on_after(), fail_after() or CancelScope: their deadlines are in the log."
+
+
+class Unawaited(msgspec.Struct, frozen=True):
+    """A step or a child workflow that was called; somebody must await it."""
+
+    what: str
+    """Which of the two."""
+    name: str
+    code: CodeType
+    line: int
+    coroutine: Coroutine[Any, Any, Any]
 
 
 def changed(

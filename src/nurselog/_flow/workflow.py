@@ -15,8 +15,8 @@ from .arguments import unwrap_partial
 from .children import AwaitedChild
 from .current import arrive, current_strand, leave
 from .names import is_async, recorded_name, text_or_none
-from .sequencer import Unawaited
 from .strand import Operation, Strand, place
+from .trouble import Unawaited
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -48,7 +47,7 @@ from .events import (
 )
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A row with its event decoded."""
 
     row: Row
@@ -82,9 +81,9 @@ class History(msgspec.Struct):
 
 def is_delivered(event: Event) -> bool:
     """Whether the sequencer hands this event to the workflow."""
-    if isinstance(event, ScopeCancelled):
-        return event.by is Cause.EXTERNAL
-    return isinstance(event, _DELIVERED)
+    if isinstance(event, _DELIVERED):
+        return True
+    return isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL
 
 
 def is_note(event: Event) -> bool:
@@ -152,6 +151,9 @@ def describe(event: Event) -> str:
 _NOTHING: deque[Entry] = deque()
 """What is left of a log that has just begun, of which most are: a deque, even an empty one, takes 600 bytes."""
 
+_NOBODY: set[str] = set()
+"""Its children, none; nothing is ever added to either of the two."""
+
 
 class Cursor:
     """One workflow's recorded log on its way to the code."""
@@ -165,9 +167,9 @@ class Cursor:
         """Steps that had begun and have no outcome, by path."""
         self.cancelled: bool = False
         """Whether somebody outside has cancelled the workflow, anywhere in the log."""
-        self.children: set[str] = set()
+        self.children: set[str] = _NOBODY
         """Paths of children that have not ended."""
-        self.orphans: set[str] = set()
+        self.orphans: set[str] = _NOBODY
         """Those of them that are another workflow's, which this one was forked from."""
         self.sources: tuple[str, ...] = ()
         """Ids of the workflows that its first rows were copied from: it is their fork."""
@@ -178,7 +180,7 @@ class Cursor:
         self._notes: deque[Entry] = _NOTHING
         self._bound = 0
         if len(rows) > 1:
-            self.left, self._notes = deque(), deque()
+            self.left, self._notes, self.children, self.orphans = deque(), deque(), set(), set()
             for row in rows:
                 self._load(Entry(row, decode_event(row.event)))
             self.former = len(self.left)
@@ -188,7 +190,7 @@ class Cursor:
         """How many events a former life was given for certain; -1: there was none."""
 
     def _load(self, entry: Entry) -> None:
-        row, event = entry
+        row, event = entry.row, entry.event
         self._bound = max(self._bound, row.after)
         if is_delivered(event):
             self.left.append(entry)

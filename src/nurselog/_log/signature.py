@@ -39,6 +39,8 @@ class Signature:
     call: type[msgspec.Struct]
     """The annotation of a whole call: a record with a field for each parameter."""
     parameters: inspect.Signature
+    plain: bool
+    """Whether all parameters may be given by position, each by itself."""
 
     def encode_call(self, encode: Encode, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
         """Return the bytes of a call, the same for every spelling of it.
@@ -52,11 +54,15 @@ class Signature:
             TypeError: if the function cannot be called like this.
             EncodingError: if an argument has no JSON form.
         """
-        try:
-            bound = self.parameters.bind(*args, **kwargs)
-        except TypeError as exc:
-            raise TypeError(f"{self.name}(): {exc}") from None
-        return encode(self.call(**bound.arguments), self.call)
+        names = self.call.__struct_fields__
+        if self.plain and not kwargs and len(args) == len(names):
+            given = dict(zip(names, args, strict=True))
+        else:
+            try:
+                given = self.parameters.bind(*args, **kwargs).arguments
+            except TypeError as exc:
+                raise TypeError(f"{self.name}(): {exc}") from None
+        return encode(self.call(**given), self.call)
 
     def decode_call(self, decode: Decode, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and the keyword arguments of the call whose bytes are `data`.
@@ -68,6 +74,8 @@ class Signature:
             call = decode(data, self.call)
         except DecodingError as exc:
             return self._by_position(decode, data, exc)
+        if self.plain:
+            return msgspec.structs.astuple(call), {}
         values = {name: getattr(call, name) for name in self.parameters.parameters}
         bound = inspect.BoundArguments(self.parameters, OrderedDict(values))
         return bound.args, bound.kwargs
@@ -107,7 +115,11 @@ def signature_of(fn: Callable[..., Any]) -> Signature:
     call = msgspec.defstruct(
         f"{name}(...)", fields, module=_annotated(fn).__module__, frozen=True, kw_only=True, forbid_unknown_fields=True
     )
-    return Signature(name, returns_of(fn), call, parameters)
+    plain = all(parameter.kind in _BY_POSITION for parameter in parameters.parameters.values())
+    return Signature(name, returns_of(fn), call, parameters, plain)
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def returns_of(fn: Callable[..., Any]) -> Any:
