@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
@@ -257,6 +259,47 @@ async def test_a_step_that_leaves_something_open_and_fails(autojump_clock: Clock
         return await ok(2)
 
     assert await among_others(flow) == 2
+
+
+def test_a_generator_that_a_step_leaves_half_way_holds_nothing_up() -> None:
+    """Trio closes it, in a task of its own, while the step's task closes the nursery that is in it."""
+    program = """
+import trio
+from nurselog import UsageError, open_engine, step, workflow
+
+async def takes_its_time():
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.2)
+
+async def numbers():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(takes_its_time)
+        yield 1
+
+@step
+async def leaking() -> int:
+    return await numbers().__anext__()
+
+@workflow
+async def flow() -> str:
+    try:
+        return str(await leaking())
+    except UsageError:
+        return "told"
+
+async def main() -> None:
+    async with open_engine("sqlite://") as engine:
+        print(await engine.run(flow))
+
+trio.run(main)
+print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "told\nended\n"
+    assert "this nursery is closed already" in done.stderr
 
 
 async def test_a_step_that_has_ended_is_not_noted_as_begun(autojump_clock: Clock) -> None:

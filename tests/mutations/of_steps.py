@@ -6,6 +6,14 @@ from tests.mutations.mutant import CHANGES, ENGINE, Mutant
 
 OF_STEPS = (
     Mutant(
+        name="closed-twice",
+        breaks="who leaves a nursery that is closed already does not wait for ever",
+        file="_flow/leftovers.py",
+        before="        vars(nursery)[close.__name__] = _too_late\n",
+        after="",
+        tests=(f"{ENGINE}isolation.py::test_a_generator_that_a_step_leaves_half_way_holds_nothing_up",),
+    ),
+    Mutant(
         name="leaves-a-nursery",
         breaks="a step is told what it has left open, and its task is not used again",
         file="_flow/leftovers.py",

@@ -9,6 +9,8 @@ each version that is admitted.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import trio
 from trio.lowlevel import Task, current_task
 
@@ -32,4 +34,17 @@ async def close_nurseries(task: Task) -> None:
     """Cancel the nurseries that the running task has left open, and wait for what is in them; their errors get lost."""
     for nursery in reversed(task.child_nurseries):
         nursery.cancel_scope.cancel()
-        await nursery._nested_child_finished(None)
+        close = nursery._nested_child_finished
+        vars(nursery)[close.__name__] = _too_late
+        await close(None)
+
+
+async def _too_late(nested_child_exc: BaseException | None) -> NoReturn:
+    """Stand for the end of a nursery's own block, in whatever task somebody comes to it.
+
+    As a rule that is Trio, with an async generator that nobody has closed. It would wait for what is in the nursery,
+    and not be woken: only the nursery's own task is.
+    """
+    raise RuntimeError(
+        "this nursery is closed already: whoever has entered it has returned without leaving it"
+    ) from nested_child_exc
