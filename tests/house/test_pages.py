@@ -12,6 +12,9 @@ import pytest
 from tests.house.pages import Block, blocks
 from tests.house.tree import ROOT, files
 
+TRIO_ASYNCIOS = "ignore:'AbstractChildWatcher' is deprecated:DeprecationWarning"
+"""What trio-asyncio makes Python 3.12 and later say when it is imported; as in `pyproject.toml`."""
+
 # Every page, by name: a page that is lost is an error, and so is one that nobody has entered here.
 PAGES = (
     "README.md",
@@ -39,7 +42,7 @@ PAGES = (
 
 def check(page: Path, folder: Path) -> str:
     """Run a page in a process and a folder of its own; return what is wrong with it."""
-    command = [sys.executable, "-W", "error", "-m", "tests.house.pages", str(page)]
+    command = [sys.executable, "-W", "error", "-W", TRIO_ASYNCIOS, "-m", "tests.house.pages", str(page)]
     # -m finds the module from the project's folder; the page runs elsewhere, where it may leave files.
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PATH": str(Path(sys.executable).parent)}
     done = subprocess.run(

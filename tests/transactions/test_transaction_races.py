@@ -436,7 +436,7 @@ async def test_a_file_that_fails_at_each_statement(tmp_path: Any, monkeypatch: p
     """Before the commit all is undone; behind it there is nothing that could fail."""
     shop = Bank("sqlite://", f"sqlite:///{tmp_path / 'shop.db'}")
     shop.open_accounts(2, 1000)
-    connect, failed = sqlite3.connect, 0
+    connect, failed, closed = sqlite3.connect, 0, set[int]()
     async with opened(shop) as database:
         for moment in range(MOST):
             left = [moment]
@@ -448,11 +448,16 @@ async def test_a_file_that_fails_at_each_statement(tmp_path: Any, monkeypatch: p
                     left[0] -= 1  # noqa: B023 - the same
                     return super().execute(*args)
 
+                def close(self) -> None:
+                    closed.add(moment)  # noqa: B023 - the same
+                    super().close()
+
             name = f"{moment:03}"
             transaction = asked(body_of(shop, transfer, name, 0, 1, 1), name)
             with monkeypatch.context() as patched, contextlib.suppress(ConnectionError):
                 patched.setattr(in_files.sqlite3, "connect", partial(_only_threads, connect, Failing))
                 await database.transact(transaction)
+            assert moment in closed
             done = name in shop.judge(2, 1000)
             assert await database.transact(transaction)
             assert name in shop.judge(2, 1000)

@@ -148,7 +148,11 @@ def _connect(location: Location) -> sqlite3.Connection:
     connection = sqlite3.connect(
         location.path or ":memory:", timeout=PATIENCE, isolation_level=None, check_same_thread=False
     )
-    connection.execute(f"PRAGMA synchronous = {location.synchronous.value}")
+    try:
+        connection.execute(f"PRAGMA synchronous = {location.synchronous.value}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
