@@ -21,7 +21,7 @@ class Family:
         """By path."""
         self.told: list[Child] = []
         """Those that are to be cancelled."""
-        self._arranging: dict[Child, int] = {}
+        self._arranging: list[Child] = []
         """Those about which something is on its way to the store: nothing else reminds of it before it is there."""
 
     @property
@@ -46,11 +46,9 @@ class Family:
             self._arrange(self.children[path], self._host.make_orphan)
 
     def _arrange(self, child: Child, order: Callable[[Child], None]) -> None:
-        self._arranging[child] = self._arranging.get(child, 0) + 1
+        self._arranging.append(child)
         order(child)
 
     def arranged(self, child: Child) -> None:
         """What was ordered for a child is durable."""
-        self._arranging[child] -= 1
-        if not self._arranging[child]:
-            del self._arranging[child]
+        self._arranging.remove(child)
