@@ -128,7 +128,7 @@ class Body:
         """Whether the function has been entered, in this life or one before."""
         self.ended: bool = False
         self.clean: bool = False
-        """Whether the function has returned, and left nothing behind in its task: no open scope, no cancellation."""
+        """Whether the function has returned, and left nothing in its task: no scope or nursery, no cancellation."""
 
     # -- what the workflow does to it ------------------------------------------------------------
 

@@ -81,9 +81,7 @@ class History(msgspec.Struct):
 
 def is_delivered(event: Event) -> bool:
     """Whether the sequencer hands this event to the workflow."""
-    if isinstance(event, _DELIVERED):
-        return True
-    return isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL
+    return isinstance(event, _DELIVERED) or (isinstance(event, ScopeCancelled) and event.by is Cause.EXTERNAL)
 
 
 def is_note(event: Event) -> bool:
