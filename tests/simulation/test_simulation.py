@@ -41,8 +41,8 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
     breakages.mail_taken_apart: (0, {Law.TAKEN}),
     breakages.mail_turned: (0, {Law.RECEIVED}),
     breakages.letters_doubled: (0, {Law.RING}),
-    breakages.promises_open: (5, {Law.SETTLED}),
-    breakages.children_of_the_refused: (91, {Law.FAMILY}),
+    breakages.promises_open: (16, {Law.SETTLED}),
+    breakages.children_of_the_refused: (22, {Law.FAMILY}),
     breakages.children_given_up: (1, {Law.OUTLIVED}),
     breakages.recalls_lost: (1, {Law.RECALLED}),
 }

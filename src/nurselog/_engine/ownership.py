@@ -62,6 +62,8 @@ class Ownership:
         self._max_running = max_running
         self._grace = grace
         self._expires = math.inf
+        self._has_let_go = False
+        """Whether everything was let go, with the lease, and there is no new one yet."""
         self._look = trio.Event()
         self._entering = trio.Lock()
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
@@ -73,7 +75,7 @@ class Ownership:
     @property
     def room(self) -> int:
         """How many more workflows this engine may take into memory."""
-        if self._has_let_go():
+        if trio.current_time() >= self._let_go_at:  # nobody knows whether there is still a lease
             return 0
         return self._max_running - len(self._runner.runs) - self.arriving
 
@@ -246,7 +248,7 @@ class Ownership:
 
         What comes when all has been let go, with the lease, is the store's to give again: see `_enter_again`.
         """
-        if self._runner.closed or self._has_let_go():
+        if self._runner.closed or self._has_let_go:
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
@@ -356,14 +358,6 @@ class Ownership:
 
     # -- the lease -------------------------------------------------------------------------------
 
-    @property
-    def _let_go_at(self) -> float:
-        """When nothing may run here any more, unless the lease has been renewed by then."""
-        return self._expires - self._beat / 2
-
-    def _has_let_go(self) -> bool:
-        return trio.current_time() >= self._let_go_at
-
     async def keep(self) -> None:
         """Renew the lease for ever; when it may have run out, suspend everything before others can take over."""
         if not self._store.shared:
@@ -381,29 +375,43 @@ class Ownership:
                 self.look()
 
     async def _renew_or_give_up(self, leaving: trio.Nursery, outage: Outage) -> bool:
-        failed = trio.Event()
+        lost = trio.Event()
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._give_up, failed, leaving)
-                renewed = await self._renew(outage)
-                if renewed:
-                    nursery.cancel_scope.cancel()
+                nursery.start_soon(self._give_up, lost, leaving)
+                asked = await self._renew(outage)
+                if asked is None or lost.is_set():
+                    lost.set()
                 else:
-                    failed.set()
-        return renewed
+                    self._renewed(asked)
+                    nursery.cancel_scope.cancel()
+        return not lost.is_set()
 
-    async def _give_up(self, failed: trio.Event, leaving: trio.Nursery) -> None:
+    async def _give_up(self, lost: trio.Event, leaving: trio.Nursery) -> None:
         """Let go of everything if the lease cannot be renewed, or was not in time: a call may outlast it.
+
+        But not when it was the event loop that was held up until now. Then the store may not have been asked at all, or
+        its answer waits to be heard, and as a rule nobody has taken over.
 
         What is let go is not taken up again before such a call is over: late, it might find a lease that has run out,
         and let go in the store of what was taken up since.
         """
         with trio.move_on_at(self._let_go_at):
-            await failed.wait()
+            await lost.wait()
+        if not lost.is_set():
+            await trio.sleep(self._beat / 10)
+            await trio.lowlevel.checkpoint()  # the next turn may be a long one, too, and bring the answer
+        lost.set()
+        self._has_let_go = True
         logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
         if self._runner.instruments is not None:
             self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
         leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
+
+    @property
+    def _let_go_at(self) -> float:
+        """When it is time to let go, unless the lease has been renewed by then."""
+        return self._expires - self._beat / 2
 
     async def _enter_again(self) -> None:
         """Get a new lease, and let go of everything that was in memory, in the store, too.
@@ -414,23 +422,22 @@ class Ownership:
         asked = trio.current_time()
         await self._store.reenter()
         self._renewed(asked)
+        self._has_let_go = False
 
-    async def _renew(self, outage: Outage) -> bool:
-        """Renew in time; return whether that was possible, and the lease had not run out."""
-        while not self._has_let_go():
+    async def _renew(self, outage: Outage) -> float | None:
+        """Renew; return when that was asked for which was granted, or None if it was not, while there was time."""
+        while True:
             asked = trio.current_time()
             try:
                 extended = await self._store.renew()
             except StoreUnavailable as exc:
                 outage.say(exc)
+                if trio.current_time() >= self._let_go_at:
+                    return None
                 await trio.sleep(self._beat / 10)
             else:
                 outage.over()
-                if self._has_let_go():  # the answer came too late
-                    return False
-                self._renewed(asked)
-                return extended
-        return False
+                return asked if extended else None
 
 
 def new_writer() -> int:
