@@ -78,6 +78,8 @@ def test_list_says_why_a_workflow_is_stuck(store: str, capsys: pytest.CaptureFix
     line, _ = capsys.readouterr().out.splitlines()
     assert line.split()[2:5] == ["stuck", "nap", "nap-1"]
     assert len(line.split()) > 5
+    assert main(["log", store, "nap-1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "It is stuck: `nurselog list` says why."
 
 
 @workflow(name="nap of another kind")

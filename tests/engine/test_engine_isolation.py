@@ -469,4 +469,5 @@ async def test_stuck_is_said_while_a_thread_keeps_the_code(caplog: pytest.LogCap
         patience = Patience()
         logging.getLogger("nurselog").addHandler(patience)
     logging.getLogger("nurselog").removeHandler(patience)
+    assert "workflow 'held up' is stuck: workflow 'held up'" in caplog.text
     assert "workflow 'held up' cannot leave memory while it waits for a thread: path root at" in caplog.text

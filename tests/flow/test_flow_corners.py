@@ -106,6 +106,33 @@ async def test_a_racer_that_raises_cancelled_by_hand_has_not_won(autojump_clock:
     assert await play(flow)
 
 
+# -- why it is cancelled -------------------------------------------------------------------------
+
+
+reasons: list[str | None] = []
+
+
+@step
+async def tell_why() -> None:
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled as exc:
+        reasons.append(exc.reason)
+        raise
+
+
+async def test_a_body_sees_why_it_is_cancelled(autojump_clock: Clock) -> None:
+    async def flow() -> None:
+        async with open_nursery() as nursery:
+            nursery.go(tell_why)
+            await sleep(1)
+            nursery.cancel_scope.cancel("enough")
+
+    reasons.clear()
+    await play(flow)
+    assert reasons == ["enough"]
+
+
 # -- nurseries -----------------------------------------------------------------------------------
 
 

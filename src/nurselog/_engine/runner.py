@@ -173,6 +173,7 @@ class Runner:
     def got_stuck(self, id: str, name: str, standing: Standing) -> None:
         """A workflow cannot go on, and that is durable."""
         self.stuck += 1
+        logger.error("workflow %r is stuck: %s", id, standing.problem)
         if self.instruments is not None:
             self.instruments.tell(Stuck(id=id, name=name, problem=standing.problem or ""))
 

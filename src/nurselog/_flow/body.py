@@ -135,7 +135,7 @@ class Body:
     def cancel(self) -> None:
         """The step's scope was cancelled."""
         if self._scope is not None:
-            self._scope.cancel()
+            self._scope.cancel(self.call.why.reason)
         for one in self.aside:
             one.cancel()
 
@@ -177,7 +177,7 @@ class Body:
         call, sequencer = self.call, self.call.sequencer
         self._scope = scope
         if call.told or self._abandoned:
-            scope.cancel()
+            scope.cancel(call.why.reason)
         try:
             result, value = await self._outcome(scope)
             self.clean &= result is Result.VALUE and not (call.told or self._abandoned)

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from .strand import Strand
 
 _CHANGED = (
-    "The code has changed in a way that this run cannot follow: bring the old code back, or guard the change with "
-    "patched()."
+    "Either the code has changed in a way that this run cannot follow: bring the old code back, or guard the change "
+    "with patched(). Or it is not the same in each run, by a clock, a random number, a set that is iterated: use "
+    "now(), rng() or a step; `nurselog check` looks for such places."
 )
 _ARGUMENTS = (
     "It was called with other arguments than the log has. Look for what is not the same in each run: a set that is "
-    "iterated, a clock, an environment, a class that has got another field; or, where the data may drift, use "
-    "@step(check_arguments=False)."
+    "iterated, a clock, a random number, an environment, a class that has got another field; `nurselog check` looks "
+    "for such places. Where the data may drift, use @step(check_arguments=False)."
 )
 FOREIGN = "Put what waits for the outside world (I/O, threads, plain trio.sleep) into a step, or use nurselog.sleep()."
 UNAWAITED = "Write `await` before the call, or start it with nursery.go()."

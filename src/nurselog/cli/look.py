@@ -67,9 +67,17 @@ def _log(chosen: argparse.Namespace) -> int:
     if chosen.follow:
         ask(chosen.store, partial(_follow, chosen.id))
     else:
-        for line in draw_log(chosen.id, _read(chosen)):
+        log, status = ask(chosen.store, partial(_log_and_status, chosen.id))
+        for line in draw_log(chosen.id, log):
             _print(line)
+        if status is Status.STUCK:
+            print("It is stuck: `nurselog list` says why.")
     return 0
+
+
+async def _log_and_status(id: str, engine: Engine) -> tuple[Sequence[LogEntry], Status]:
+    handle = await engine.get(id)
+    return await handle.log(), await handle.status()
 
 
 async def _follow(id: str, engine: Engine) -> None:
@@ -86,7 +94,7 @@ def _print(line: Line) -> None:
 def _export(chosen: argparse.Namespace) -> int:
     from ..testing import redact, save_log  # noqa: PLC0415 - all other commands start without what tests need
 
-    log, name = _read(chosen), {"id": chosen.id}
+    (log, _), name = ask(chosen.store, partial(_log_and_status, chosen.id)), {"id": chosen.id}
     if chosen.redact:
         with warnings.catch_warnings(record=True, action="always") as caught:
             log, name = redact(log, chosen.redact), {}
@@ -94,13 +102,6 @@ def _export(chosen: argparse.Namespace) -> int:
             print(f"nurselog: {warning.message}", file=sys.stderr)
     save_log(log, chosen.file, **name)
     return 0
-
-
-def _read(chosen: argparse.Namespace) -> Sequence[LogEntry]:
-    async def read(engine: Engine) -> Sequence[LogEntry]:
-        return await (await engine.get(chosen.id)).log()
-
-    return ask(chosen.store, read)
 
 
 def ask(store: str, question: Callable[[Engine], Awaitable[T]]) -> T:
