@@ -232,7 +232,7 @@ async def test_a_deadlock_is_resolved_and_what_was_undone_is_tried_again(server_
         return "done"
 
     tries = await both_run(server_shop, asked(partial(body, 0), "a"), asked(partial(body, 1), "b"))
-    assert sorted(tries) == [1, 2]
+    assert max(tries) > 1  # both, if the first one to be undone comes back before the other has noticed
     assert server_shop.amounts() == [102, 102]
 
 
