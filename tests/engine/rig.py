@@ -102,6 +102,7 @@ class Hooked:
         self.after_commit: Callable[[Batch], Awaitable[None]] = _nothing
         self.before_renew: Callable[[], Awaitable[None]] = _nothing
         self.after_renew: Callable[[], Awaitable[None]] = _nothing
+        self.after_reenter: Callable[[], Awaitable[None]] = _nothing
         self.before_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_claim: Callable[[], Awaitable[None]] = _nothing
         self.after_messages: Callable[[], Awaitable[None]] = _nothing
@@ -151,6 +152,7 @@ class Hooked:
     async def reenter(self) -> None:
         await self.before_renew()
         await self._store.reenter()
+        await self.after_reenter()
 
     async def wait_changed(self) -> frozenset[Change]:
         return await self._store.wait_changed()

@@ -207,7 +207,7 @@ async def test_a_lease_that_cannot_be_renewed_in_time_loses_no_workflow(autojump
     store = Hooked(file_store(path, clock))
 
     async def locked() -> None:
-        if trio.current_time() < 13:  # the lease is good until 15, and given up at 12.5
+        if trio.current_time() < 14:  # the lease is good until 15, and given up at 13
             raise StoreUnavailable("locked")
 
     store.before_renew = locked

@@ -329,7 +329,11 @@ class Complaints(logging.Handler):
         self._judge = judge
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a complaint; not of a step of nurselog's own that waits for a database that is slow, as it must."""
+        """Note a complaint.
+
+        Not of a workflow that is stuck: another law says which may be. Nor of a step of nurselog's own that waits for a
+        database that is slow, as it must.
+        """
         text = self.format(record)
-        if not (": step 'nurselog." in text and text.endswith("is closed at its wait")):
+        if " is stuck: " not in text and not (": step 'nurselog." in text and text.endswith("is closed at its wait")):
             self._judge.broken(Law.HEALTHY, text)

@@ -26,6 +26,7 @@ from ..abc import Workflow as WorkflowRow
 from .messages import Kind
 from .owning import Target
 from .patience import Outage, patiently
+from .returning import give_back
 from .run import Leaving, Run, Unreadable
 from .runner import Runner
 from .table import Table
@@ -62,8 +63,8 @@ class Ownership:
         self._max_running = max_running
         self._grace = grace
         self._expires = math.inf
-        self._has_let_go = False
-        """Whether everything was let go, with the lease, and there is no new one yet."""
+        self._life = 0
+        """How often everything was let go, with the lease."""
         self._look = trio.Event()
         self._entering = trio.Lock()
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
@@ -75,7 +76,7 @@ class Ownership:
     @property
     def room(self) -> int:
         """How many more workflows this engine may take into memory."""
-        if trio.current_time() >= self._let_go_at:  # nobody knows whether there is still a lease
+        if self._is_doubtful:
             return 0
         return self._max_running - len(self._runner.runs) - self.arriving
 
@@ -133,16 +134,17 @@ class Ownership:
         batch = _FIRST
         while (limit := min(self.room, batch)) > 0:
             wanted = self._table.wanted(self._lease.worker, limit)
-            began = trio.current_time()
+            life, began = self._life, trio.current_time()
             claims = await self._store.claim(wanted)
             if self._runner.instruments is not None:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
             for claim in claims:
-                self._start(claim, keep=self.room > 0)
+                self._start(claim, life, keep=self.room > 0)
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
             batch = self._fitting(limit, trio.current_time() - began)
-        self._runner.make_room()
+        if not self._is_doubtful:
+            self._runner.make_room()
         return None
 
     def _fitting(self, claimed: int, seconds: float) -> int:
@@ -161,7 +163,7 @@ class Ownership:
     def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
         runner = self._runner
-        if self.room > 0:
+        if self.room > 0 or self._is_doubtful:  # then the look is in vain, and there is another when it is settled
             self.look()
         elif not runner.crowded:
             runner.make_room()
@@ -177,7 +179,7 @@ class Ownership:
         parent: WorkflowKey | None = None,
     ) -> tuple[Creation, Callable[[Created | None], None]]:
         """Return how to make a workflow, to be run here if there is room, and what to call when that is durable."""
-        here = self.room > 0
+        here, life = self.room > 0, self._life
         self.arriving += here
         creation = Creation(
             id=id,
@@ -197,7 +199,7 @@ class Ownership:
                 self._runner.instruments.submitted(id, rows)
             if here and created is not None and self._is_as_made(created):
                 assert isinstance(function, Workflow), "an engine makes what it has"
-                self.begin(function, created.workflow, rows[-1].writer, rows, ())
+                self.begin(function, created.workflow, rows[-1].writer, rows, (), life)
                 if created.mail:
                     self.mail_for(created.workflow.key)
             else:  # a place was not to be had, or was kept for nothing
@@ -215,8 +217,11 @@ class Ownership:
 
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up now, if nobody owns it: a message waits for it."""
+        if self._is_doubtful:
+            return  # there is a look when it is settled
+        life = self._life
         for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
-            self._start(claim, keep=True)
+            self._start(claim, life, keep=True)
 
     async def told(self, key: WorkflowKey) -> None:
         """An order was left for a workflow: take that up, unless it is somebody's, who has heard of it."""
@@ -227,12 +232,12 @@ class Ownership:
         if run is None and not self._runner.closed:
             await self.claim(key)
 
-    def _start(self, claim: Claim, *, keep: bool) -> None:
+    def _start(self, claim: Claim, life: int, *, keep: bool) -> None:
         """Take what was claimed into memory, and out again if it is not to be kept, or nobody here can run it."""
         row = claim.workflow
         workflow = self._table.find(row.name) if self._table.can_run(row.name, row.version) else None
         function = workflow or self._table.unknown(row.name)
-        run = self.begin(function, row, claim.writer, claim.rows, claim.messages)
+        run = self.begin(function, row, claim.writer, claim.rows, claim.messages, life)
         if run is not None and not (keep and workflow) and not _kills(claim.messages):
             run.leave(Leaving.CLOSING)
 
@@ -243,12 +248,18 @@ class Ownership:
         writer: int,
         rows: Sequence[Row],
         messages: Sequence[Message],
+        life: int,
     ) -> Run | None:
         """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck or killed.
 
-        What comes when all has been let go, with the lease, is the store's to give again: see `_enter_again`.
+        What was asked for in a former life is given back. The store may have had it let go with all the rest, or have
+        made it this worker's again, after that; somebody may have claimed it since, and that may have been this engine.
         """
-        if self._runner.closed or self._has_let_go:
+        if self._runner.closed:
+            return None
+        if life != self._life:
+            if row.key not in self._runner.runs:
+                give_back(self._runner.journal, row, writer, self.look)
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
@@ -370,8 +381,11 @@ class Ownership:
         outage = Outage("the lease cannot be renewed yet")
         while True:
             await trio.sleep_until(self._expires - (_BEATS - 1) * self._beat)
+            missed = self._is_doubtful
             if not await self._renew_or_give_up(leaving, outage):
                 await patiently(self._enter_again, outage)
+                missed = True
+            if missed:
                 self.look()
 
     async def _renew_or_give_up(self, leaving: trio.Nursery, outage: Outage) -> bool:
@@ -380,7 +394,7 @@ class Ownership:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up, lost, leaving)
                 asked = await self._renew(outage)
-                if asked is None or lost.is_set():
+                if asked is None or lost.is_set():  # an answer that comes too late makes no lease: it stays doubtful
                     lost.set()
                 else:
                     self._renewed(asked)
@@ -390,8 +404,9 @@ class Ownership:
     async def _give_up(self, lost: trio.Event, leaving: trio.Nursery) -> None:
         """Let go of everything if the lease cannot be renewed, or was not in time: a call may outlast it.
 
-        But not when it was the event loop that was held up until now. Then the store may not have been asked at all, or
-        its answer waits to be heard, and as a rule nobody has taken over.
+        Where the event loop was held up until now, the store may not have been asked at all, or its answer waits to be
+        heard, and as a rule nobody has taken over. So there is a moment for that, a small part of what is left of the
+        lease, and then one turn more, since the next one may be long, too, and bring the answer.
 
         What is let go is not taken up again before such a call is over: late, it might find a lease that has run out,
         and let go in the store of what was taken up since.
@@ -400,9 +415,9 @@ class Ownership:
             await lost.wait()
         if not lost.is_set():
             await trio.sleep(self._beat / 10)
-            await trio.lowlevel.checkpoint()  # the next turn may be a long one, too, and bring the answer
+            await trio.lowlevel.checkpoint()
         lost.set()
-        self._has_let_go = True
+        self._life += 1
         logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
         if self._runner.instruments is not None:
             self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
@@ -413,6 +428,11 @@ class Ownership:
         """When it is time to let go, unless the lease has been renewed by then."""
         return self._expires - self._beat / 2
 
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether that time has come: until there is an answer, or a new lease, nothing more is asked for."""
+        return trio.current_time() >= self._let_go_at
+
     async def _enter_again(self) -> None:
         """Get a new lease, and let go of everything that was in memory, in the store, too.
 
@@ -422,18 +442,15 @@ class Ownership:
         asked = trio.current_time()
         await self._store.reenter()
         self._renewed(asked)
-        self._has_let_go = False
 
     async def _renew(self, outage: Outage) -> float | None:
-        """Renew; return when that was asked for which was granted, or None if it was not, while there was time."""
+        """Ask until there is an answer; return when the renewal that was granted was asked for, None if none was."""
         while True:
             asked = trio.current_time()
             try:
                 extended = await self._store.renew()
             except StoreUnavailable as exc:
                 outage.say(exc)
-                if trio.current_time() >= self._let_go_at:
-                    return None
                 await trio.sleep(self._beat / 10)
             else:
                 outage.over()

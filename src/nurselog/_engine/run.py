@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -47,8 +46,6 @@ from .patience import patiently
 if TYPE_CHECKING:
     from .._flow.venue import Venue
     from .runner import Runner
-
-logger = logging.getLogger("nurselog")
 
 END_STATUS = {
     Result.VALUE: Status.COMPLETED,
@@ -431,7 +428,6 @@ class Unreadable:
 
         A cancellation stays where it is, for the release that can read the log; a resume was for this look.
         """
-        logger.error("workflow %r is stuck, its log cannot be read: %s", self._id, problem)
         text = f"its log cannot be read by this release: {problem}"
         journal = self._runner.journal
         journal.stand(self, _stuck(text))
