@@ -24,7 +24,7 @@ import trio
 from nurselog import Engine, Letter, mailbox, open_engine, open_nursery, sleep, step, workflow
 from nurselog.testing import crash_everywhere
 from tests.benchmarks.plan import Sample
-from tests.benchmarks.weight import memory
+from tests.benchmarks.weight import memory, resident
 from tests.kills.lines import Lines
 
 STEPS = 5
@@ -292,12 +292,12 @@ def alive(size: int, folder: Path) -> Sample:
 
     async def body(engine: Engine) -> None:
         nonlocal grown
-        before = memory()
+        before = resident()
         gate.wanted = size
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_many, engine, size, 1)
             await gate.full.wait()
-            grown = memory() - before
+            grown = resident() - before
             gate.open.set()
 
     sample = measured(body, size, folder)
