@@ -36,15 +36,6 @@ async def napping(seconds: float) -> float:
     return await nap(seconds + 1)
 
 
-@workflow(name="lives.tidy")
-async def tidy(seconds: float) -> None:
-    try:
-        await nap(seconds)
-    finally:
-        with CancelScope(shield=True):
-            await nap(7)
-
-
 @workflow(name="lives.resting")
 async def resting() -> None:
     try:
@@ -106,11 +97,11 @@ async def test_what_this_engine_has_claimed_since_is_not_begun_again(autojump_cl
 async def test_what_this_engine_has_claimed_since_is_not_replaced(autojump_clock: Clock, tmp_path: Path) -> None:
     """The same where it was claimed, and then claimed again for a cancellation."""
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, tidy, clock=clock) as engine:
-        await engine.submit(tidy, 50.0, id="w")
+    async with on_file(path, resting, clock=clock) as engine:
+        await engine.submit(resting, id="w")
     store = Hooked(file_store(path, clock))
     store.before_renew, store.after_claim = once(20), once(27)
-    async with open_engine(store, [tidy], clock=clock, lease=15) as engine:
+    async with open_engine(store, [resting], clock=clock, lease=15) as engine:
         await trio.sleep(26)
         await engine.cancel("w")
         with pytest.raises(WorkflowCancelled):

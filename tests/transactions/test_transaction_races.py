@@ -216,9 +216,13 @@ class Meeting:
 @pytest.mark.parametrize("grouped", [False, True])
 async def test_a_deadlock_is_resolved_and_what_was_undone_is_tried_again(server_shop: Bank, *, grouped: bool) -> None:
     server_shop.open_accounts(2)
-    meeting = Meeting()
+    meeting, has_both, tried = Meeting(), trio.Event(), set[int]()
 
     async def body(first: int, connection: Any) -> str:
+        if first in tried:  # who was undone: else the two may meet head-on once more
+            await has_both.wait()
+        tried.add(first)
+
         async def move() -> None:
             await connection.execute("UPDATE account SET amount = amount + 1 WHERE name = %s", [first])
             await meeting.wait()
@@ -229,10 +233,11 @@ async def test_a_deadlock_is_resolved_and_what_was_undone_is_tried_again(server_
                 nursery.start_soon(move)
         else:
             await move()
+        has_both.set()
         return "done"
 
     tries = await both_run(server_shop, asked(partial(body, 0), "a"), asked(partial(body, 1), "b"))
-    assert max(tries) > 1  # both, if the first one to be undone comes back before the other has noticed
+    assert sorted(tries) == [1, 2]
     assert server_shop.amounts() == [102, 102]
 
 

@@ -75,6 +75,10 @@ def _log(chosen: argparse.Namespace) -> int:
     return 0
 
 
+async def _read_log(id: str, engine: Engine) -> Sequence[LogEntry]:
+    return await (await engine.get(id)).log()
+
+
 async def _log_and_status(id: str, engine: Engine) -> tuple[Sequence[LogEntry], Status]:
     handle = await engine.get(id)
     return await handle.log(), await handle.status()
@@ -94,7 +98,7 @@ def _print(line: Line) -> None:
 def _export(chosen: argparse.Namespace) -> int:
     from ..testing import redact, save_log  # noqa: PLC0415 - all other commands start without what tests need
 
-    (log, _), name = ask(chosen.store, partial(_log_and_status, chosen.id)), {"id": chosen.id}
+    log, name = ask(chosen.store, partial(_read_log, chosen.id)), {"id": chosen.id}
     if chosen.redact:
         with warnings.catch_warnings(record=True, action="always") as caught:
             log, name = redact(log, chosen.redact), {}
