@@ -128,6 +128,20 @@ OF_STORES = (
         tests=(f"{STORE}postgres_cuts.py::test_a_claim_that_arrives_when_it_was_given_up",),
     ),
     Mutant(
+        name="postgres-undoes-what-is-claimed-again",
+        breaks="a claim that is undone late, or twice, gives nothing away of what the worker has claimed since",
+        file="_stores/sql/postgres_0001.sql",
+        before=(
+            "writer_of(in_claim, key) = (\n            SELECT log.writer FROM log "
+            "WHERE log.shard = in_shard AND log.workflow = key ORDER BY log.seq DESC LIMIT 1"
+        ),
+        after=(
+            "writer_of(in_claim, key) IN (\n            SELECT log.writer FROM log "
+            "WHERE log.shard = in_shard AND log.workflow = key"
+        ),
+        tests=(f"{STORE}postgres_faults.py::test_a_claim_is_undone_late",),
+    ),
+    Mutant(
         name="postgres-waiting-claim",
         breaks="who claims passes over what somebody else is just claiming",
         file="_stores/sql/postgres_0001.sql",

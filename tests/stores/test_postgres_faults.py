@@ -115,6 +115,37 @@ async def test_two_claims_undo_one_whose_answer_was_lost(postgres_url: str, monk
         assert sorted(claim.workflow.id for claim in claims) == ["w0", "w1", "w2"]
 
 
+async def test_a_claim_is_undone_late(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two undo the same one, and the second comes when the first has claimed anew: that is not what it is to undo."""
+    async with opened(postgres_url) as store:
+        [key, *_] = await create(store, *(creation(f"w{number}") for number in range(3)))
+        lose_answers(monkeypatch, "claim_workflows")
+        with pytest.raises(StoreUnavailable):
+            await claim_due(store, "a")
+        call, undoing, claimed = TrioConnection.call, trio.Event(), trio.Event()
+
+        async def hold_the_first(self: TrioConnection, statement: bytes, parameters: Sequence[Any] = ()) -> Any:
+            if b"undo_claim" in statement and not undoing.is_set():
+                undoing.set()
+                await claimed.wait()
+            return await call(self, statement, parameters)
+
+        monkeypatch.setattr(TrioConnection, "call", hold_the_first)
+        late = list[Claim]()
+
+        async def claim_late() -> None:
+            late.extend(await claim_due(store, "a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(claim_late)
+            await undoing.wait()
+            [claim] = await claim_keys(store, "a", key)
+            claimed.set()
+        assert claim.workflow.id == "w0"
+        assert [claim.workflow.id for claim in late] == ["w1", "w2"]
+        assert (await look(store, "w0")).owner == "a"
+
+
 async def test_a_claim_that_breaks_half_way_loses_nothing(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one shard has given, nobody has heard of when the next one breaks."""
     async with opened(f"{postgres_url}&shards=4") as store:

@@ -672,6 +672,9 @@ $$;
 -- Let go of what a claim took whose answer was lost, or whose logs could not be read: the worker does not know that it
 -- owns them, and nobody else would claim them while it lives. The lock waits for the claim, should it still be running;
 -- `undone` keeps it out, should it not have arrived yet: a worker's claims have ascending numbers.
+--
+-- It may be undone twice, by two who claim, or late, by a network; what the worker has claimed again meanwhile stays its
+-- own. So the claim must be the last thing in the log: who knows nothing of it has appended nothing.
 CREATE FUNCTION undo_claim(in_shard integer, in_worker text, in_claim bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     held bigint[];
@@ -680,9 +683,8 @@ BEGIN
     UPDATE worker SET undone = greatest(undone, in_claim) WHERE shard = in_shard AND id = in_worker;
     held := ARRAY(
         SELECT key FROM workflow
-        WHERE shard = in_shard AND owner = in_worker AND EXISTS (
-            SELECT FROM log
-            WHERE log.shard = in_shard AND log.workflow = key AND log.writer = writer_of(in_claim, key)
+        WHERE shard = in_shard AND owner = in_worker AND writer_of(in_claim, key) = (
+            SELECT log.writer FROM log WHERE log.shard = in_shard AND log.workflow = key ORDER BY log.seq DESC LIMIT 1
         )
         ORDER BY key FOR UPDATE
     );
