@@ -325,12 +325,12 @@ class Store(Protocol):
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
 
-        A worker is dead when its lease has expired, or when its process is known to be gone.
+        A worker is dead if its lease has expired or its process is known to be gone: one that asks itself gets nothing.
         """
         ...
 
     async def renew(self) -> bool:
-        """Extend the lease; False if it had expired and somebody may have taken over what this worker ran."""
+        """Extend the lease, also one that has expired; False if somebody has taken this worker for dead meanwhile."""
         ...
 
     async def reenter(self) -> None:

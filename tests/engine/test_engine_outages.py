@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from nurselog import StoreUnavailable, open_engine, sleep, step, workflow
-from nurselog.abc import Batch
+from nurselog.abc import Batch, Lease
 from nurselog.testing import VirtualClock
 from tests.engine.rig import Hooked, file_store, kinds, on_file, settle
 
@@ -192,16 +192,20 @@ async def test_slow_heartbeats_that_come_in_time_cost_nothing(autojump_clock: Cl
     assert bodies == [60]
 
 
-@pytest.mark.parametrize(("seconds", "lives"), [(9, 1), (16, 2)])
+@pytest.mark.parametrize(("seconds", "others", "lives"), [(9, 0, 1), (100, 0, 1), (9, 1, 1), (16, 1, 2)])
 async def test_an_event_loop_that_was_held_up(
-    autojump_clock: Clock, tmp_path: Path, seconds: float, lives: int
+    autojump_clock: Clock, tmp_path: Path, seconds: float, others: int, lives: int
 ) -> None:
-    """Nothing is let go before the store was asked, which knows whether somebody may have taken over."""
+    """Nothing is let go before the store was asked, which knows whether somebody has taken over, or removed it."""
     path, clock = tmp_path / "log.db", VirtualClock()
     store = Hooked(file_store(path, clock))
 
     async def take_a_moment() -> None:
         await trio.sleep(0.3)
+        for number in range(others):
+            another = file_store(path, clock)
+            await another.open(Lease(worker=f"another {number}", duration=15_000_000))  # it removes the dead
+            await another.close()
 
     store.before_renew = take_a_moment
     async with open_engine(store, [napping], clock=clock, lease=15) as engine:

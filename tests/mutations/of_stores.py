@@ -128,6 +128,22 @@ OF_STORES = (
         tests=(f"{STORE}postgres_cuts.py::test_a_claim_that_arrives_when_it_was_given_up",),
     ),
     Mutant(
+        name="buries-itself",
+        breaks="who claims after a pause does not take itself for dead: nobody has taken over",
+        file="_stores/_sqlite/claims.py",
+        before="reap(session, now, spared=session.worker)",
+        after="reap(session, now)",
+        tests=(f"{CONTRACT}file-without_a_lease_nothing_is_claimed]",),
+    ),
+    Mutant(
+        name="postgres-buries-itself",
+        breaks="who claims after a pause does not take itself for dead: nobody has taken over",
+        file="_stores/sql/postgres_0001.sql",
+        before=" AND id IS DISTINCT FROM in_spared",
+        after="",
+        tests=(f"{CONTRACT}postgres-without_a_lease_nothing_is_claimed]",),
+    ),
+    Mutant(
         name="postgres-undoes-what-is-claimed-again",
         breaks="a claim that is undone late, or twice, gives nothing away of what the worker has claimed since",
         file="_stores/sql/postgres_0001.sql",

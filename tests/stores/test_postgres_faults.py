@@ -170,9 +170,10 @@ async def test_the_lost_answer_to_a_renewal_that_came_too_late(
     postgres_url: str, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It must be heard that the lease was lost, although it is there again."""
-    async with opened(postgres_url, clock, duration=LEASE) as store:
+    async with opened(postgres_url, clock, duration=LEASE) as store, opened(postgres_url, clock, "b") as other:
         await create(store, creation("one", owner="a"))
         clock.now += LEASE
+        assert await claim_due(other, "b", "another") == []
         lose_answers(monkeypatch, "enter_worker")
         with pytest.raises(StoreUnavailable):
             await store.renew()

@@ -27,7 +27,6 @@ TO_MEET = {
         "child: True",
         "child: None",
         "renewed: True",
-        "renewed: False",
         "find: some",
         "next due: a time",
         "post: none",

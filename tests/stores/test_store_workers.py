@@ -23,8 +23,7 @@ from tests.stores.kit import beacons, database, files, opened
 async def test_who_begins_anew_has_one_beacon(file_url: str, clock: StandingClock, tmp_path: Path) -> None:
     async with opened(file_url, clock, duration=LEASE) as store:
         [before] = beacons(tmp_path)
-        clock.now += LEASE
-        assert not await store.renew()
+        await store.reenter()
         [after] = beacons(tmp_path)
         assert after != before
         assert not beacon.is_out(tmp_path / after)

@@ -87,16 +87,14 @@ class DictStore:
 
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         await trio.lowlevel.checkpoint()
-        self.bury()
+        self.bury(spared=self.me)
         due = [one for one in self.data.workflows.values() if self.is_claimed(one, wanted)]
         due.sort(key=lambda one: (one.due_at if wanted.keys is None else 0, one.key))
-        return [self.take(one) for one in due[: wanted.limit]] if wanted.worker in self.data.workers else []
+        return [self.take(one) for one in due[: wanted.limit]] if self.is_alive(wanted.worker) else []
 
     async def renew(self) -> bool:
         await trio.lowlevel.checkpoint()
-        good = self.clock.utc() < self.data.workers.get(self.me, 0)
-        if not good:
-            self.leave(self.me)
+        good = self.me in self.data.workers
         self.enter()
         return good
 
@@ -327,7 +325,10 @@ class DictStore:
         for one in [one for one in self.data.workflows.values() if one.owner == worker]:
             self.change(one.key, owner=None)
 
-    def bury(self) -> None:
+    def bury(self, spared: str | None = None) -> None:
         """Remove the dead."""
-        for worker in [worker for worker, expires in self.data.workers.items() if expires <= self.clock.utc()]:
+        for worker in [worker for worker in self.data.workers if not self.is_alive(worker) and worker != spared]:
             self.leave(worker)
+
+    def is_alive(self, worker: str) -> bool:
+        return self.data.workers.get(worker, 0) > self.clock.utc()

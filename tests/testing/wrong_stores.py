@@ -201,19 +201,28 @@ class ClaimsTheLatestFirst(DictStore):
 
 @found("an_expired_lease_is_enough", "a_dead_worker_s_id_is_free")
 class NeverBuriesAnybody(DictStore):
-    def bury(self) -> None:
+    def bury(self, spared: str | None = None) -> None:
         pass
 
 
 @found("without_a_lease_nothing_is_claimed")
 class ClaimsWithoutALease(DictStore):
-    def bury(self) -> None:
-        super().bury()
-        self.data.workers.setdefault(self.me, 0)
+    def is_alive(self, worker: str) -> bool:
+        return worker == self.me or super().is_alive(worker)
 
 
-@found("who_is_too_late_owns_nothing_and_begins_anew")
-class RenewsWhatHasExpired(DictStore):
+@found("a_lease_that_has_expired_is_renewed_while_nobody_has_taken_over")
+class RenewsNothingThatHasExpired(DictStore):
+    async def renew(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        if not (good := self.clock.utc() < self.data.workers.get(self.me, 0)):
+            self.leave(self.me)
+        self.enter()
+        return good
+
+
+@found("who_was_removed_may_have_its_own_again")
+class SaysNothingOfItsRemoval(DictStore):
     async def renew(self) -> bool:
         await trio.lowlevel.checkpoint()
         self.enter()

@@ -172,11 +172,11 @@ class SqliteStore:
         return await self._run(claims.claim, wanted, self._clock.utc())
 
     async def renew(self) -> bool:
-        """Extend the lease.
+        """Extend the lease, also one that has expired, as long as nobody has taken this worker for dead.
 
         Returns:
-            False if it had expired, or if the worker had been removed. It is then entered anew, with a new lease, and
-            owns nothing any more; what it was running others may have, and so may itself after a `claim`.
+            False if somebody has. It is then entered anew, with a new lease, and owns nothing any more; what it was
+            running others may have, and so may itself after a `claim`.
 
         Raises:
             StoreTooNew: if a newer nurselog has changed the schema meanwhile.

@@ -39,7 +39,7 @@ async def claim(connection: TrioConnection, session: Session, wanted: Wanted, no
         for shard in _shards(session, wanted):
             limit = wanted.limit - len(claims)
             if limit > 0:
-                await remove_dead(connection, session, shard)
+                await remove_dead(connection, session, shard, session.worker)
                 session.claims += 1
                 attempts.append((shard, session.claims))
                 claims += await _claim_in(connection, session, attempts[-1], wanted, limit, now)

@@ -9,7 +9,7 @@ When the server itself was restarted all beacons are out, and mean nothing: then
 a new one.
 
 Whoever finds a worker dead removes its row and lets its workflows go, in one transaction; so a row that is there means:
-nobody has taken anything from this worker.
+nobody has taken anything from this worker. Therefore a lease that has expired may be extended as long as it is there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .driver import TrioConnection
 from .migrations import load_migrations
 from .session import Session
 
-_REMOVE_DEAD = b"SELECT remove_dead($1, $2)"
+_REMOVE_DEAD = b"SELECT remove_dead($1, $2, $3)"
 
 _ENTER = b"SELECT enter_worker($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
@@ -67,7 +67,7 @@ async def enter(connection: TrioConnection, session: Session, *, again: bool = F
 
 
 async def renew(connection: TrioConnection, session: Session) -> bool:
-    """Extend the lease; where that is too late, enter again with nothing in hand, and return False."""
+    """Extend the lease; where others were faster, enter again with nothing in hand, and return False."""
     oldest, known = number((await connection.call(_OLDEST)).get_value(0, 0)), len(load_migrations())
     if oldest > known:
         raise StoreTooNew(session.address.shown, oldest, known)
@@ -94,6 +94,6 @@ async def leave(connection: TrioConnection, session: Session) -> None:
         await connection.call(_REMOVE, [int4(shard), texts([session.worker])])
 
 
-async def remove_dead(connection: TrioConnection, session: Session, shard: int) -> None:
-    """Remove the dead, whoever they are, and let their workflows go."""
-    await connection.call(_REMOVE_DEAD, [int4(shard), session.lease_now])
+async def remove_dead(connection: TrioConnection, session: Session, shard: int, spared: str | None = None) -> None:
+    """Remove the dead, but not the one who asks, should it be too late with its lease; let their workflows go."""
+    await connection.call(_REMOVE_DEAD, [int4(shard), session.lease_now, text(spared)])

@@ -68,7 +68,7 @@ def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
     A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost.
     """
     with transaction(session.connection):
-        roll = reap(session, now)
+        roll = reap(session, now, spared=session.worker)
         keys = sorted(_pick(session.connection, wanted, now)) if wanted.worker in roll.living else []
         writers = {key: 1 + secrets.randbelow(_HIGHEST_WRITER) for key in keys}
         if writers:

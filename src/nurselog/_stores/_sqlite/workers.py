@@ -2,7 +2,8 @@
 
 A worker is dead when its lease has expired, or when its beacon is out. Its workflows and its row are let go in one
 transaction, so a row that is there means: nobody has taken anything from this worker. Therefore only who has a row may
-own a workflow; the others must enter again first, with nothing in their hands.
+own a workflow; the others must enter again first, with nothing in their hands. And therefore a lease that has expired
+may be extended as long as the row is there: whoever looks first, the worker or another one, decides.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ENTER = """
     INSERT INTO worker (id, expires_at, pid, host, beacon)
     VALUES (:worker, :expires_at, :pid, :host, :beacon)"""
 
-_EXTEND = "UPDATE worker SET expires_at = :expires_at WHERE id = :worker AND expires_at > :now"
+_EXTEND = "UPDATE worker SET expires_at = :expires_at WHERE id = :worker"
 
 _LET_GO = "UPDATE workflow SET owner = NULL WHERE owner IN (SELECT value FROM json_each(:workers))"
 
@@ -67,13 +68,11 @@ def enter(session: Session, now: int) -> None:
 
 
 def renew(session: Session, now: int) -> bool:
-    """Extend the lease; where that is too late, enter again with nothing in hand, and return False."""
+    """Extend the lease; where others were faster, enter again with nothing in hand, and return False."""
     check_version(session.connection, session.location.url, len(load_migrations()))
     expires_at = now + session.lease.duration
     with transaction(session.connection):
-        extended = session.connection.execute(
-            _EXTEND, {"worker": session.worker, "expires_at": expires_at, "now": now}
-        ).rowcount
+        extended = session.connection.execute(_EXTEND, {"worker": session.worker, "expires_at": expires_at}).rowcount
         if not extended:
             _enter(session, now)
     return bool(extended)
@@ -91,15 +90,20 @@ def leave(session: Session) -> None:
         _remove(session, [session.worker])
 
 
-def reap(session: Session, now: int) -> Roll:
-    """Remove the dead, whoever they are, and let their workflows go; inside a transaction."""
+def reap(session: Session, now: int, spared: str | None = None) -> Roll:
+    """Remove the dead, and let their workflows go; inside a transaction.
+
+    Not the one who asks, `spared`, should it be too late with its lease: it does not count among the living, but keeps
+    what it has until somebody else looks.
+    """
     workers = _WORKERS.fetch(session.connection)
     dead = [worker for worker in workers if _is_dead(session, worker, now)]
-    if dead:
-        _remove(session, [worker.id for worker in dead])
+    removed = [worker for worker in dead if worker.id != spared]
+    if removed:
+        _remove(session, [worker.id for worker in removed])
     return Roll(
         living=frozenset(worker.id for worker in workers if worker not in dead),
-        graves=tuple(path for worker in dead if (path := _beacon_path(session, worker))),
+        graves=tuple(path for worker in removed if (path := _beacon_path(session, worker))),
     )
 
 

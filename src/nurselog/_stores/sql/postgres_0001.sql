@@ -567,13 +567,14 @@ END
 $$;
 
 
--- Remove the dead, except those that somebody else is just removing, or that are just making a workflow.
-CREATE FUNCTION remove_dead(in_shard integer, in_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- Remove the dead, except those that somebody else is just removing, or that are just making a workflow; and except
+-- `in_spared`, who asks, and so lives.
+CREATE FUNCTION remove_dead(in_shard integer, in_now bigint, in_spared text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     clock bigint := lease_clock(in_now);
     dead text[] := ARRAY(
         SELECT id FROM worker
-        WHERE shard = in_shard AND (expires_at <= clock OR is_out(beacon, lit_since))
+        WHERE shard = in_shard AND (expires_at <= clock OR is_out(beacon, lit_since)) AND id IS DISTINCT FROM in_spared
         ORDER BY id FOR UPDATE SKIP LOCKED
     );
 BEGIN
@@ -602,13 +603,14 @@ END
 $$;
 
 
--- Extend a worker's lease, unless it has expired; return whether that was done.
+-- Extend a worker's lease, also one that has expired: while its row is there nobody has taken anything from it. Return
+-- whether that was done.
 CREATE FUNCTION renew_worker(in_shard integer, in_id text, in_duration bigint, in_now bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     clock bigint := lease_clock(in_now);
 BEGIN
-    UPDATE worker SET expires_at = clock + in_duration WHERE shard = in_shard AND id = in_id AND expires_at > clock;
+    UPDATE worker SET expires_at = clock + in_duration WHERE shard = in_shard AND id = in_id;
     RETURN FOUND;
 END
 $$;

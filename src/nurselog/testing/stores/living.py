@@ -54,18 +54,18 @@ async def a_lease_is_renewed(bench: Bench) -> None:
 
 
 @clause(shared=True)
-async def who_is_too_late_owns_nothing_and_begins_anew(bench: Bench) -> None:
-    """`renew` of a lease that has expired is False: the worker is entered again, with nothing in its hands."""
-    async with bench.opened(duration=LEASE) as store:
-        [key] = await create(store, _running("one", "a"))
-        bench.clock.now += LEASE
-        assert not await store.renew()
-        assert (await look(store, "one")).owner is None
-        [claim] = await claim_due(store, "a")
-        assert claim.workflow.key == key
-        assert await append(store, Append(key=key, rows=rows(2, 2, 7))) == {key}
-        assert await store.renew()
-        assert (await look(store, "one")).owner == "a"
+async def a_lease_that_has_expired_is_renewed_while_nobody_has_taken_over(bench: Bench) -> None:
+    """`renew` of a lease that has expired is True where others have only had the right to take over: all stays."""
+    async with bench.opened(duration=LEASE) as a, bench.opened("b") as b:
+        [key] = await create(a, _running("one", "a"))
+        bench.clock.now += 3 * LEASE
+        assert await a.renew()
+        assert (await look(a, "one")).owner == "a"
+        bench.clock.now += LEASE - 1
+        assert await b.renew()
+        assert await claim_keys(b, "b", key) == []
+        assert not await append(a, Append(key=key, rows=rows(2, 2, 7)))
+        assert len(await claim_due(a, "a")) == 0
 
 
 @clause(shared=True)
@@ -83,6 +83,22 @@ async def who_was_removed_owns_nothing_and_begins_anew(bench: Bench) -> None:
 
 
 @clause(shared=True)
+async def who_was_removed_may_have_its_own_again(bench: Bench) -> None:
+    """Where others have only removed a worker, what it had is free: for itself, too, with a claim."""
+    async with bench.opened(duration=LEASE) as a, bench.opened("b") as b:
+        [key] = await create(a, _running("one", "a"))
+        bench.clock.now += LEASE
+        assert await claim_due(b, "b", "another") == []
+        assert not await a.renew()
+        assert (await look(a, "one")).owner is None
+        [claim] = await claim_due(a, "a")
+        assert claim.workflow.key == key
+        assert await append(a, Append(key=key, rows=rows(2, 2, 7))) == {key}
+        assert await a.renew()
+        assert (await look(a, "one")).owner == "a"
+
+
+@clause(shared=True)
 async def a_worker_that_enters_anew_has_nothing_in_its_hands(bench: Bench) -> None:
     """`reenter` lets everything go, although the lease was good: the worker has forgotten what it ran."""
     async with bench.opened() as store:
@@ -96,13 +112,14 @@ async def a_worker_that_enters_anew_has_nothing_in_its_hands(bench: Bench) -> No
 
 @clause(shared=True)
 async def without_a_lease_nothing_is_claimed(bench: Bench) -> None:
-    """A worker whose lease has expired claims nothing: others take it to be dead, and would take that over again."""
+    """A worker whose lease has expired claims nothing: others take it to be dead. What it has it keeps until then."""
     async with bench.opened(duration=LEASE) as a, bench.opened("b") as b:
-        await create(b, creation("one"))
+        await create(b, _running("its own", "a"), creation("one"))
         bench.clock.now += LEASE
         assert await claim_due(a, "a") == []
-        assert await a.renew() is False
-        assert len(await claim_due(a, "a")) == 1
+        assert (await look(a, "its own")).owner == "a"
+        assert await a.renew()
+        assert [claim.workflow.id for claim in await claim_due(a, "a")] == ["one"]
 
 
 @clause(shared=True)

@@ -293,8 +293,10 @@ class Play:
         await self.all("expired", call)
 
     async def time(self) -> None:
-        """Let time pass, and renew the lease, perhaps too late."""
+        """Let time pass, perhaps claim in spite of that, and renew the lease, perhaps late: nobody else has looked."""
         self._clock.now += self._rng.choice([1, 10, LEASE // 2, LEASE])
+        if self._rng.random() < 0.5:
+            await self.claim()
         renewed = await self.all("renew", lambda side: side.store.renew())
         self.tally[f"renewed: {renewed}"] += 1
 
