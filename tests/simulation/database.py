@@ -90,8 +90,8 @@ class Database:
         self._out.discard(lease.worker)
 
     def renew(self, lease: Lease) -> bool:
-        """Extend a lease; where it has run out, enter the worker again with nothing in its hands."""
-        if self.is_alive(lease.worker):
+        """Extend a lease; where the worker was removed, enter it again with nothing in its hands."""
+        if lease.worker in self.workers:
             self.workers[lease.worker] = self._clock() + lease.duration
             return True
         self.reenter(lease)
@@ -120,9 +120,10 @@ class Database:
         """Whether a worker may own anything."""
         return self.workers.get(worker, 0) > self._clock()
 
-    def reap(self) -> None:
-        """Remove the dead."""
-        self.remove([worker for worker in self.workers if not self.is_alive(worker) or worker in self._out])
+    def reap(self, spared: str | None = None) -> None:
+        """Remove the dead, but not the one who asks."""
+        dead = [worker for worker in self.workers if not self.is_alive(worker) or worker in self._out]
+        self.remove([worker for worker in dead if worker != spared])
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class Database:
 
     def claim(self, wanted: Wanted, number: int, now: int) -> Sequence[Claim]:
         """Take over what is wanted. A worker without a lease gets nothing, and a claim that was undone neither."""
-        self.reap()
+        self.reap(spared=wanted.worker)
         if not self.is_alive(wanted.worker) or number in self._undone:
             return []
         picked = sorted(self._pick(wanted, now))
@@ -306,11 +307,7 @@ class Database:
         self._undone.add(number)
         for key, writer in self._claims.get(number, {}).items():
             workflow = self.workflows.get(key)
-            if (
-                workflow is not None
-                and workflow.owner == worker
-                and any(row.writer == writer for row in self.logs[key])
-            ):
+            if workflow is not None and workflow.owner == worker and self.logs[key][-1].writer == writer:
                 self._change(workflow, owner=None)
                 self._tell(Change.DUE)
 
