@@ -294,8 +294,6 @@ class Deleted(Record, frozen=True, kw_only=True):
 class Store(Protocol):
     """Keeps workflows and their logs.
 
-    `shared` says whether other processes may use it at the same time; a store in memory needs no lease and no polling.
-
     All calls are checkpoints. None may be cancelled half way: a call that has begun ends, and its effect is whole or
     none. Each raises `StoreUnavailable` if the same call may succeed later, and another `StoreError` if not.
     What that means in each case, clause by clause, `nurselog.testing.stores` asks of a store.
@@ -303,7 +301,7 @@ class Store(Protocol):
 
     @property
     def shared(self) -> bool:
-        """Whether other processes may use it."""
+        """Whether other processes may use it at the same time; a store in memory needs no lease and no polling."""
         ...
 
     async def open(self, lease: Lease) -> None:
@@ -325,7 +323,8 @@ class Store(Protocol):
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
 
-        A worker is dead if its lease has expired or its process is known to be gone: one that asks itself gets nothing.
+        Workers are dead if their lease has expired or their process is known to be gone: each is removed first, with
+        all that it owns. Not the one that asks: with an expired lease it gets nothing, and keeps what it has.
         """
         ...
 

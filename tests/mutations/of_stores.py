@@ -49,11 +49,11 @@ OF_STORES = (
     ),
     Mutant(
         name="sqlite-expired-lease",
-        breaks="a lease that has run out is not extended: somebody may have taken over",
+        breaks="a lease that has run out is extended while nobody has taken over",
         file="_stores/_sqlite/workers.py",
-        before="WHERE id = :worker AND expires_at > :now",
-        after="WHERE id = :worker",
-        tests=(f"{CONTRACT}file-who_is_too_late_owns_nothing_and_begins_anew]",),
+        before='SET expires_at = :expires_at WHERE id = :worker"',
+        after='SET expires_at = :expires_at WHERE id = :worker AND expires_at > :expires_at - 1000000"',
+        tests=(f"{CONTRACT}file-a_lease_that_has_expired_is_renewed_while_nobody_has_taken_over]",),
     ),
     Mutant(
         name="sqlite-lost-wake-up",
@@ -126,6 +126,14 @@ OF_STORES = (
         before=" AND expires_at > clock AND undone < in_claim",
         after=" AND expires_at > clock",
         tests=(f"{STORE}postgres_cuts.py::test_a_claim_that_arrives_when_it_was_given_up",),
+    ),
+    Mutant(
+        name="owns-what-it-could-not-read",
+        breaks="what was claimed and could not be read is let go by the next claim",
+        file="_stores/_sqlite/claims.py",
+        before="    session.unread |= writers.keys()\n",
+        after="",
+        tests=(f"{STORE}store_contract.py::test_what_cannot_be_read_is_claimed_again",),
     ),
     Mutant(
         name="buries-itself",

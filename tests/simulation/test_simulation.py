@@ -26,7 +26,7 @@ FAILED: dict[int, str] = {
 found has a test of its own besides."""
 
 FOUND: dict[Breakage, tuple[int, set[Law]]] = {
-    breakages.no_fence: (15, {Law.KEPT}),
+    breakages.no_fence: (1, {Law.KEPT}),
     breakages.fence_by_owner: (18, {Law.KEPT}),
     breakages.hasty_answers: (0, {Law.DURABLE}),
     breakages.forgotten_commits: (8, {Law.KEPT}),
@@ -37,12 +37,12 @@ FOUND: dict[Breakage, tuple[int, set[Law]]] = {
     breakages.lost_creations: (6, {Law.FAMILY}),
     breakages.cancels_lost: (1, {Law.CANCELS}),
     breakages.last_word_late: (2, {Law.ENDS}),
-    breakages.words_forgotten: (4, {Law.MAIL, Law.ONCE}),
+    breakages.words_forgotten: (0, {Law.MAIL, Law.ONCE}),
     breakages.mail_taken_apart: (0, {Law.TAKEN}),
     breakages.mail_turned: (0, {Law.RECEIVED}),
     breakages.letters_doubled: (0, {Law.RING}),
     breakages.promises_open: (16, {Law.SETTLED}),
-    breakages.children_of_the_refused: (1, {Law.FAMILY}),
+    breakages.children_of_the_refused: (114, {Law.FAMILY}),
     breakages.children_given_up: (1, {Law.OUTLIVED}),
     breakages.recalls_lost: (1, {Law.RECALLED}),
 }

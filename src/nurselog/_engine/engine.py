@@ -361,5 +361,5 @@ class Engine:
             evicted=self._runner.evicted,
             stuck=self._runner.stuck,
             commit_lag=self._journal.lag,
-            lease_left=self._ownership.lease_left,
+            lease_left=self._service.tenure.left,
         )

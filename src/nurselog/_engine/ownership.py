@@ -11,28 +11,37 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
 
-from .._errors import StoreError, StoreUnavailable
+from .._errors import StoreError
 from .._flow.workflow import Workflow
 from .._instrument import LeaseLost, Looked
 from .._log.events import Row
 from .._log.lifecycle import Status
-from ..abc import Change, Claim, Created, Creation, Lease, Message, Store, WorkflowKey
+from ..abc import (
+    Append,
+    Batch,
+    Change,
+    Claim,
+    Created,
+    Creation,
+    Message,
+    Standing,
+    Store,
+    WorkflowKey,
+)
 from ..abc import Workflow as WorkflowRow
 from .messages import Kind
 from .owning import Target
-from .patience import Outage, patiently
-from .returning import give_back
+from .patience import patiently
 from .run import Leaving, Run, Unreadable
 from .runner import Runner
 from .table import Table
 from .unwrap import unwrapped
 
-T = TypeVar("T")
 logger = logging.getLogger("nurselog")
 
 _BATCH = 1000
@@ -47,36 +56,36 @@ _PAUSE = 100_000
 REMEMBERED = 100
 """Messages entered into one workflow after which one looks which are still in the store, to forget the others."""
 
-_BEATS = 3
-"""Heartbeats for each lease."""
+
+class _Late(NamedTuple):
+    """A workflow that was made or claimed in another life than it was asked for in."""
+
+    row: WorkflowRow
+    writer: int
+    to_be_killed: bool
 
 
 class Ownership:
     """Takes workflows up, and keeps the right to run them."""
 
-    def __init__(
-        self, store: Store, runner: Runner, table: Table, lease: Lease, max_running: int, grace: float
-    ) -> None:
+    def __init__(self, store: Store, runner: Runner, table: Table, max_running: int, grace: float) -> None:
         self._store, self._runner, self._table = store, runner, table
-        self._lease = lease
-        self._beat = lease.duration / 1e6 / _BEATS
+        self._tenure = runner.tenure
         self._max_running = max_running
         self._grace = grace
-        self._expires = math.inf
-        self._life = 0
-        """How often everything was let go, with the lease."""
         self._look = trio.Event()
         self._entering = trio.Lock()
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
+        self._late_sender, self._late = trio.open_memory_channel[_Late](math.inf)
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
     @property
     def room(self) -> int:
         """How many more workflows this engine may take into memory."""
-        if self._is_doubtful:
+        if self._tenure.is_doubtful:
             return 0
         return self._max_running - len(self._runner.runs) - self.arriving
 
@@ -85,24 +94,9 @@ class Ownership:
         """The keys of the workflows in memory, by their ids."""
         return self._runner.keys
 
-    @property
-    def lease_left(self) -> float:
-        """Seconds until others may take over."""
-        return self._expires - trio.current_time()
-
     def look(self) -> None:
         """Have a look for workflows that are due, soon."""
         self._look.set()
-
-    async def open(self) -> None:
-        """Enter this engine as a worker."""
-        asked = trio.current_time()
-        await self._store.open(self._lease)
-        self._renewed(asked)
-
-    def _renewed(self, asked: float) -> None:
-        """The lease runs from the moment at which it was asked for, at the latest."""
-        self._expires = asked + self._lease.duration / 1e6 if self._store.shared else math.inf
 
     # -- taking up -------------------------------------------------------------------------------
 
@@ -113,7 +107,7 @@ class Ownership:
             until = await patiently(self._claim_due)
             with trio.CancelScope() as scope:
                 if self._store.shared:  # a worker may die without a sign in the store
-                    scope.deadline = trio.current_time() + self._beat
+                    scope.deadline = trio.current_time() + self._tenure.beat
                 async with trio.open_nursery() as nursery:
                     if until is not None:
                         nursery.start_soon(self._wake_at, max(until, self._runner.clock.utc() + _PAUSE))
@@ -133,8 +127,8 @@ class Ownership:
         """
         batch = _FIRST
         while (limit := min(self.room, batch)) > 0:
-            wanted = self._table.wanted(self._lease.worker, limit)
-            life, began = self._life, trio.current_time()
+            wanted = self._table.wanted(self._tenure.worker, limit)
+            life, began = self._tenure.life, trio.current_time()
             claims = await self._store.claim(wanted)
             if self._runner.instruments is not None:
                 self._runner.instruments.tell(Looked(found=len(claims), seconds=trio.current_time() - began))
@@ -143,13 +137,13 @@ class Ownership:
             if len(claims) < limit:
                 return await self._store.next_due(wanted)
             batch = self._fitting(limit, trio.current_time() - began)
-        if not self._is_doubtful:
+        if not self._tenure.is_doubtful:
             self._runner.make_room()
         return None
 
     def _fitting(self, claimed: int, seconds: float) -> int:
         """Return how many can be taken in in half the time between two heartbeats, if these have taken so long."""
-        fitting = claimed * self._beat / 2 / seconds if seconds else _BATCH
+        fitting = claimed * self._tenure.beat / 2 / seconds if seconds else _BATCH
         return min(max(1, int(fitting)), _BATCH)
 
     async def make_room(self) -> None:
@@ -163,7 +157,9 @@ class Ownership:
     def left_for_later(self, parent: WorkflowKey | None = None) -> None:
         """A workflow was made for which there was no room, or which was there already."""
         runner = self._runner
-        if self.room > 0 or self._is_doubtful:  # then the look is in vain, and there is another when it is settled
+        if self._tenure.is_doubtful:
+            return  # there is a look when it is settled
+        if self.room > 0:
             self.look()
         elif not runner.crowded:
             runner.make_room()
@@ -179,7 +175,7 @@ class Ownership:
         parent: WorkflowKey | None = None,
     ) -> tuple[Creation, Callable[[Created | None], None]]:
         """Return how to make a workflow, to be run here if there is room, and what to call when that is durable."""
-        here, life = self.room > 0, self._life
+        here, life = self.room > 0, self._tenure.life
         self.arriving += here
         creation = Creation(
             id=id,
@@ -188,7 +184,7 @@ class Ownership:
             version=function.version,
             digest=digest,
             status=Status.RUNNING if here else Status.PENDING,
-            owner=self._lease.worker if here else None,
+            owner=self._tenure.worker if here else None,
             at=rows[-1].at,
             rows=rows,
         )
@@ -213,14 +209,16 @@ class Ownership:
         The answer may have been lost, and then, before it was asked for again, the lease: nobody owns it now, or who
         has taken it over runs it, which may be this worker.
         """
-        return created.new and not created.gone_on and created.workflow.owner == self._lease.worker
+        return created.new and not created.gone_on and created.workflow.owner == self._tenure.worker
 
     async def claim(self, key: WorkflowKey) -> None:
-        """Take one workflow up now, if nobody owns it: a message waits for it."""
-        if self._is_doubtful:
-            return  # there is a look when it is settled
-        life = self._life
-        for claim in await self._store.claim(self._table.wanted(self._lease.worker, 1, key)):
+        """Take one workflow up, if nobody owns it, as soon as the lease is good: a message waits for it.
+
+        No look does it instead: those are for what this engine has the functions for.
+        """
+        await self._tenure.good()
+        life = self._tenure.life
+        for claim in await self._store.claim(self._table.wanted(self._tenure.worker, 1, key)):
             self._start(claim, life, keep=True)
 
     async def told(self, key: WorkflowKey) -> None:
@@ -252,14 +250,12 @@ class Ownership:
     ) -> Run | None:
         """Take a workflow into memory, unless the engine closes; one whose log cannot be read is stuck or killed.
 
-        What was asked for in a former life is given back. The store may have had it let go with all the rest, or have
-        made it this worker's again, after that; somebody may have claimed it since, and that may have been this engine.
+        What was asked for in a former life is given back: `life` is the one in which it was asked for.
         """
         if self._runner.closed:
             return None
-        if life != self._life:
-            if row.key not in self._runner.runs:
-                give_back(self._runner.journal, row, writer, self.look)
+        if life != self._tenure.life:
+            self._late_sender.send_nowait(_Late(row, writer, _kills(messages)))
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
@@ -270,6 +266,22 @@ class Ownership:
             else:
                 unreadable.stuck(exc, messages)
             return None
+
+    async def give_back(self) -> None:
+        """Let go in the store of what came in another life than it was asked for in, for ever.
+
+        Unless somebody has claimed it since, who may be this engine: that, the log alone knows, which refuses whoever
+        was not its last writer. Therefore not by way of the journal, where what is newer takes the place of what is
+        older, and this is the older one.
+        """
+        async for row, writer, to_be_killed in self._late:
+            standing = Standing(status=row.status, due_at=0, release=True)
+            batch = Batch(appends=[Append(key=row.key, rows=(), writer=writer, standing=standing)])
+            receipt = await patiently(partial(self._store.commit, batch))
+            if row.key not in receipt.refused:
+                self.look()
+            if to_be_killed:  # this engine may not have the function, and then no look brings it
+                await patiently(partial(self.claim, row.key))
 
     async def enter_messages(self) -> None:
         """Enter what has come for workflows in memory; for those that are on their way there, look again later.
@@ -375,86 +387,13 @@ class Ownership:
             return
         with unwrapped():
             async with trio.open_nursery() as leaving:
-                await self._keep(leaving)
+                await self._tenure.keep(partial(self._let_go, leaving), self.look)
 
-    async def _keep(self, leaving: trio.Nursery) -> None:
-        outage = Outage("the lease cannot be renewed yet")
-        while True:
-            await trio.sleep_until(self._expires - (_BEATS - 1) * self._beat)
-            missed = self._is_doubtful
-            if not await self._renew_or_give_up(leaving, outage):
-                await patiently(self._enter_again, outage)
-                missed = True
-            if missed:
-                self.look()
-
-    async def _renew_or_give_up(self, leaving: trio.Nursery, outage: Outage) -> bool:
-        lost = trio.Event()
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._give_up, lost, leaving)
-                asked = await self._renew(outage)
-                if asked is None or lost.is_set():  # an answer that comes too late makes no lease: it stays doubtful
-                    lost.set()
-                else:
-                    self._renewed(asked)
-                    nursery.cancel_scope.cancel()
-        return not lost.is_set()
-
-    async def _give_up(self, lost: trio.Event, leaving: trio.Nursery) -> None:
-        """Let go of everything if the lease cannot be renewed, or was not in time: a call may outlast it.
-
-        Where the event loop was held up until now, the store may not have been asked at all, or its answer waits to be
-        heard, and as a rule nobody has taken over. So there is a moment for that, a small part of what is left of the
-        lease, and then one turn more, since the next one may be long, too, and bring the answer.
-
-        What is let go is not taken up again before such a call is over: late, it might find a lease that has run out,
-        and let go in the store of what was taken up since.
-        """
-        with trio.move_on_at(self._let_go_at):
-            await lost.wait()
-        if not lost.is_set():
-            await trio.sleep(self._beat / 10)
-            await trio.lowlevel.checkpoint()
-        lost.set()
-        self._life += 1
+    def _let_go(self, leaving: trio.Nursery) -> None:
         logger.warning("the lease was lost: everything in memory is suspended, and taken up again by whoever can")
         if self._runner.instruments is not None:
             self._runner.instruments.tell(LeaseLost(workflows=len(self._runner.runs)))
         leaving.start_soon(self._runner.see_out, self._runner.leave_all(Leaving.LOST), self._grace)
-
-    @property
-    def _let_go_at(self) -> float:
-        """When it is time to let go, unless the lease has been renewed by then."""
-        return self._expires - self._beat / 2
-
-    @property
-    def _is_doubtful(self) -> bool:
-        """Whether that time has come: until there is an answer, or a new lease, nothing more is asked for."""
-        return trio.current_time() >= self._let_go_at
-
-    async def _enter_again(self) -> None:
-        """Get a new lease, and let go of everything that was in memory, in the store, too.
-
-        The store may take the old lease to be good still. Or it has refused it, and has entered this worker anew; but
-        what came into memory before that was heard would be this worker's for the store, and for nobody here.
-        """
-        asked = trio.current_time()
-        await self._store.reenter()
-        self._renewed(asked)
-
-    async def _renew(self, outage: Outage) -> float | None:
-        """Ask until there is an answer; return when the renewal that was granted was asked for, None if none was."""
-        while True:
-            asked = trio.current_time()
-            try:
-                extended = await self._store.renew()
-            except StoreUnavailable as exc:
-                outage.say(exc)
-                await trio.sleep(self._beat / 10)
-            else:
-                outage.over()
-                return asked if extended else None
 
 
 def new_writer() -> int:

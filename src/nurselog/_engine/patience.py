@@ -18,8 +18,11 @@ logger = logging.getLogger("nurselog")
 
 T = TypeVar("T")
 
-_BACKOFF = (0.05, 2.0)
-"""Seconds: the first and the longest wait before a call is made again."""
+_LONGEST = 2.0
+"""Seconds: the longest wait before a call is made again."""
+
+_FIRST = 1 / 40
+"""What part of it the first one is; each is twice the one before."""
 
 
 class Outage:
@@ -47,15 +50,16 @@ class Outage:
             logger.info("the store is available again")
 
 
-async def patiently(call: Callable[[], Awaitable[T]], outage: Outage | None = None) -> T:
+async def patiently(call: Callable[[], Awaitable[T]], outage: Outage | None = None, *, longest: float = _LONGEST) -> T:
     """Make a call to the store; while the store is unavailable, try again.
 
     Args:
         call: what is tried; it must be safe to make it again when an answer was lost.
         outage: says why one must wait; one of the call's own unless told.
+        longest: seconds between two calls at most.
     """
     outage = outage or Outage()
-    pause, longest = _BACKOFF
+    pause = longest * _FIRST
     while True:
         try:
             answer = await call()

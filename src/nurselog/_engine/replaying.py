@@ -122,6 +122,7 @@ class Replay:
     arm: Callable[..., None] = _nobody_asks
     cancel_child: Callable[..., None] = _nobody_asks
     database: Callable[..., Any] = _nobody_asks
+    settled: Callable[..., Any] = _nobody_asks
     elsewhere: Callable[..., Any] = _nobody_asks
     make_orphan: Callable[..., None] = _nobody_asks
     start: Callable[..., None] = _nobody_asks

@@ -222,6 +222,10 @@ class Run:
             self._teller.begins(body)
         self._runner.bench.start(body)
 
+    async def settled(self) -> None:
+        """Wait while nobody knows whether others may have taken this over."""
+        await self._runner.tenure.settled()
+
     async def elsewhere(self, venue: Venue) -> Elsewhere:
         """Return where functions of this venue run."""
         return await self._runner.annexes[venue].get()

@@ -27,6 +27,7 @@ from .messages import Kind, read_message
 from .replaying import Replay
 from .run import Leaving, Run
 from .table import Table
+from .tenure import Tenure
 from .timing import TimerHeap
 from .waiters import Readers, Waiters
 
@@ -80,6 +81,7 @@ class Runner:
         codec: Codec,
         table: Table,
         journal: Journal,
+        tenure: Tenure,
         limiter: trio.CapacityLimiter,
         max_payload: int,
         max_inbox: int,
@@ -90,6 +92,7 @@ class Runner:
         self.codec: Codec = codec
         self.table: Table = table
         self.journal: Journal = journal
+        self.tenure: Tenure = tenure
         self.limiter: trio.CapacityLimiter = limiter
         self.max_payload: int = max_payload
         self.max_inbox: int = max_inbox
@@ -106,12 +109,10 @@ class Runner:
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
         """Workflows whose next life must look for messages: they are on their way into memory, or still leaving it."""
-        self.closed: bool = False
-        """Whether nothing more may start."""
+        self.closed: bool = False  # to whatever would start
         self.waiters: Waiters = Waiters()  # for ends
         self.readers: Readers = Readers()  # for more of a log
-        self.occupied: trio.Event = trio.Event()
-        """Set while any workflow is in memory."""
+        self.occupied: trio.Event = trio.Event()  # set while any workflow is in memory
         self.mail: trio.Event = trio.Event()
         """Set when the store may have messages to be entered."""
         self.went: trio.Event = trio.Event()  # set whenever a workflow's code has gone

@@ -30,6 +30,7 @@ from .run import Leaving
 from .runner import Runner
 from .starter import Starter
 from .table import Table
+from .tenure import Tenure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +78,22 @@ class Service:
         self.table: Table = table
         self.clock, self.codec = clock, codec
         self._evict_after, self._grace = options.evict_after, options.grace
-        self.worker: str = uuid.uuid4().hex
+        duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
+        self.tenure: Tenure = Tenure(store, Lease(worker=uuid.uuid4().hex, duration=duration))
         self.journal: Journal = Journal(store, instruments)
         self.runner: Runner = Runner(
             clock=clock,
             codec=codec,
             table=table,
             journal=self.journal,
+            tenure=self.tenure,
             limiter=trio.CapacityLimiter(options.max_threads),
             max_payload=options.max_payload,
             max_inbox=options.max_inbox,
             instruments=instruments,
             crash=self.crash,
         )
-        duration = to_microseconds(options.lease) if store.shared else FAR  # nobody else could take over
-        lease = Lease(worker=self.worker, duration=duration)
-        self.ownership: Ownership = Ownership(store, self.runner, table, lease, options.max_running, options.grace)
+        self.ownership: Ownership = Ownership(store, self.runner, table, options.max_running, options.grace)
         self.office: Office = Office(self.journal, store, self.ownership, codec, options.max_payload, options.max_inbox)
         self.starter: Starter = Starter(
             journal=self.journal,
@@ -132,7 +133,7 @@ class Service:
     async def run(self) -> None:
         """Run the engine until it is told to close."""
         with trio.CancelScope(shield=True):
-            await self.ownership.open()
+            await self.tenure.open()
             trio.lowlevel.add_instrument(self.runner.watch)
             try:
                 async with trio.open_nursery() as services:
@@ -167,6 +168,7 @@ class Service:
                     ownership.fetch,
                     self.office.cancel_children,
                     ownership.make_room,
+                    ownership.give_back,
                     self.remover.run,
                     self._tidy,
                 ):

@@ -299,6 +299,7 @@ class Body:
             await clock.sleep_until(self._history.due)
         while True:
             try:
+                await sequencer.host.settled()
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self.begun = True
                 return await (self._call() if step.attempt_timeout is None else self._call_within(step.attempt_timeout))

@@ -44,6 +44,10 @@ class Host(Protocol):
         """Run a body in a task that is no strand; `Body.look` is called now and then."""
         ...
 
+    async def settled(self) -> None:
+        """Wait while nobody knows whether others may have taken the workflow over: no body may begin meanwhile."""
+        ...
+
     async def elsewhere(self, venue: Venue) -> Elsewhere:
         """Return where functions of this venue run; it is opened when it is first asked for. A checkpoint.
 

@@ -52,7 +52,7 @@ class Session:
     readers: Pool
     voice: Voice
     lost: bool = False
-    """Whether the lease had expired, and nobody has been told yet."""
+    """Whether the worker was removed, from any shard, or was to be entered anew, and nobody has been told yet."""
     unanswered: set[tuple[int, int]] = dataclasses.field(default_factory=set[tuple[int, int]])
     """Claims whose outcome is unknown: shard, and the claim's number."""
     claims: int = dataclasses.field(default_factory=lambda: secrets.randbits(61))

@@ -6,7 +6,6 @@ logs read. From `claimed` on, the former owner's appends do not pass the fence; 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -57,7 +56,7 @@ _OWN = """
         status = CASE status WHEN :cancelling THEN status ELSE :running END
     WHERE key IN (SELECT value FROM json_each(:keys))"""
 
-_DISOWN = "UPDATE workflow SET owner = NULL WHERE key IN (SELECT value FROM json_each(:keys))"
+_DISOWN = "UPDATE workflow SET owner = NULL WHERE owner = :worker AND key IN (SELECT value FROM json_each(:keys))"
 
 _HIGHEST_WRITER = 2**63 - 1
 
@@ -65,10 +64,13 @@ _HIGHEST_WRITER = 2**63 - 1
 def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
     """Take over what is wanted, and return it with its logs and messages.
 
-    A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost.
+    A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost. So would
+    be what it owns and does not know of, because that could not be read: the next claim lets go of it first.
     """
     with transaction(session.connection):
         roll = reap(session, now, spared=session.worker)
+        if session.unread:
+            session.connection.execute(_DISOWN, {"worker": session.worker, "keys": as_json(session.unread)})
         keys = sorted(_pick(session.connection, wanted, now)) if wanted.worker in roll.living else []
         writers = {key: 1 + secrets.randbelow(_HIGHEST_WRITER) for key in keys}
         if writers:
@@ -76,13 +78,10 @@ def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
     remove_beacons(roll)
     if not writers:
         return []
-    try:
-        return _read(session, writers)
-    except BaseException:
-        # The caller will not know that it owns them, so it must not: they would never be claimed again.
-        with contextlib.suppress(sqlite3.Error), transaction(session.connection):
-            session.connection.execute(_DISOWN, {"keys": as_json(keys)})
-        raise
+    session.unread |= writers.keys()
+    claims = _read(session, writers)
+    session.unread.clear()
+    return claims
 
 
 def _pick(connection: sqlite3.Connection, wanted: Wanted, now: int) -> Sequence[WorkflowKey]:

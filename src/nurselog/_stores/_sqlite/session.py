@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..._errors import StoreCorrupt
-from ...abc import Lease
+from ...abc import Lease, WorkflowKey
 from . import schema
 from .beacon import Beacon
 from .schema import Location
@@ -53,6 +53,8 @@ class Session:
     """When the files were last looked at, by the monotonic clock."""
     wrote: bool = False
     """Whether this process has written since."""
+    unread: set[WorkflowKey] = dataclasses.field(default_factory=set[WorkflowKey])
+    """Claimed, and nobody knows of it: the logs could not be read."""
 
     timeout: float = dataclasses.field(default_factory=lambda: schema.BUSY_TIMEOUT)
     """Seconds that the connection waits for a lock now."""

@@ -568,7 +568,7 @@ $$;
 
 
 -- Remove the dead, except those that somebody else is just removing, or that are just making a workflow; and except
--- `in_spared`, who asks, and so lives.
+-- `in_spared`, who asks: it keeps what it has until somebody else looks.
 CREATE FUNCTION remove_dead(in_shard integer, in_now bigint, in_spared text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     clock bigint := lease_clock(in_now);

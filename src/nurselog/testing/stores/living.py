@@ -65,7 +65,7 @@ async def a_lease_that_has_expired_is_renewed_while_nobody_has_taken_over(bench:
         assert await b.renew()
         assert await claim_keys(b, "b", key) == []
         assert not await append(a, Append(key=key, rows=rows(2, 2, 7)))
-        assert len(await claim_due(a, "a")) == 0
+        assert await claim_due(a, "a") == []
 
 
 @clause(shared=True)
@@ -112,7 +112,7 @@ async def a_worker_that_enters_anew_has_nothing_in_its_hands(bench: Bench) -> No
 
 @clause(shared=True)
 async def without_a_lease_nothing_is_claimed(bench: Bench) -> None:
-    """A worker whose lease has expired claims nothing: others take it to be dead. What it has it keeps until then."""
+    """A worker whose lease has expired claims nothing: others take it to be dead. Until then it keeps what it has."""
     async with bench.opened(duration=LEASE) as a, bench.opened("b") as b:
         await create(b, _running("its own", "a"), creation("one"))
         bench.clock.now += LEASE
