@@ -97,6 +97,19 @@ async def test_the_lost_answer_to_a_claim(postgres_url: str, monkeypatch: pytest
         assert [len(claim.rows) for claim in claims] == [3, 3, 3]
 
 
+async def test_a_heartbeat_undoes_a_claim_whose_answer_was_lost(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has no room claims nothing more, and others may have room."""
+    async with opened(postgres_url) as store:
+        await create(store, creation("one"))
+        lose_answers(monkeypatch, "claim_workflows")
+        with pytest.raises(StoreUnavailable):
+            await claim_due(store, "a")
+        assert await store.renew()
+        assert (await look(store, "one")).owner is None
+
+
 async def test_two_claims_undo_one_whose_answer_was_lost(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who looks for what is due, and who cancels a workflow, claim on two connections; both undo it first."""
     async with opened(postgres_url) as store:

@@ -283,7 +283,7 @@ def functions_of_a_shard() -> dict[str, str]:
 
 def test_nothing_is_used_that_citus_refuses() -> None:
     assert refused(script()) == []
-    hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO]
+    hot = [commits._APPEND_ONE, commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, workers._UNDO]
     hot += [deletion._DELETE, deletion._EXPIRED, mail._LEAVE_EARLY]
     assert refused("\n".join(statement.decode() for statement in hot)) == []
 
@@ -299,7 +299,7 @@ def test_functions_of_a_shard_stay_in_it() -> None:
 def test_calls_are_such_that_citus_delegates_them() -> None:
     """It looks for one call and nothing else: no WHERE, no other table, and arguments that are nothing but values."""
     calls = [
-        *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, claims._UNDO, deletion._DELETE),
+        *(commits._APPEND, commits._COMMIT, mail._LEAVE, claims._CLAIM, workers._UNDO, deletion._DELETE),
         mail._LEAVE_EARLY,
         *(workers._REMOVE_DEAD, workers._ENTER, workers._REMOVE, workers._RENEW),
     ]

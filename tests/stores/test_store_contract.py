@@ -18,7 +18,7 @@ from nurselog.testing.stores import CHECKS, Bench, Check, StandingClock
 from nurselog.testing.stores.asking import MEGABYTE
 from nurselog.testing.stores.fencing import LONG_APPEND, SEEDS, tear
 from nurselog.testing.stores.living import an_expired_lease_is_enough
-from nurselog.testing.stores.records import append, claim_due, create, creation, note, over, rows
+from nurselog.testing.stores.records import append, claim_due, create, creation, look, note, over, rows
 from nurselog.testing.stores.writing import LENGTHS
 from tests.stores.kit import connection_of, database, opened, opened_inline, receivers, store_at
 
@@ -80,6 +80,18 @@ async def test_what_cannot_be_read_is_claimed_again(path: Path, file_url: str) -
         connection_of(store).execute("DELETE FROM log")
         [claim] = await claim_due(store, "a")
         assert len(claim.rows) == 1
+
+
+async def test_what_cannot_be_read_is_not_owned_for_long(path: Path, file_url: str) -> None:
+    """A worker that has no room claims nothing more, and others may have room: its next heartbeat is enough."""
+    async with opened_inline(file_url) as store:
+        await create(store, creation("one"))
+        with database(path) as connection:
+            connection.execute("UPDATE log SET after = 'nonsense'")
+        with pytest.raises(StoreCorrupt):
+            await claim_due(store, "a")
+        assert await store.renew()
+        assert (await look(store, "one")).owner is None
 
 
 async def test_what_is_shared(file_url: str, postgres_url: str) -> None:

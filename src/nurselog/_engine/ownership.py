@@ -11,7 +11,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import trio
@@ -57,14 +57,6 @@ REMEMBERED = 100
 """Messages entered into one workflow after which one looks which are still in the store, to forget the others."""
 
 
-class _Late(NamedTuple):
-    """A workflow that was made or claimed in another life than it was asked for in."""
-
-    row: WorkflowRow
-    writer: int
-    to_be_killed: bool
-
-
 class Ownership:
     """Takes workflows up, and keeps the right to run them."""
 
@@ -78,7 +70,8 @@ class Ownership:
         """One look for messages at a time: what an older one has found must not replace what a newer one has."""
         self._asked = self._answered = 0
         """How often a look was asked for, and how many of those have been answered: one look answers all before it."""
-        self._late_sender, self._late = trio.open_memory_channel[_Late](math.inf)
+        self._late_sender, self._late = trio.open_memory_channel[tuple[WorkflowRow, int]](math.inf)
+        """What was made or claimed in another life than it was asked for in, with the writer of its last row."""
         self.arriving: int = 0
         """Workflows that are being made, to be run here."""
 
@@ -214,7 +207,7 @@ class Ownership:
     async def claim(self, key: WorkflowKey) -> None:
         """Take one workflow up, if nobody owns it, as soon as the lease is good: a message waits for it.
 
-        No look does it instead: those are for what this engine has the functions for.
+        A look would not bring it if this engine lacks its function, and a kill needs none.
         """
         await self._tenure.good()
         life = self._tenure.life
@@ -255,7 +248,7 @@ class Ownership:
         if self._runner.closed:
             return None
         if life != self._tenure.life:
-            self._late_sender.send_nowait(_Late(row, writer, _kills(messages)))
+            self._late_sender.send_nowait((row, writer))
             return None
         try:
             return self._runner.start(function, row, writer, rows, messages)
@@ -274,13 +267,13 @@ class Ownership:
         was not its last writer. Therefore not by way of the journal, where what is newer takes the place of what is
         older, and this is the older one.
         """
-        async for row, writer, to_be_killed in self._late:
+        async for row, writer in self._late:
             standing = Standing(status=row.status, due_at=0, release=True)
             batch = Batch(appends=[Append(key=row.key, rows=(), writer=writer, standing=standing)])
             receipt = await patiently(partial(self._store.commit, batch))
             if row.key not in receipt.refused:
                 self.look()
-            if to_be_killed:  # this engine may not have the function, and then no look brings it
+            if not self._table.can_run(row.name, row.version):  # no look brings it, and it may have to be killed
                 await patiently(partial(self.claim, row.key))
 
     async def enter_messages(self) -> None:

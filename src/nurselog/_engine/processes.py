@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from .._flow.jobs import answer, settle_in
 from .._flow.venue import Venue, library
 
@@ -31,7 +33,9 @@ class Processes:
     async def run(self, body: Body, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a step's function for a body. A checkpoint; when it is cancelled, the process is killed."""
         host = body.call.sequencer.host
-        found = await answer(partial(self._context.run_sync, limiter=host.cores), step, args, kwargs)
+        async with host.cores:
+            await host.settled()  # after such a wait somebody may have taken the workflow over
+            found = await answer(partial(self._context.run_sync, limiter=trio.CapacityLimiter(1)), step, args, kwargs)
         try:
             return found.unwrap()
         except Exception as exc:

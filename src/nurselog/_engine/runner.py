@@ -109,7 +109,7 @@ class Runner:
         """Runs that are none any more, lost or killed, whose code is still in memory."""
         self.expected: frozenset[WorkflowKey] = frozenset()
         """Workflows whose next life must look for messages: they are on their way into memory, or still leaving it."""
-        self.closed: bool = False  # to whatever would start
+        self.closed: bool = False  # whether nothing more may start
         self.waiters: Waiters = Waiters()  # for ends
         self.readers: Readers = Readers()  # for more of a log
         self.occupied: trio.Event = trio.Event()  # set while any workflow is in memory

@@ -5,7 +5,7 @@ code that computes, by a hundred thousand tasks that wake at once, by a machine 
 anybody has asked the store. Letting go then would run everything again for nothing, since as a rule nobody has taken
 over; going on would begin steps that somebody else has recorded long ago. So between the two there is doubt: the store
 is asked, and until it has answered nothing is taken up, and no body of a step begins. For its answer it has a moment,
-and no more, since a call may outlast any lease.
+and after a pause some turns of the event loop, but not for ever, since a call may outlast any lease.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from .unwrap import unwrapped
 _BEATS = 3
 """Heartbeats for each lease."""
 
-_MOMENT = 10
-"""What part of a heartbeat's time the store has for its answer after a pause."""
+_MOMENT = 1 / 10
+"""What part of the time between two heartbeats the store has for its answer, when it is time to let go."""
 
 _TURNS = 100
-"""Of the event loop, at least, that it has: where turns are long, seconds say little. Many shards take one each."""
+"""Of the event loop, that it has besides after a pause: where turns are long, seconds say little. Each round trip takes
+one at least, and there is one for each shard."""
 
 
 class Tenure:
@@ -42,11 +43,16 @@ class Tenure:
         self._duration = lease.duration / 1e6
         self.beat: float = self._duration / _BEATS
         """Seconds from one renewal to the next."""
+        self._moment = self.beat * _MOMENT
         self._expires = math.inf
         self.life: int = 0
         """How often the lease was lost, and everything with it."""
         self._is_lost = False
+        """Whether everything was told to leave, and there is no new lease yet."""
+        self._is_over = False
+        """Whether nobody keeps it any more: the engine closes."""
         self._news = trio.Event()
+        """Set, and replaced, when any of that changes."""
 
     @property
     def worker(self) -> str:
@@ -65,7 +71,7 @@ class Tenure:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether that time has come: until there is an answer, or a new lease, nothing more is asked for."""
+        """Whether it should have been renewed by now, and nobody knows that it was: nothing more is asked for."""
         return trio.current_time() >= self._let_go_at
 
     async def settled(self) -> None:
@@ -74,8 +80,8 @@ class Tenure:
             await self._news.wait()
 
     async def good(self) -> None:
-        """Wait until the lease is good; it may be another one then."""
-        while self.is_doubtful:
+        """Wait until the lease is good, it may be another one then, or until nobody keeps it any more."""
+        while self.is_doubtful and not self._is_over:
             await self._news.wait()
 
     async def open(self) -> None:
@@ -92,18 +98,22 @@ class Tenure:
             look: called when it is good after it was not, or when there is another one.
         """
         outage = Outage("the lease cannot be renewed yet")
-        while True:
-            await trio.sleep_until(self._expires - (_BEATS - 1) * self.beat)
-            if not await self._renew_or_give_up(let_go, look, outage):
-                await patiently(self._enter_again, outage)
-                look()
+        try:
+            while True:
+                await trio.sleep_until(self._expires - (_BEATS - 1) * self.beat)
+                if not await self._renew_or_give_up(let_go, look, outage):
+                    await patiently(self._enter_again, outage)
+                    look()
+        finally:
+            self._is_over = True
+            self._tell()
 
     async def _renew_or_give_up(self, let_go: Callable[[], None], look: Callable[[], None], outage: Outage) -> bool:
         lost = trio.Event()
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up, lost, let_go)
-                asked = await patiently(self._renew, outage, longest=self.beat / _MOMENT)
+                asked = await patiently(self._renew, outage, longest=self._moment)
                 if asked is None or lost.is_set():  # an answer that comes too late makes no lease: it stays doubtful
                     lost.set()
                 else:
@@ -127,14 +137,19 @@ class Tenure:
     async def _give_up(self, lost: trio.Event, let_go: Callable[[], None]) -> None:
         """Let go of everything if the lease cannot be renewed, or was not in time.
 
+        Where this wakes late, the event loop was held up: then the store may not even have been asked. Else there is
+        one turn more than the moment takes, since the next one may be long, and bring the answer.
+
         What is let go is not taken up again before the call is over: late, it might find that this worker was removed,
         and let go in the store of what was taken up since.
         """
         with trio.move_on_at(self._let_go_at):
             await lost.wait()
-        if not lost.is_set():
-            for _ in range(_TURNS):
-                await trio.sleep(self.beat / _MOMENT / _TURNS)
+        turns = _TURNS if trio.current_time() > self._let_go_at + self._moment else 2
+        for _ in range(turns):
+            with trio.move_on_after(self._moment / turns):
+                await lost.wait()
+                break
         lost.set()
         self.life += 1
         self._is_lost = True

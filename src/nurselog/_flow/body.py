@@ -299,7 +299,7 @@ class Body:
             await clock.sleep_until(self._history.due)
         while True:
             try:
-                await sequencer.host.settled()
+                await self._may_begin()
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self.begun = True
                 return await (self._call() if step.attempt_timeout is None else self._call_within(step.attempt_timeout))
@@ -314,6 +314,11 @@ class Body:
                 )
             await clock.sleep_until(due)
             self.attempt += 1
+
+    async def _may_begin(self) -> None:
+        """Wait while others may have recorded the step; its row, where it has one by now, has passed the fence."""
+        if not self.call.step.at_most_once:
+            await self.call.sequencer.host.settled()
 
     def _delay(self) -> int:
         """How long to wait after this attempt, microseconds; the same in every life."""
@@ -356,7 +361,7 @@ class Body:
                     fn,
                     thread_name=f"step {call.step.name}",
                     abandon_on_cancel=True,
-                    limiter=cast("trio.CapacityLimiter", _Admission(call.sequencer.host.limiter, shielded)),
+                    limiter=cast("trio.CapacityLimiter", _Admission(self, shielded)),
                 )
         finally:
             self._thread = None
@@ -386,12 +391,18 @@ class Body:
 class _Admission:
     """A limiter for one thread that shields it from cancellation once it is let in, and not before."""
 
-    def __init__(self, limiter: trio.CapacityLimiter, shielded: trio.CancelScope | None) -> None:
-        self._limiter, self._shielded = limiter, shielded
+    def __init__(self, body: Body, shielded: trio.CancelScope | None) -> None:
+        self._body, self._shielded = body, shielded
+        self._limiter = body.call.sequencer.host.limiter
 
     async def acquire_on_behalf_of(self, borrower: Any) -> None:
-        """Wait for room."""
+        """Wait for room; after such a wait somebody may have taken the workflow over."""
         await self._limiter.acquire_on_behalf_of(borrower)
+        try:
+            await self._body._may_begin()
+        except BaseException:
+            self._limiter.release_on_behalf_of(borrower)
+            raise
         if self._shielded is not None:
             self._shielded.shield = True
 

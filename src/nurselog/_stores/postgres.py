@@ -180,7 +180,7 @@ class PostgresStore:
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
 
-        A worker whose lease has expired, or who has been removed, gets nothing until it has been renewed.
+        A worker whose lease has expired, or who has been removed, gets nothing until `renew` has extended it.
         """
         session = self._open_session
         return await self._call(session.readers, claims.claim, session, wanted, self._clock.utc())

@@ -167,7 +167,7 @@ class SqliteStore:
     async def claim(self, wanted: Wanted) -> Sequence[Claim]:
         """Take over what is due and has no living owner; append `claimed` to each, then read their logs.
 
-        A worker whose lease has expired, or who has been removed, gets nothing until it has been renewed.
+        A worker whose lease has expired, or who has been removed, gets nothing until `renew` has extended it.
         """
         return await self._run(claims.claim, wanted, self._clock.utc())
 

@@ -4,8 +4,8 @@ One transaction picks, appends `claimed` and enters the new owner; only when it 
 `claimed` on, the former owner's appends do not pass the fence; so what is read is all that there is.
 
 A claim whose answer is lost may have been committed: then workflows are this worker's, and it does not know. Nobody
-would ever claim them while it lives. So each claim has a number, all its writers are made of it, and the next claim
-first undoes those whose outcome is unknown. One may even be on its way still, for networks stall, and deliver when
+would ever claim them while it lives. So each claim has a number, all its writers are made of it, and the next claim or
+heartbeat undoes those whose outcome is unknown. One may even be on its way still, for networks stall, and deliver when
 nobody waits any more. So the numbers ascend, from a random one on, and what was undone is not let in any more.
 """
 
@@ -20,11 +20,9 @@ from .binary import INT8S, Parameter, column, int4, int8, int8s, number, text
 from .driver import TrioConnection
 from .queries import find_by_key, names_of, read_logs, read_messages
 from .session import Session, persistently, shard_of_key
-from .workers import remove_dead
+from .workers import remove_dead, undo_claims
 
 _CLAIM = b"SELECT * FROM claim_workflows($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ORDER BY key"
-
-_UNDO = b"SELECT undo_claim($1, $2, $3)"
 
 
 async def claim(connection: TrioConnection, session: Session, wanted: Wanted, now: int) -> list[Claim]:
@@ -32,7 +30,7 @@ async def claim(connection: TrioConnection, session: Session, wanted: Wanted, no
 
     A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost.
     """
-    await _undo(connection, session)
+    await undo_claims(connection, session)
     claims: list[Claim] = []
     attempts: list[tuple[int, int]] = []
     try:
@@ -68,13 +66,6 @@ async def _claim_in(
     result = await persistently(partial(connection.call, _CLAIM, parameters))
     writers = dict(zip(column(result, 0, number), column(result, 1, number), strict=True))
     return await _read(connection, shard, {WorkflowKey(key): writer for key, writer in writers.items()})
-
-
-async def _undo(connection: TrioConnection, session: Session) -> None:
-    while session.unanswered:
-        shard, attempt = min(session.unanswered)
-        await connection.call(_UNDO, [int4(shard), text(session.worker), int8(attempt)])
-        session.unanswered.discard((shard, attempt))  # another claim of this worker may have done it meanwhile
 
 
 async def _read(connection: TrioConnection, shard: int, writers: dict[WorkflowKey, int]) -> list[Claim]:

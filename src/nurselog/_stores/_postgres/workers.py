@@ -31,6 +31,8 @@ _REMOVE = b"SELECT remove_workers($1, $2)"
 
 _RENEW = b"SELECT renew_worker($1, $2, $3, $4)"
 
+_UNDO = b"SELECT undo_claim($1, $2, $3)"
+
 _OLDEST = b"SELECT oldest FROM about"
 
 
@@ -71,6 +73,7 @@ async def renew(connection: TrioConnection, session: Session) -> bool:
     oldest, known = number((await connection.call(_OLDEST)).get_value(0, 0)), len(load_migrations())
     if oldest > known:
         raise StoreTooNew(session.address.shown, oldest, known)
+    await undo_claims(connection, session)
     for shard in range(session.shards):
         parameters = [int4(shard), text(session.worker), int8(session.lease.duration), session.lease_now]
         if not truth((await connection.call(_RENEW, parameters)).get_value(0, 0)):
@@ -97,3 +100,11 @@ async def leave(connection: TrioConnection, session: Session) -> None:
 async def remove_dead(connection: TrioConnection, session: Session, shard: int, spared: str | None = None) -> None:
     """Remove the dead, but not the one who asks, should it be too late with its lease; let their workflows go."""
     await connection.call(_REMOVE_DEAD, [int4(shard), session.lease_now, text(spared)])
+
+
+async def undo_claims(connection: TrioConnection, session: Session) -> None:
+    """Let go of what was claimed if the answer was lost: nobody knows of it."""
+    while session.unanswered:
+        shard, attempt = min(session.unanswered)
+        await connection.call(_UNDO, [int4(shard), text(session.worker), int8(attempt)])
+        session.unanswered.discard((shard, attempt))  # another claim of this worker may have done it meanwhile

@@ -18,7 +18,7 @@ from ...abc import Claim, Message, Wanted, WorkflowKey
 from . import queries
 from .bulk import FINAL, Query, as_json, transaction
 from .session import Session
-from .workers import reap, remove_beacons
+from .workers import let_go_of_unread, reap, remove_beacons
 
 _KEYS = msgspec.json.Decoder(list[WorkflowKey])
 
@@ -56,29 +56,26 @@ _OWN = """
         status = CASE status WHEN :cancelling THEN status ELSE :running END
     WHERE key IN (SELECT value FROM json_each(:keys))"""
 
-_DISOWN = "UPDATE workflow SET owner = NULL WHERE owner = :worker AND key IN (SELECT value FROM json_each(:keys))"
-
 _HIGHEST_WRITER = 2**63 - 1
 
 
 def claim(session: Session, wanted: Wanted, now: int) -> list[Claim]:
     """Take over what is wanted, and return it with its logs and messages.
 
-    A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost. So would
-    be what it owns and does not know of, because that could not be read: the next claim lets go of it first.
+    A worker without a lease gets nothing: nobody could see that it is gone, and what it owned would be lost. What was
+    claimed and could not be read is owned, and nobody knows: the next claim or heartbeat lets go of it.
     """
     with transaction(session.connection):
         roll = reap(session, now, spared=session.worker)
-        if session.unread:
-            session.connection.execute(_DISOWN, {"worker": session.worker, "keys": as_json(session.unread)})
+        let_go_of_unread(session)
         keys = sorted(_pick(session.connection, wanted, now)) if wanted.worker in roll.living else []
         writers = {key: 1 + secrets.randbelow(_HIGHEST_WRITER) for key in keys}
         if writers:
             _take_over(session.connection, wanted.worker, writers, now)
+    session.unread = set(writers)
     remove_beacons(roll)
     if not writers:
         return []
-    session.unread |= writers.keys()
     claims = _read(session, writers)
     session.unread.clear()
     return claims

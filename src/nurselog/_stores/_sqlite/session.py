@@ -54,7 +54,7 @@ class Session:
     wrote: bool = False
     """Whether this process has written since."""
     unread: set[WorkflowKey] = dataclasses.field(default_factory=set[WorkflowKey])
-    """Claimed, and nobody knows of it: the logs could not be read."""
+    """Workflows that were claimed, and whose logs have not been read: the caller does not know of them."""
 
     timeout: float = dataclasses.field(default_factory=lambda: schema.BUSY_TIMEOUT)
     """Seconds that the connection waits for a lock now."""

@@ -38,6 +38,8 @@ _EXTEND = "UPDATE worker SET expires_at = :expires_at WHERE id = :worker"
 
 _LET_GO = "UPDATE workflow SET owner = NULL WHERE owner IN (SELECT value FROM json_each(:workers))"
 
+_DISOWN = "UPDATE workflow SET owner = NULL WHERE owner = :worker AND key IN (SELECT value FROM json_each(:keys))"
+
 _REMOVE = "DELETE FROM worker WHERE id IN (SELECT value FROM json_each(:workers))"
 
 
@@ -72,9 +74,11 @@ def renew(session: Session, now: int) -> bool:
     check_version(session.connection, session.location.url, len(load_migrations()))
     expires_at = now + session.lease.duration
     with transaction(session.connection):
+        let_go_of_unread(session)
         extended = session.connection.execute(_EXTEND, {"worker": session.worker, "expires_at": expires_at}).rowcount
         if not extended:
             _enter(session, now)
+    session.unread.clear()
     return bool(extended)
 
 
@@ -105,6 +109,12 @@ def reap(session: Session, now: int, spared: str | None = None) -> Roll:
         living=frozenset(worker.id for worker in workers if worker not in dead),
         graves=tuple(path for worker in removed if (path := _beacon_path(session, worker))),
     )
+
+
+def let_go_of_unread(session: Session) -> None:
+    """Let go of what was claimed and could not be read; inside a transaction."""
+    if session.unread:
+        session.connection.execute(_DISOWN, {"worker": session.worker, "keys": as_json(session.unread)})
 
 
 def remove_beacons(roll: Roll) -> None:
