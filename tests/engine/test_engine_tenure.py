@@ -167,10 +167,17 @@ async def test_what_may_run_once_only_does_not_wait(
     assert bodies == ["one", "paid"]
 
 
-async def test_no_thread_begins(mock_clock: Clock, tmp_path: Path) -> None:
-    """Not even where the step was waiting for one when the event loop was held up."""
+@pytest.mark.parametrize("others", [0, 1])
+async def test_no_thread_begins(mock_clock: Clock, tmp_path: Path, others: int) -> None:
+    """Not even where the step was waiting for one when the event loop was held up. Its next life finds a place."""
     path, clock = tmp_path / "log.db", VirtualClock()
     store, go_on = Hooked(file_store(path, clock)), trio.Event()
+
+    async def see() -> None:
+        await go_on.wait()
+        for _ in range(others):
+            await look_at(path, clock)
+
     busy.clear()
     free.clear()
     async with open_engine(store, [occupying, threaded], clock=clock, lease=15, max_threads=1) as engine:
@@ -178,7 +185,7 @@ async def test_no_thread_begins(mock_clock: Clock, tmp_path: Path) -> None:
         await trio.to_thread.run_sync(busy.wait, 60)
         second = await engine.submit(threaded)
         await trio.testing.wait_all_tasks_blocked()
-        store.before_renew = go_on.wait
+        store.before_renew = see
         mock_clock.jump(100)
         free.set()
         await first.result()
@@ -352,7 +359,7 @@ async def test_who_hangs_is_not_waited_for(autojump_clock: Clock, tmp_path: Path
         while trio.current_time() < 29:
             autojump_clock.jump(turn)
             await trio.sleep(0 if turn else 1)
-    assert left[0] < 14
+    assert left[0] < 15
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.1])
@@ -378,7 +385,7 @@ async def test_who_has_heard_that_it_is_lost_waits_no_longer(
         while trio.current_time() < 130:
             autojump_clock.jump(turn)
             await trio.sleep(0 if turn else 1)
-    assert left[0] - heard[0] < 0.5
+    assert left[0] - heard[0] < 2
 
 
 async def test_a_connection_that_a_pause_has_broken(

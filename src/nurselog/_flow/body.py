@@ -316,7 +316,7 @@ class Body:
             self.attempt += 1
 
     async def _may_begin(self) -> None:
-        """Wait while others may have recorded the step; its row, where it has one by now, has passed the fence."""
+        """Wait while others may have recorded the step. If it may run once only, its row has passed the fence."""
         if not self.call.step.at_most_once:
             await self.call.sequencer.host.settled()
 
