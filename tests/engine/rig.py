@@ -93,6 +93,16 @@ async def settle(times: int = 20) -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
+def once(seconds: float) -> Callable[[], Awaitable[None]]:
+    """Return what takes so long the first time that it is called."""
+    left = iter([seconds])
+
+    async def take_long() -> None:
+        await trio.sleep(next(left, 0))
+
+    return take_long
+
+
 class Hooked:
     """A store whose calls go through a hook first, which may wait or raise."""
 

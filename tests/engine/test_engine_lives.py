@@ -12,7 +12,7 @@ import trio
 from nurselog import CancelScope, Engine, WorkflowCancelled, open_engine, open_nursery, sleep, step, workflow
 from nurselog.abc import Batch
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, on_file, sql
+from tests.engine.rig import Hooked, file_store, on_file, once, sql
 
 Clock = trio.testing.MockClock
 bodies: list[float] = []
@@ -55,16 +55,6 @@ async def parent() -> None:
     async with open_nursery() as nursery:
         nursery.start_soon(child)
         await sleep(500)
-
-
-def once(seconds: float) -> Callable[[], Awaitable[None]]:
-    """Return what takes so long the first time that it is called."""
-    left = iter([seconds])
-
-    async def take_long() -> None:
-        await trio.sleep(next(left, 0))
-
-    return take_long
 
 
 def creations(take_long: Callable[[], Awaitable[None]]) -> Callable[[Batch], Awaitable[None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import trio
 from nurselog import Status, StoreUnavailable, WorkflowCancelled, WorkflowKilled, open_engine, sleep, step, workflow
 from nurselog.abc import Batch, Lease
 from nurselog.testing import VirtualClock
-from tests.engine.rig import Hooked, file_store, on_file, sql
+from tests.engine.rig import Hooked, file_store, on_file, once, sql
 
 Clock = trio.testing.MockClock
 bodies: list[str] = []
@@ -105,14 +105,16 @@ async def sleeper() -> None:
     await sleep(60)
 
 
-def once(seconds: float) -> Callable[[], Awaitable[None]]:
-    """Return what takes so long the first time that it is called."""
-    left = iter([seconds])
+async def leave_sleeping(path: Path, clock: VirtualClock) -> None:
+    """Have a workflow "w" that nobody runs."""
+    async with on_file(path, sleeper, clock=clock) as engine:
+        await engine.submit(sleeper, id="w")
 
-    async def take_long() -> None:
-        await trio.sleep(next(left, 0))
 
-    return take_long
+async def answer_late() -> None:
+    """What is asked for early is answered when the lease has been lost, and there is a new one."""
+    if trio.current_time() < 20:
+        await trio.sleep_until(26)
 
 
 async def look_at(path: Path, clock: VirtualClock) -> None:
@@ -214,8 +216,7 @@ async def test_what_was_made_meanwhile_begins_at_once(autojump_clock: Clock, tmp
 async def test_a_kill_is_not_forgotten(autojump_clock: Clock, tmp_path: Path) -> None:
     """Of a workflow that this engine has no function for, so that no look finds it."""
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, sleeper, clock=clock) as engine:
-        await engine.submit(sleeper, id="w")
+    await leave_sleeping(path, clock)
     store = Hooked(file_store(path, clock))
     store.before_renew = once(7.7)
     async with open_engine(store, [], clock=clock, lease=15) as engine:
@@ -226,14 +227,8 @@ async def test_a_kill_is_not_forgotten(autojump_clock: Clock, tmp_path: Path) ->
 
 async def test_a_kill_is_not_forgotten_when_the_claim_for_it_comes_late(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, sleeper, clock=clock) as engine:
-        await engine.submit(sleeper, id="w")
+    await leave_sleeping(path, clock)
     store = Hooked(file_store(path, clock))
-
-    async def answer_late() -> None:
-        if trio.current_time() < 20:
-            await trio.sleep_until(26)
-
     async with open_engine(store, [], clock=clock, lease=15) as engine:
         await trio.sleep(1)
         store.before_renew, store.after_claim = once(20), answer_late
@@ -246,8 +241,7 @@ async def test_a_kill_is_not_forgotten_when_the_claim_for_it_comes_late(autojump
 async def test_an_order_when_the_engine_closes(autojump_clock: Clock, tmp_path: Path, order: str) -> None:
     """It is in the store, and waits no longer for a lease that nobody keeps any more."""
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, sleeper, clock=clock) as engine:
-        await engine.submit(sleeper, id="w")
+    await leave_sleeping(path, clock)
     store = Hooked(file_store(path, clock))
     store.before_renew = once(30)
     with trio.fail_after(1000):
@@ -262,14 +256,8 @@ async def test_an_order_when_the_engine_closes(autojump_clock: Clock, tmp_path: 
 
 async def test_a_kill_while_the_claim_for_a_cancellation_is_late(autojump_clock: Clock, tmp_path: Path) -> None:
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, sleeper, clock=clock) as engine:
-        await engine.submit(sleeper, id="w")
+    await leave_sleeping(path, clock)
     store = Hooked(file_store(path, clock))
-
-    async def answer_late() -> None:
-        if trio.current_time() < 20:
-            await trio.sleep_until(26)
-
     async with open_engine(store, [], clock=clock, lease=15) as engine, trio.open_nursery() as nursery:
         await trio.sleep(1)
         store.before_renew, store.after_claim = once(20), answer_late
@@ -307,8 +295,7 @@ async def test_a_late_claim_is_given_back_although_a_former_run_is_there(autojum
 async def test_what_is_given_back_takes_no_word_from_who_has_it(autojump_clock: Clock, tmp_path: Path) -> None:
     """The answer to an old claim comes when a newer one has something to say in the journal: that it is stuck."""
     path, clock = tmp_path / "log.db", VirtualClock()
-    async with on_file(path, sleeper, clock=clock) as engine:
-        await engine.submit(sleeper, id="w")
+    await leave_sleeping(path, clock)
     sql(path, "UPDATE log SET format = 99")
     store = Hooked(file_store(path, clock))
 

@@ -54,6 +54,13 @@ def lose_answers(monkeypatch: pytest.MonkeyPatch, of: str, times: int = 1) -> No
     monkeypatch.setattr(TrioConnection, "call", lossy)
 
 
+async def claim_in_vain(store: Store, monkeypatch: pytest.MonkeyPatch, lost: str = "claim_workflows") -> None:
+    """Claim what is due, and do not hear the answer."""
+    lose_answers(monkeypatch, lost)
+    with pytest.raises(StoreUnavailable):
+        await claim_due(store, "a")
+
+
 # -- lost answers
 
 
@@ -88,9 +95,7 @@ async def test_the_lost_answer_to_a_claim(postgres_url: str, monkeypatch: pytest
     """The worker does not know that it owns them; they must not be lost."""
     async with opened(postgres_url) as store:
         await create(store, *(creation(f"w{number}") for number in range(3)), creation("mine", owner="a"))
-        lose_answers(monkeypatch, lost)
-        with pytest.raises(StoreUnavailable):
-            await claim_due(store, "a")
+        await claim_in_vain(store, monkeypatch, lost)
         assert (await look(store, "w1")).owner == "a"
         claims = await claim_due(store, "a")
         assert [claim.workflow.id for claim in claims] == ["w0", "w1", "w2"]
@@ -103,9 +108,7 @@ async def test_a_heartbeat_undoes_a_claim_whose_answer_was_lost(
     """A worker that has no room claims nothing more, and others may have room."""
     async with opened(postgres_url) as store:
         await create(store, creation("one"))
-        lose_answers(monkeypatch, "claim_workflows")
-        with pytest.raises(StoreUnavailable):
-            await claim_due(store, "a")
+        await claim_in_vain(store, monkeypatch)
         assert await store.renew()
         assert (await look(store, "one")).owner is None
 
@@ -114,9 +117,7 @@ async def test_two_claims_undo_one_whose_answer_was_lost(postgres_url: str, monk
     """Who looks for what is due, and who cancels a workflow, claim on two connections; both undo it first."""
     async with opened(postgres_url) as store:
         [key, *_] = await create(store, *(creation(f"w{number}") for number in range(3)))
-        lose_answers(monkeypatch, "claim_workflows")
-        with pytest.raises(StoreUnavailable):
-            await claim_due(store, "a")
+        await claim_in_vain(store, monkeypatch)
         claims = list[Claim]()
 
         async def claim(claiming: Callable[[], Awaitable[Sequence[Claim]]]) -> None:
@@ -132,9 +133,7 @@ async def test_a_claim_is_undone_late(postgres_url: str, monkeypatch: pytest.Mon
     """Two undo the same one, and the second comes when the first has claimed anew: that is not what it is to undo."""
     async with opened(postgres_url) as store:
         [key, *_] = await create(store, *(creation(f"w{number}") for number in range(3)))
-        lose_answers(monkeypatch, "claim_workflows")
-        with pytest.raises(StoreUnavailable):
-            await claim_due(store, "a")
+        await claim_in_vain(store, monkeypatch)
         call, undoing, claimed = TrioConnection.call, trio.Event(), trio.Event()
 
         async def hold_the_first(self: TrioConnection, statement: bytes, parameters: Sequence[Any] = ()) -> Any:

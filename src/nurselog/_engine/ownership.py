@@ -58,7 +58,7 @@ REMEMBERED = 100
 
 
 class Ownership:
-    """Takes workflows up, and keeps the right to run them."""
+    """Takes workflows up, and lets go of them with the lease."""
 
     def __init__(self, store: Store, runner: Runner, table: Table, max_running: int, grace: float) -> None:
         self._store, self._runner, self._table = store, runner, table
